@@ -1,0 +1,34 @@
+# Everything runs in .venv, which the first target that needs it makes. Nothing is installed globally.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test check bench docs clean
+
+demo: $(READY)  ## fit a VAE on normal digits, score, judge, report
+	$(BIN)/unlikelihood reproduce mnist-vae --quick --out reports/demo
+
+test: $(READY)  ## every test, on all cores
+	$(BIN)/python -m pytest -n auto
+
+check: $(READY)  ## style, types, import directions, doctests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest src
+
+bench: $(READY)  ## what the training loop and the imports cost, beside named alternatives
+	$(BIN)/python -m benchmarks.speed
+
+docs: $(READY)  ## the pages under docs/_build
+	$(BIN)/python docs/build.py
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache docs/_build
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "unlikelihood needs Python 3.11 or newer")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
