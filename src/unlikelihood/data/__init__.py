@@ -1,0 +1,1 @@
+"""Images, their sources, and the splits that an experiment is made of."""

@@ -1,0 +1,157 @@
+"""NumPy arrays in files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unlikelihood.data.images import LAYOUTS, Images, numbered, windowed
+from unlikelihood.data.source import Source, existing
+from unlikelihood.data.splits import Split, cut
+
+MOST_CHANNELS = 4  # beyond which (N, D, H, W) is likelier than (N, C, H, W)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrays(Source):
+    """Images, volumes or vectors in a .npy or .npz file, labelled or not.
+
+    Intensities are those of the file, whatever their type, unless a `window` maps them to [0, 1]. A .npy file
+    is memory-mapped, so that data larger than the memory can be scored; a window reads it whole.
+
+    Parameters
+    ----------
+    path : str or Path
+        The .npy or .npz file.
+    pixels : str
+        Name of the images in an .npz file.
+    label : str or Path, optional
+        Name of the labels (0 normal, 1 anomalous) in the .npz file, or path of a .npy file with them.
+    group : str or Path, optional
+        Name of the groups (patients) in the .npz file, or path of a .npy file with them.
+    channel_axis : int, optional
+        Axis of the channels in the file, -1 being the last; None if it has no such axis, as (N, H, W) and
+        (N, D, H, W) have not. Vectors (N, F) have none either way.
+    spacing : tuple of float, optional
+        Size of a voxel in mm along each spatial axis.
+    window : tuple of float, optional
+        The intensities that become 0 and 1, in the unit of the file; what lies outside is clipped.
+    fractions : tuple of float
+        Parts of the normals for train, calibration and test; they sum to 1.
+    balanced : bool
+        Leave images out of the test, at random, until it holds as many normals as anomalies.
+    seed : int
+        Seed of the cut into parts.
+    """
+
+    path: str | Path
+    pixels: str = "pixels"
+    label: str | Path | None = None
+    group: str | Path | None = None
+    channel_axis: int | None = 1
+    spacing: tuple[float, ...] | None = None
+    window: tuple[float, float] | None = None
+    fractions: tuple[float, float, float] = (0.6, 0.2, 0.2)
+    balanced: bool = False
+
+    def read(self) -> Images:
+        """Read the arrays.
+
+        Returns
+        -------
+        Images
+            All images, named after the file; their pixels are a memory map if they are in a .npy file.
+
+        Raises
+        ------
+        ValueError
+            If a name is not in the .npz file, or the shape does not go with `channel_axis`.
+        """
+        path = existing("path", self.path)
+        pixels = _channels_first(_pixels(path, self.pixels), self.channel_axis)
+        return Images(
+            pixels=pixels if self.window is None else windowed(pixels, self.window),
+            label=_column("label", path, self.label),
+            group=_column("group", path, self.group),
+            spacing=self.spacing,
+            name=numbered(path.name, len(pixels)),
+        )
+
+    def split(self) -> Split:
+        """Read the arrays and cut them at random, never through a group.
+
+        Returns
+        -------
+        Split
+            The parts; the same for the same seed.
+        """
+        return cut(self.read(), fractions=self.fractions, seed=self.seed, balanced=self.balanced)
+
+
+def numpy_file(path: Path) -> Any:
+    """Open a .npy or .npz file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    memmap or NpzFile
+        The array of a .npy file as a memory map, or the arrays of an .npz file by name.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, or holds Python objects, which are never unpickled.
+    """
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, BadZipFile) as error:
+        raise ValueError(f"{path}: cannot be read as a .npy or .npz file ({error})") from error
+
+
+def _array(parameter: str, path: Path, key: str | Path) -> NDArray[Any]:
+    opened = numpy_file(path)
+    if isinstance(opened, np.ndarray):
+        raise ValueError(
+            f"{parameter}={key!r}: expected the path of a .npy file, as {path.name} is no .npz file"
+        )
+    with opened as arrays:
+        if key not in arrays:
+            raise ValueError(f"{parameter}={key!r}: expected one of {arrays.files}, the names in {path.name}")
+        return arrays[key]
+
+
+def _pixels(path: Path, key: str) -> NDArray[Any]:
+    return numpy_file(path) if path.suffix == ".npy" else _array("pixels", path, key)
+
+
+def _column(parameter: str, path: Path, key: str | Path | None) -> NDArray[Any] | None:
+    if key is None:
+        return None
+    if Path(key).suffix == ".npy":
+        return np.asarray(numpy_file(existing(parameter, key)))
+    return _array(parameter, path, key)
+
+
+def _channels_first(pixels: NDArray[Any], channel_axis: int | None) -> NDArray[Any]:
+    if pixels.ndim == 2:
+        return pixels
+    said = f"channel_axis={channel_axis} for an array of shape {pixels.shape}"
+    if channel_axis is None:
+        if pixels.ndim not in (3, 4):
+            raise ValueError(f"{said}: expected (N, H, W) or (N, D, H, W), or the axis of the channels")
+        return pixels[:, None]
+    if pixels.ndim not in (4, 5) or channel_axis % pixels.ndim == 0 or not -5 < channel_axis < pixels.ndim:
+        raise ValueError(f"{said}: expected {LAYOUTS}, or None if it has no channels")
+    if channel_axis == 1 and pixels.ndim == 4 and pixels.shape[1] > MOST_CHANNELS:
+        raise ValueError(
+            f"{said}: expected None if these are volumes (N, D, H, W), -1 if the channels come last, "
+            f"or -3 if there really are {pixels.shape[1]} channels"
+        )
+    return np.moveaxis(pixels, channel_axis, 1)

@@ -1,0 +1,191 @@
+"""What every source reads and every detector is shown: images with what is known about them."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+LAYOUTS = "(N, C, H, W) for images, (N, C, D, H, W) for volumes or (N, F) for vectors"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Images:
+    """Images or volumes of one shape, with what is known about each of them.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (N, C, H, W), (N, C, D, H, W) or (N, F)
+        Intensities, in the unit that the source documents. A memory map stays one, in the type of its file;
+        anything else is held as float32.
+    label : ndarray of int of shape (N,), optional
+        0 normal, 1 anomalous.
+    group : ndarray of int or str of shape (N,), optional
+        What must not be split, usually the patient.
+    spacing : tuple of float, optional
+        Size of a voxel in mm along each spatial axis, in the order of the axes of `pixels`.
+    name : ndarray of str of shape (N,), optional
+        Where each image came from.
+
+    Examples
+    --------
+    >>> images = Images(np.zeros((3, 1, 8, 8)), label=np.array([0, 0, 1]), spacing=(0.5, 0.5))
+    >>> images
+    Images(3 of shape (1, 8, 8), 1 anomalous)
+    >>> images.normal.pixels.shape
+    (2, 1, 8, 8)
+    """
+
+    pixels: NDArray[Any]
+    label: NDArray[np.int64] | None = None
+    group: NDArray[Any] | None = None
+    spacing: tuple[float, ...] | None = None
+    name: NDArray[np.str_] | None = None
+
+    def __post_init__(self) -> None:
+        pixels = _pixels(self.pixels)
+        checked = {
+            "pixels": pixels,
+            "label": None if self.label is None else _label(self.label, len(pixels)),
+            "group": None if self.group is None else _identity("group", self.group, len(pixels)),
+            "spacing": None if self.spacing is None else _spacing(self.spacing, pixels.ndim - 2),
+            "name": None if self.name is None else _identity("name", self.name, len(pixels)).astype(str),
+        }
+        for field, value in checked.items():
+            object.__setattr__(self, field, value)  # the dataclass is frozen for everyone else
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, index: int | slice | ArrayLike) -> Self:
+        """Return the chosen images; a slice of a memory map is still one, other indices read their choice."""
+        chosen = index if isinstance(index, slice) else np.atleast_1d(np.asarray(index))
+        if isinstance(chosen, np.ndarray) and not len(chosen):
+            chosen = chosen.astype(np.intp)  # NumPy takes an empty list for floats
+        return type(self)(
+            pixels=self.pixels[chosen],
+            label=None if self.label is None else self.label[chosen],
+            group=None if self.group is None else self.group[chosen],
+            spacing=self.spacing,
+            name=None if self.name is None else self.name[chosen],
+        )
+
+    def __repr__(self) -> str:
+        known = "no label" if self.label is None else f"{int(self.label.sum())} anomalous"
+        return f"Images({len(self)} of shape {self.shape}, {known})"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one image: (C, H, W), (C, D, H, W) or (F,)."""
+        return self.pixels.shape[1:]
+
+    @property
+    def normal(self) -> Self:
+        """The normal images alone."""
+        return self[self._labelled() == 0]
+
+    @property
+    def anomalous(self) -> Self:
+        """The anomalous images alone."""
+        return self[self._labelled() == 1]
+
+    def _labelled(self) -> NDArray[np.int64]:
+        if self.label is None:
+            raise ValueError("label=None: expected 0 (normal) or 1 (anomalous) for every image")
+        return self.label
+
+
+def windowed(pixels: NDArray[Any], window: tuple[float, float]) -> NDArray[np.float32]:
+    """Map an intensity window to [0, 1]; what lies outside it is clipped, as on a radiologist's screen.
+
+    Parameters
+    ----------
+    pixels : ndarray
+        Intensities.
+    window : tuple of float
+        The intensities that become 0 and 1, in the unit of `pixels`.
+
+    Returns
+    -------
+    ndarray of float32
+        Intensities in [0, 1], in the shape of `pixels`.
+
+    Raises
+    ------
+    ValueError
+        If the window is empty or upside down.
+    """
+    low, high = window
+    if not low < high:
+        raise ValueError(f"window={window!r}: expected (low, high) with low < high")
+    return np.clip((pixels.astype(np.float32) - low) / np.float32(high - low), 0, 1)
+
+
+def numbered(prefix: str, n: int) -> NDArray[np.str_]:
+    """Name the rows of a file after it.
+
+    Parameters
+    ----------
+    prefix : str
+        Name of the file or of the part of it.
+    n : int
+        Number of rows.
+
+    Returns
+    -------
+    ndarray of str of shape (n,)
+        "prefix/00000", "prefix/00001", …
+
+    Examples
+    --------
+    >>> numbered("train", 2)
+    array(['train/00000', 'train/00001'], dtype='<U11')
+    """
+    return np.array([f"{prefix}/{i:05d}" for i in range(n)], dtype=np.str_)
+
+
+def _pixels(value: ArrayLike) -> NDArray[Any]:
+    pixels = value if isinstance(value, np.ndarray) else np.asarray(value)
+    if pixels.dtype.kind not in "buif":
+        raise TypeError(f"pixels of type {pixels.dtype}: expected real numbers")
+    if pixels.ndim not in (2, 4, 5):
+        hint = "; grey images lack their channel axis, pixels[:, None] has it" if pixels.ndim == 3 else ""
+        raise ValueError(f"pixels of shape {pixels.shape}: expected {LAYOUTS}{hint}")
+    if isinstance(pixels, np.memmap):
+        return pixels
+    return np.asarray(pixels, dtype=np.float32)
+
+
+def _column(parameter: str, value: ArrayLike, n: int) -> NDArray[Any]:
+    column = np.asarray(value)
+    if column.shape != (n,):
+        raise ValueError(
+            f"{parameter} of shape {column.shape}: expected ({n},), one for each image in pixels"
+        )
+    return column
+
+
+def _label(value: ArrayLike, n: int) -> NDArray[np.int64]:
+    label = _column("label", value, n)
+    other = np.unique(label[~np.isin(label, (0, 1))])
+    if len(other):
+        raise ValueError(f"label holds {other[:5].tolist()}: expected 0 (normal) or 1 (anomalous)")
+    return label.astype(np.int64)
+
+
+def _identity(parameter: str, value: ArrayLike, n: int) -> NDArray[Any]:
+    column = _column(parameter, value, n)
+    if column.dtype.kind == "O" and all(isinstance(entry, str) for entry in column):
+        column = column.astype(str)  # how pandas holds text
+    if n and column.dtype.kind not in "iuU":
+        raise TypeError(f"{parameter} of type {column.dtype}: expected integers or text without gaps")
+    return column
+
+
+def _spacing(value: tuple[float, ...], axes: int) -> tuple[float, ...]:
+    spacing = tuple(float(step) for step in value)
+    if axes < 1 or len(spacing) != axes or not all(0 < step < np.inf for step in spacing):
+        raise ValueError(
+            f"spacing={value!r}: expected a positive size in mm for each of {max(axes, 0)} spatial axes"
+        )
+    return spacing

@@ -1,0 +1,178 @@
+"""MNIST, as in the thesis: one digit is the anomaly, the other nine are normal."""
+
+import gzip
+import math
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unlikelihood.data.download import fetch, opened
+from unlikelihood.data.images import Images, numbered
+from unlikelihood.data.protocol import cut_digits, digit_label
+from unlikelihood.data.source import Source, cache, existing, places
+from unlikelihood.data.splits import Split
+
+MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+)
+# Of the unzipped files: the same pixels are about under more than one gzip header.
+MD5 = {
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MNIST(Source):
+    """Handwritten digits of 28×28 pixels, intensities in [0, 1] (the stored 8-bit values divided by 255).
+
+    The default is the protocol of the thesis: 1,024 training images of each normal digit (9,216 for nine of
+    them), further normals of the same file for calibration, and 450 normals and 450 anomalies of the test
+    file, equally many of each digit as far as there are enough of it.
+
+    The four files are looked for in `path` if that is given, else in `$UNLIKELIHOOD_DATA/mnist` and in the
+    cache (`$UNLIKELIHOOD_CACHE` or `~/.cache/unlikelihood`), else they are downloaded there, checked by hash.
+
+    Parameters
+    ----------
+    anomalous : tuple of int
+        The digits that count as anomalies; the others are normal.
+    path : str or Path, optional
+        Folder with the four IDX files, gzipped or not. Other data in this format will do too.
+    train_per_digit : int
+        Training images of each normal digit.
+    calibration_per_digit : int
+        Calibration images of each normal digit.
+    test : int
+        Number of normals, and of anomalies, in the test.
+    mirrors : tuple of str
+        Addresses of the folders to download from, tried in this order.
+    seed : int
+        Seed of the cut into parts.
+    """
+
+    anomalous: tuple[int, ...] = (9,)
+    path: str | Path | None = None
+    train_per_digit: int = 1024
+    calibration_per_digit: int = 200
+    test: int = 450
+    mirrors: tuple[str, ...] = MIRRORS
+
+    def read(self) -> Images:
+        """Read all digits, those of the train file first.
+
+        Returns
+        -------
+        Images
+            70,000 images of shape (1, 28, 28), labelled and named "train/00000" and so on.
+
+        Raises
+        ------
+        DataUnavailable
+            If the files are neither here nor to be downloaded.
+        """
+        return self._images(*self._read())
+
+    def split(self) -> Split:
+        """Cut the digits into parts: train and calibration from the train file, test from the test file.
+
+        Returns
+        -------
+        Split
+            The parts; the same for the same seed.
+
+        Raises
+        ------
+        DataUnavailable
+            If the files are neither here nor to be downloaded.
+        """
+        pixels, digit, name = self._read()
+        trained = np.char.startswith(name, "train")
+        parts = cut_digits(
+            digit,
+            self.anomalous,
+            trainable=trained,
+            testable=~trained,
+            train_per_digit=self.train_per_digit,
+            calibration_per_digit=self.calibration_per_digit,
+            test=self.test,
+            seed=self.seed,
+        )
+        train, calibration, test = (self._images(pixels[part], digit[part], name[part]) for part in parts)
+        return Split(train=train, calibration=calibration, test=test)
+
+    def _read(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.str_]]:
+        # Pixels stay 8-bit until they are chosen: all of them as float32 would take four times the memory.
+        pixels, digit, name = [], [], []
+        for part, title in (("train", "train"), ("t10k", "test")):
+            pixels.append(read_idx(self._file(f"{part}-images-idx3-ubyte"), axes=3))
+            digit.append(read_idx(self._file(f"{part}-labels-idx1-ubyte"), axes=1))
+            if len(pixels[-1]) != len(digit[-1]):
+                raise ValueError(
+                    f"{part} files: {len(pixels[-1])} images, {len(digit[-1])} labels, expected as many"
+                )
+            name.append(numbered(title, len(digit[-1])))
+        return np.concatenate(pixels), np.concatenate(digit), np.concatenate(name)
+
+    def _images(self, pixels: NDArray[np.uint8], digit: NDArray[np.uint8], name: NDArray[np.str_]) -> Images:
+        return Images(
+            pixels=pixels[:, None] / np.float32(255), label=digit_label(digit, self.anomalous), name=name
+        )
+
+    def _file(self, name: str) -> Path:
+        folders = places("mnist") if self.path is None else [existing("path", self.path)]
+        for file in (folder / f"{name}{suffix}" for folder in folders for suffix in ("", ".gz")):
+            if file.is_file():
+                return file
+        if self.path is not None:
+            raise FileNotFoundError(f"path={str(self.path)!r}: expected it to hold {name} or {name}.gz")
+        urls = [f"{mirror.rstrip('/')}/{name}.gz" for mirror in self.mirrors]
+        return fetch(urls, cache() / "mnist" / f"{name}.gz", MD5[name])
+
+
+def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
+    """Read a file in the IDX format of 8-bit numbers, gzipped or not.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    axes : int
+        Number of axes it must have: 1 for labels, 3 for images.
+
+    Returns
+    -------
+    ndarray of uint8
+        The numbers, in the shape that the file gives them.
+
+    Raises
+    ------
+    ValueError
+        If the file is not of this format, or not whole.
+    """
+    try:
+        with opened(path) as file:
+            content = file.read()
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"{path}: expected a whole gzip file, but {error}") from error
+    magic = bytes([0, 0, 8, axes])  # 8 stands for unsigned bytes
+    if content[:4] != magic:
+        raise ValueError(
+            f"{path} begins with {content[:4].hex()}: expected {magic.hex()}, 8-bit IDX of {axes} axes"
+        )
+    header = 4 + 4 * axes
+    if len(content) < header:
+        raise ValueError(f"{path} ends after {len(content)} bytes: expected a header of {header}")
+    shape = struct.unpack(f">{axes}I", content[4:header])
+    if len(content) != header + math.prod(shape):
+        raise ValueError(
+            f"{path} holds {len(content) - header} numbers: expected {math.prod(shape)} for its shape {shape}"
+        )
+    return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape)

@@ -1,0 +1,1 @@
+"""One file a detector or wrapper; they do not import one another."""

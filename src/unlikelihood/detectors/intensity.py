@@ -1,0 +1,23 @@
+"""The total intensity of a sample: the ink of a digit, the volume of a mask."""
+
+import numpy as np
+
+from unlikelihood.detector import Detector
+
+
+class TotalIntensity(Detector):
+    """Scores a sample by how far the sum of its values is from what is usual: the baseline to beat first.
+
+    .. math:: -\\lvert \\textstyle\\sum_i x_i - \\mathrm{median} \\rvert
+
+    It is two-sided because normal samples alone do not tell on which side the anomalies lie.
+    """
+
+    def _fit(self, X: np.ndarray) -> None:
+        self.median_ = float(np.median(self._total(X)))
+
+    def _score(self, X: np.ndarray) -> np.ndarray:
+        return -np.abs(self._total(X) - self.median_)
+
+    def _total(self, X: np.ndarray) -> np.ndarray:
+        return X.reshape(len(X), -1).sum(axis=1, dtype=np.float64)

@@ -1,0 +1,38 @@
+"""Isolation forest on pixels."""
+
+import numpy as np
+import sklearn.ensemble
+
+from unlikelihood.detector import Detector
+from unlikelihood.parameters import Count
+
+
+class IsolationForest(Detector):
+    """Scores a sample by how many random cuts it takes to isolate it from training samples.
+
+    Parameters
+    ----------
+    trees
+        Number of trees.
+    subsample
+        Training samples that each tree sees; fewer if there are fewer.
+
+    References
+    ----------
+    Liu, Ting and Zhou, "Isolation forest", 2008.
+    """
+
+    trees: Count = 100
+    subsample: Count = 256
+
+    def _fit(self, X: np.ndarray) -> None:
+        # The forest follows from its training samples and the seed, so those are what a model file holds.
+        self.train_ = np.ascontiguousarray(X.reshape(len(X), -1), np.float32)
+
+    def _restore(self) -> None:
+        self._forest = sklearn.ensemble.IsolationForest(
+            n_estimators=self.trees, max_samples=min(self.subsample, len(self.train_)), random_state=self.seed
+        ).fit(self.train_)
+
+    def _score(self, X: np.ndarray) -> np.ndarray:
+        return self._forest.score_samples(np.asarray(X.reshape(len(X), -1), np.float32))

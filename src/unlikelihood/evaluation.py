@@ -1,0 +1,308 @@
+"""What a detector is worth on a split: a frozen record of scores, figures with intervals, and provenance."""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, Self, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unlikelihood.calibration import cross_fitted
+from unlikelihood.data.splits import Split
+from unlikelihood.intervals import Interval, bootstrap, delong
+from unlikelihood.metrics import (
+    auprc,
+    auroc,
+    brier,
+    expected_calibration_error,
+    fpr_at_tpr,
+    sensitivity_at_specificity,
+    validate,
+)
+from unlikelihood.provenance import describe, plain, provenance
+
+
+class _Scores(Protocol):
+    def score_samples(self, X: NDArray[Any]) -> NDArray[Any]: ...
+    def get_params(self, deep: bool = True) -> dict[str, Any]: ...
+
+
+@runtime_checkable
+class _Generates(Protocol):
+    def generate(self, n: int) -> NDArray[Any]: ...
+
+
+@runtime_checkable
+class _Reconstructs(Protocol):
+    def reconstruct(self, X: NDArray[Any]) -> NDArray[Any]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """The few samples that a report shows.
+
+    Parameters
+    ----------
+    train : ndarray, shape (k, *shape)
+        Normals that the detector was fitted to.
+    likely, unlikely : dict of int to (ndarray (k, *shape), ndarray (k,))
+        By true label, the test samples that the detector finds most and least likely, with their anomaly
+        scores.
+    generated : ndarray, shape (k, *shape), optional
+        What the detector generates, if it can.
+    reconstructed : dict of int to (ndarray (k, *shape), ndarray (k, *shape))
+        By true label, test samples at evenly spaced ranks and their reconstructions; empty if it cannot.
+    """
+
+    train: NDArray[Any]
+    likely: Mapping[int, tuple[NDArray[Any], NDArray[np.float64]]]
+    unlikely: Mapping[int, tuple[NDArray[Any], NDArray[np.float64]]]
+    generated: NDArray[Any] | None = None
+    reconstructed: Mapping[int, tuple[NDArray[Any], NDArray[Any]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A detector judged on a split; `evaluate` makes it.
+
+    Parameters
+    ----------
+    name : str
+        What the report calls the detector.
+    params : dict
+        Its parameters, as plain values.
+    data : dict
+        Counts, shape of a sample, spacing in mm and range of intensities.
+    metrics : dict of str to Interval
+        Figures with their confidence intervals.
+    calibration_error : float
+        Expected calibration error of `probability`, in [0, 1].
+    timings : dict of str to float
+        ``score_seconds`` a sample, and ``fit_seconds`` where the detector knows it.
+    history : dict of str to list of float
+        Mean loss of each epoch of each module that was trained; empty for detectors without a network.
+    provenance : dict
+        Versions, machine, date, seed, and the command if there was one.
+    label : ndarray of int64, shape (n,)
+        0 normal, 1 anomalous.
+    score : ndarray of float64, shape (n,)
+        Anomaly scores, higher = more anomalous: the detector's own with the sign flipped.
+    probability : ndarray of float64, shape (n,)
+        Cross-fitted probability of being anomalous, at the prevalence of the test samples.
+    sample, group : list, optional
+        Name and patient of each test sample.
+    pictures : Pictures, optional
+        What the report shows; not part of the saved record.
+    """
+
+    name: str
+    params: dict[str, Any]
+    data: dict[str, Any]
+    metrics: dict[str, Interval]
+    calibration_error: float
+    timings: dict[str, float]
+    history: dict[str, list[float]]
+    provenance: dict[str, Any]
+    label: NDArray[np.int64]
+    score: NDArray[np.float64]
+    probability: NDArray[np.float64]
+    sample: list[str] | None = None
+    group: list[Any] | None = None
+    pictures: Pictures | None = field(default=None, repr=False)
+
+    @property
+    def prevalence(self) -> float:
+        """Share of anomalies in the test samples: what the AUPRC of a useless score is."""
+        return float(self.label.mean())
+
+    def summary(self) -> str:
+        """Return the figures as a small plain-text table."""
+        normal, anomalous = self.data["test_normal"], self.data["test_anomalous"]
+        lines = [f"{self.name} on {normal:,} unseen normals and {anomalous:,} anomalies"]
+        rows = {key.replace("_", " "): str(interval) for key, interval in self.metrics.items()}
+        rows["calibration error"] = f"{self.calibration_error:.3f}"
+        rows["scoring"] = f"{1e3 * self.timings['score_seconds']:.3g} ms a sample"
+        width = max(map(len, rows))
+        return "\n".join(lines + [f"  {key:<{width}}  {value}" for key, value in rows.items()])
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write ``evaluation.json``, ``report.html`` and ``figures/*.png`` into a folder.
+
+        Everything is drawn in a temporary folder beside it first: if that fails, nothing is changed. Files of
+        other names in the folder stay.
+
+        Parameters
+        ----------
+        path : path
+            The folder; made if need be.
+
+        Returns
+        -------
+        Path
+            The folder.
+        """
+        # Drawing needs matplotlib, which judging does not.
+        from unlikelihood.report import draft, draw
+
+        with draft(path) as folder:
+            draw(self, folder)
+            (folder / "evaluation.json").write_text(self._json(), encoding="utf-8")
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read what `save` wrote, except the pictures.
+
+        Parameters
+        ----------
+        path : path
+            The folder.
+
+        Returns
+        -------
+        Evaluation
+        """
+        record = json.loads((Path(path) / "evaluation.json").read_text(encoding="utf-8"))
+        record["metrics"] = {key: Interval(**value) for key, value in record["metrics"].items()}
+        record["label"] = np.asarray(record["label"], np.int64)
+        for key in ("score", "probability"):
+            record[key] = np.asarray(record[key], np.float64)
+        return cls(**record)
+
+    def _json(self) -> str:
+        record = {f.name: plain(getattr(self, f.name)) for f in fields(self) if f.name != "pictures"}
+        # One line a field: figures stay readable above the thousands of scores.
+        lines = [f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in record.items()]
+        return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def evaluate(
+    detector: _Scores, split: Split, *, name: str | None = None, draws: int = 1000, seed: int = 0
+) -> Evaluation:
+    """Judge a fitted detector on the test part of a split.
+
+    The AUROC has DeLong's interval, every other figure a bootstrap's; where a group has several samples, all
+    are bootstrapped by group. The probability is the cross-fitted logistic regression's.
+
+    Parameters
+    ----------
+    detector : detector
+        Anything with ``score_samples(X) -> (n,)``, higher = more normal, and scikit-learn's ``get_params``.
+    split : Split
+        Its `test` part needs labels and at least two samples, or groups, of each class.
+    name : str, optional
+        What the report calls the detector; its class otherwise.
+    draws : int
+        Number of bootstrap samples.
+    seed : int
+        Of the bootstrap and of the folds.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    ValueError
+        If the test part lacks labels or a class, or a score is not finite.
+    """
+    test = split.test
+    label = np.empty(0) if test.label is None else np.asarray(test.label)
+    if not 0 < np.sum(label == 1) < len(label):
+        counts = f"{np.sum(label == 0)} labelled normal and {np.sum(label == 1)} anomalous of {len(test)}"
+        raise ValueError(f"split.test must hold normal and anomalous samples, got {counts}")
+    start = time.perf_counter()
+    more_normal = np.asarray(detector.score_samples(test.pixels), dtype=np.float64)
+    timings = {"score_seconds": (time.perf_counter() - start) / len(test)}
+    if hasattr(detector, "fit_seconds_"):
+        timings["fit_seconds"] = float(detector.fit_seconds_)
+    labels, score = validate(label, -more_normal)
+    group = test.group if test.group is not None and len(np.unique(test.group)) < len(test) else None
+    probability = cross_fitted(score, labels, group, seed=seed)
+    return Evaluation(
+        name=name or describe(detector),
+        params=plain(detector.get_params(deep=False)),
+        data=_data(split, labels),
+        metrics=_metrics(labels, score, probability, group, draws, seed),
+        calibration_error=expected_calibration_error(labels, probability),
+        timings=timings,
+        history=plain(getattr(detector, "history_", {})),
+        provenance={"seed": seed, "draws": draws, "by_group": group is not None} | provenance(),
+        label=labels,
+        score=score,
+        probability=probability,
+        sample=None if test.name is None else np.asarray(test.name).tolist(),
+        group=None if test.group is None else np.asarray(test.group).tolist(),
+        pictures=_pictures(detector, split, labels, score),
+    )
+
+
+def _metrics(
+    label: NDArray[np.int64],
+    score: NDArray[np.float64],
+    probability: NDArray[np.float64],
+    group: NDArray[Any] | None,
+    draws: int,
+    seed: int,
+) -> dict[str, Interval]:
+    interval = partial(bootstrap, label=label, group=group, draws=draws, seed=seed)
+    area = partial(delong, label) if group is None else partial(interval, auroc)
+    return {
+        "auroc": area(score=score),
+        "auroc_of_probability": area(score=probability),
+        "auprc": interval(auprc, score=score),
+        "sensitivity_at_90_specificity": interval(
+            partial(sensitivity_at_specificity, specificity=0.90), score=score
+        ),
+        "sensitivity_at_95_specificity": interval(
+            partial(sensitivity_at_specificity, specificity=0.95), score=score
+        ),
+        "fpr_at_95_tpr": interval(partial(fpr_at_tpr, tpr=0.95), score=score),
+        "brier": interval(brier, score=probability),
+    }
+
+
+def _data(split: Split, label: NDArray[np.int64]) -> dict[str, Any]:
+    test = split.test
+    return {
+        "shape": list(test.pixels.shape[1:]),
+        "spacing_mm": plain(test.spacing),
+        "intensity": [float(np.min(test.pixels)), float(np.max(test.pixels))],
+        "train": len(split.train),
+        "calibration": len(split.calibration),
+        "test_normal": int(np.sum(label == 0)),
+        "test_anomalous": int(np.sum(label == 1)),
+        "test_groups": None if test.group is None else len(np.unique(test.group)),
+    }
+
+
+def _pictures(
+    detector: _Scores, split: Split, label: NDArray[np.int64], score: NDArray[np.float64]
+) -> Pictures:
+    pixels, train = split.test.pixels, split.train.pixels
+    few = 12 if pixels[0].nbytes <= 2**20 else 6  # a hundred large volumes would not fit beside the detector
+    ranked = {k: (own := np.flatnonzero(label == k))[np.argsort(score[own], kind="stable")] for k in (0, 1)}
+    reconstructed = {}
+    if isinstance(detector, _Reconstructs):
+        for k, order in ranked.items():
+            chosen = pixels[_spread(order, 6)]
+            reconstructed[k] = (chosen, np.asarray(detector.reconstruct(chosen)))
+    return Pictures(
+        train=np.array(train[_spread(np.arange(len(train)), few)]),
+        likely={k: (pixels[order[:few]], score[order[:few]]) for k, order in ranked.items()},
+        unlikely={k: (pixels[order[::-1][:few]], score[order[::-1][:few]]) for k, order in ranked.items()},
+        generated=np.asarray(detector.generate(few)) if isinstance(detector, _Generates) else None,
+        reconstructed=reconstructed,
+    )
+
+
+def _spread(index: NDArray[np.intp], count: int) -> NDArray[np.intp]:
+    return index[np.linspace(0, len(index) - 1, min(count, len(index))).astype(int)]

@@ -1,0 +1,1 @@
+"""Layers and networks, each for any number of spatial axes."""

@@ -1,0 +1,133 @@
+"""Encoder and decoder for vectors, images and volumes, from one definition each."""
+
+import math
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SMALLEST = 7  # convolutions halve the axes while the shortest is longer than this
+WIDEST = 8  # and double the channels, up to this multiple of the width
+
+
+def conv(
+    axes: int, channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1, padding: int | None = None
+) -> nn.Module:
+    """Return the convolution over the given number of spatial axes, size-keeping at stride 1.
+
+    Parameters
+    ----------
+    axes
+        Spatial axes: 1, 2 or 3.
+    channels_in, channels_out
+        Channels before and after.
+    kernel, stride, padding
+        As in torch; the padding is half the kernel unless given.
+    """
+    layer = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}[axes]
+    return layer(channels_in, channels_out, kernel, stride, kernel // 2 if padding is None else padding)
+
+
+def pyramid(space: Sequence[int]) -> list[tuple[int, ...]]:
+    """Return the sizes of the spatial axes level by level, halved (rounded up) while the shortest is longer than 7.
+
+    Examples
+    --------
+    >>> pyramid((28, 28))
+    [(28, 28), (14, 14), (7, 7)]
+    >>> pyramid((64, 48))
+    [(64, 48), (32, 24), (16, 12), (8, 6)]
+    """
+    levels = [tuple(space)]
+    while min(levels[-1]) > SMALLEST:
+        levels.append(tuple(math.ceil(size / 2) for size in levels[-1]))
+    return levels
+
+
+def widths(width: int, levels: int) -> list[int]:
+    """Return the channels level by level: doubled, up to eight times the first."""
+    return [width * min(2**level, WIDEST) for level in range(levels)]
+
+
+class Encoder(nn.Sequential):
+    """Maps samples (B, \\*shape) to features (B, features).
+
+    Strided convolutions for images and volumes, fully connected layers for vectors.
+
+    Parameters
+    ----------
+    shape
+        Of one sample: (F,), (C, H, W) or (C, D, H, W).
+    features
+        Outputs.
+    width
+        Channels of the first level, or an eighth of the hidden units for vectors.
+    """
+
+    def __init__(self, shape: Sequence[int], features: int, width: int) -> None:
+        channels, *space = shape
+        hidden = WIDEST * width
+        if not space:
+            super().__init__(
+                nn.Linear(channels, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, features)
+            )
+            return
+        sizes = pyramid(space)
+        layers: list[nn.Module] = []
+        for wider in widths(width, max(1, len(sizes) - 1)):
+            layers += [conv(len(space), channels, wider, stride=2 if len(sizes) > 1 else 1), nn.SiLU()]
+            channels = wider
+        flat = channels * math.prod(sizes[-1])
+        super().__init__(
+            *layers, nn.Flatten(), nn.Linear(flat, hidden), nn.SiLU(), nn.Linear(hidden, features)
+        )
+
+
+class Upsample(nn.Module):
+    """Repeats pixels until the spatial axes have the given sizes."""
+
+    def __init__(self, size: Sequence[int]) -> None:
+        super().__init__()
+        self.size = tuple(size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, \\*space) to (B, C, \\*size)."""
+        return F.interpolate(x, size=self.size, mode="nearest")
+
+
+class Decoder(nn.Sequential):
+    """Maps features (B, features) to samples (B, \\*shape), the mirror of `Encoder`.
+
+    Up-samplings and convolutions for images and volumes, fully connected layers for vectors.
+
+    Parameters
+    ----------
+    shape
+        Of one sample: (F,), (C, H, W) or (C, D, H, W).
+    features
+        Inputs.
+    width
+        Channels of the last level, or an eighth of the hidden units for vectors.
+    """
+
+    def __init__(self, shape: Sequence[int], features: int, width: int) -> None:
+        channels, *space = shape
+        hidden = WIDEST * width
+        entry = [nn.Linear(features, hidden), nn.SiLU()]
+        if not space:
+            super().__init__(*entry, nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, channels))
+            return
+        sizes = pyramid(space)[::-1]
+        wide = widths(width, max(1, len(sizes) - 1))[::-1]
+        layers: list[nn.Module] = []
+        for size, before, after in zip(sizes[1:], wide, wide[1:], strict=False):
+            layers += [Upsample(size), conv(len(space), before, after), nn.SiLU()]
+        super().__init__(
+            *entry,
+            nn.Linear(hidden, wide[0] * math.prod(sizes[0])),
+            nn.SiLU(),
+            nn.Unflatten(1, (wide[0], *sizes[0])),
+            *layers,
+            Upsample(space),
+            conv(len(space), wide[-1], channels),
+        )

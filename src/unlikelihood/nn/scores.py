@@ -1,0 +1,90 @@
+"""What a variational autoencoder says about log p(x): three functions of the same samples from q(z|x)."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.distributions import Normal
+
+from unlikelihood.nn.priors import Prior
+from unlikelihood.parameters import Count, check_parameters
+
+
+@dataclass(frozen=True)
+class Score(ABC):
+    """A score in nats from L samples of the posterior.
+
+    Parameters
+    ----------
+    samples
+        L, the number of samples z⁽ˡ⁾ ~ q(z|x).
+    """
+
+    samples: Count = 16
+
+    def __post_init__(self) -> None:
+        check_parameters(self)
+
+    @abstractmethod
+    def __call__(self, log_px_z: Tensor, z: Tensor, q: Normal, p: Prior) -> Tensor:
+        """Return the score.
+
+        Parameters
+        ----------
+        log_px_z
+            log p(x|z⁽ˡ⁾) in nats, (L, B).
+        z
+            The samples z⁽ˡ⁾, (L, B, latent).
+        q
+            The posterior q(z|x), (B, latent).
+        p
+            The prior p(z).
+
+        Returns
+        -------
+        Tensor of shape (B,)
+            Higher = more normal, in nats.
+        """
+
+
+class Reconstruction(Score):
+    """The thesis' score: the reconstruction term of the ELBO alone, **not** a bound of log p(x).
+
+    .. math:: \\frac{1}{L} \\sum_l \\log p(x \\mid z^{(l)}), \\qquad z^{(l)} \\sim q(z \\mid x)
+
+    It drops the KL divergence and so is never below `ELBO`. Source: the VAE-AD score of Santos Buitrago, 2018.
+    """
+
+    def __call__(self, log_px_z: Tensor, z: Tensor, q: Normal, p: Prior) -> Tensor:
+        """Return the mean log-likelihood of the sample under its own posterior."""
+        return log_px_z.mean(0)
+
+
+class ELBO(Score):
+    """The evidence lower bound of log p(x).
+
+    .. math:: \\frac{1}{L} \\sum_l \\bigl[ \\log p(x \\mid z^{(l)}) + \\log p(z^{(l)}) \\bigr] + H[q(z \\mid x)] \\le \\log p(x)
+
+    which is the reconstruction term less KL(q(z|x) ‖ p(z)). The entropy H is in closed form.
+    Source: Kingma and Welling, "Auto-encoding variational Bayes", 2014, equation 3.
+    """
+
+    def __call__(self, log_px_z: Tensor, z: Tensor, q: Normal, p: Prior) -> Tensor:
+        """Return the bound."""
+        return (log_px_z + p.log_prob(z)).mean(0) + q.entropy().sum(-1)
+
+
+class IWAE(Score):
+    """The importance-weighted bound of log p(x), tighter with every sample.
+
+    .. math:: \\log \\frac{1}{L} \\sum_l \\frac{p(x \\mid z^{(l)}) \\, p(z^{(l)})}{q(z^{(l)} \\mid x)} \\le \\log p(x)
+
+    Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", 2016, equation 8.
+    """
+
+    def __call__(self, log_px_z: Tensor, z: Tensor, q: Normal, p: Prior) -> Tensor:
+        """Return the bound."""
+        log_weight = log_px_z + p.log_prob(z) - q.log_prob(z).sum(-1)
+        return torch.logsumexp(log_weight, 0) - math.log(len(log_weight))

@@ -1,0 +1,81 @@
+"""Bounds on a parameter, written in its type, and the check that every `fit` makes of them."""
+
+import math
+import numbers
+import types
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+
+@dataclass(frozen=True)
+class Range:
+    """Values from `low` to `high`; `low` itself is out where `above` is true."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    above: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        return (self.low < value if self.above else self.low <= value) and value <= self.high
+
+    def __str__(self) -> str:
+        low = f"{'above' if self.above else 'at least'} {self.low:g}"
+        return low if math.isinf(self.high) else f"{low} and at most {self.high:g}"
+
+
+Count = Annotated[int, Range(1)]
+Positive = Annotated[float, Range(0, above=True)]
+NonNegative = Annotated[float, Range(0)]
+Fraction = Annotated[float, Range(0, 1)]
+
+
+def check_parameters(configured: Any) -> None:
+    """Raise if a parameter of `configured` does not fit its annotation.
+
+    Parameters
+    ----------
+    configured
+        An instance of a dataclass.
+
+    Raises
+    ------
+    ValueError
+        Naming the class, the parameter, its value and what was expected.
+    """
+    hints = get_type_hints(type(configured), include_extras=True)
+    for field in fields(configured):
+        value, hint = getattr(configured, field.name), hints[field.name]
+        if not accepts(hint, value):
+            raise ValueError(f"{type(configured).__name__}: {field.name} is {value!r}, expected {describe(hint)}")
+
+
+def accepts(hint: Any, value: object) -> bool:
+    """Return whether `value` is one that the annotation `hint` allows."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        bounds = [argument for argument in arguments[1:] if isinstance(argument, Range)]
+        return accepts(arguments[0], value) and all(value in bound for bound in bounds)
+    if origin in (Union, types.UnionType):
+        return any(accepts(argument, value) for argument in arguments)
+    if origin is Literal:
+        return value in arguments
+    if hint is Any:
+        return True
+    if hint is float:
+        return isinstance(value, numbers.Real) and not isinstance(value, bool) and not math.isnan(value)
+    if hint is int:
+        return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    return isinstance(value, origin or hint)
+
+
+def describe(hint: Any) -> str:
+    """Return the annotation `hint` in words."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return " ".join([describe(arguments[0]), *map(str, arguments[1:])])
+    if origin in (Union, types.UnionType):
+        return " or ".join(map(describe, arguments))
+    if origin is Literal:
+        return "one of " + ", ".join(map(repr, arguments))
+    names = {int: "an integer", float: "a number", str: "text", bool: "true or false", type(None): "None"}
+    return names.get(hint, getattr(hint, "__name__", str(hint)))

@@ -1,0 +1,134 @@
+"""Pictures of samples, whatever their shape."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from numpy.typing import NDArray
+
+from unlikelihood.plots.style import ANOMALOUS, MUTED, NORMAL, WIDTH, styled
+
+_RESIDUAL = LinearSegmentedColormap.from_list("residual", [NORMAL, "#f7f7f7", ANOMALOUS])
+
+
+@styled
+def gallery(
+    pixels: NDArray[Any],
+    titles: Sequence[str] | None = None,
+    columns: int = 6,
+    limits: tuple[float, float] | None = None,
+) -> Figure:
+    """Draw samples of any shape side by side on one intensity scale.
+
+    Images are drawn whole, volumes by the slice in their middle, one volume alone by 25 slices through it,
+    and vectors as bars.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (n, C, *space) or (n, F)
+        The samples; three channels are red, green and blue, any other number is averaged.
+    titles : sequence of str, optional
+        What to write over each.
+    columns : int
+        Number of samples in a row.
+    limits : tuple of float, optional
+        Intensities of black and white; the 0.5 % and 99.5 % quantiles of the samples otherwise.
+
+    Returns
+    -------
+    Figure
+    """
+    samples, columns = (_slices(pixels[0]), 5) if len(pixels) == 1 and pixels.ndim > 4 else (pixels, columns)
+    planes = [_plane(sample) for sample in samples]
+    frames = _frames(planes, columns, titled=titles is not None)
+    for axes, plane in zip(frames.flat, planes, strict=False):
+        _draw(axes, plane, limits or _limits(pixels))
+    for axes, title in zip(frames.flat, titles or (), strict=False):
+        axes.set_title(title, size=8, color=MUTED, pad=2)
+    figure = frames.flat[0].figure
+    figure.set_label(f"{len(planes)} {'slices of a sample' if samples is not pixels else 'samples'}")
+    return figure
+
+
+@styled
+def reconstructions(x: NDArray[Any], x_hat: NDArray[Any]) -> Figure:
+    """Draw inputs, their reconstructions and the residuals x − x̂, one below the other.
+
+    Parameters
+    ----------
+    x, x_hat : ndarray, shape (n, C, *space) or (n, F)
+        The samples and what the detector made of them.
+
+    Returns
+    -------
+    Figure
+        Residuals are blue where the input is darker than its reconstruction and vermilion where it is
+        brighter, on one scale symmetric about 0.
+    """
+    residual = np.asarray(x, np.float64) - x_hat
+    rows = [[_plane(sample) for sample in part] for part in (x, x_hat)]
+    rows.append(
+        [_plane(sample.mean(axis=0, keepdims=True) if sample.ndim > 1 else sample) for sample in residual]
+    )
+    frames = _frames([plane for row in rows for plane in row], len(x), titled=True)
+    scale = float(np.quantile(np.abs(residual), 0.995)) or 1.0
+    styles = [(_limits(x), "gray"), (_limits(x), "gray"), ((-scale, scale), _RESIDUAL)]
+    for row, planes, (limits, colours) in zip(frames, rows, styles, strict=True):
+        for axes, plane in zip(row, planes, strict=True):
+            _draw(axes, plane, limits, colours)
+    for row, name in zip(frames, ("input", "reconstruction", f"residual, ±{scale:.2g}"), strict=True):
+        row[0].set_title(name, size=8, color=MUTED, pad=2, loc="left")
+    figure = frames[0, 0].figure
+    figure.set_label(f"{len(x)} inputs, their reconstructions and the residuals")
+    return figure
+
+
+def _slices(volume: NDArray[Any]) -> NDArray[Any]:
+    depth = volume.shape[1]
+    return volume[:, np.linspace(0, depth - 1, min(depth, 25)).round().astype(int)].swapaxes(0, 1)
+
+
+def _plane(sample: NDArray[Any]) -> NDArray[np.float64]:
+    """Return what is drawn of a sample: (H, W), (H, W, 3) or (F,)."""
+    plane = np.asarray(sample, np.float64)
+    while plane.ndim > 3:
+        plane = plane[:, plane.shape[1] // 2]
+    if plane.ndim == 1:
+        return plane
+    plane = plane.transpose(1, 2, 0) if plane.ndim == 3 and len(plane) == 3 else plane.mean(axis=0)
+    # A picture is about a hundred points wide on the page, and a larger one would only weigh it down.
+    step = max(1, max(plane.shape[:2]) // 160)
+    return plane[::step, ::step] if plane.ndim > 1 else plane
+
+
+def _limits(pixels: NDArray[Any]) -> tuple[float, float]:
+    low, high = np.quantile(pixels, [0.005, 0.995])
+    return float(low), float(high) if high > low else float(low) + 1.0
+
+
+def _frames(planes: Sequence[NDArray[Any]], columns: int, titled: bool) -> NDArray[Any]:
+    rows = -(-len(planes) // columns)
+    shape = planes[0].shape
+    cell = WIDTH / columns
+    height = cell * (shape[0] / shape[1] if len(shape) > 1 else 0.75) + (0.17 if titled else 0.0)
+    layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
+    figure = Figure(figsize=(WIDTH, rows * height), layout=layout)
+    frames = figure.subplots(rows, columns, squeeze=False)
+    for axes in frames.flat:
+        axes.set_axis_off()
+    return frames
+
+
+def _draw(axes: Axes, plane: NDArray[Any], limits: tuple[float, float], colours: Any = "gray") -> None:
+    low, high = limits
+    if plane.ndim == 1:
+        axes.fill_between(np.arange(len(plane)), plane, step="mid", color=NORMAL, linewidth=0)
+        axes.set_ylim(min(low, 0.0), max(high, 0.0))
+    elif plane.ndim == 3:
+        axes.imshow(np.clip((plane - low) / (high - low), 0, 1), interpolation="none")
+    else:
+        axes.imshow(plane, vmin=low, vmax=high, cmap=colours, interpolation="none")

@@ -1,0 +1,92 @@
+"""Where a figure came from, in plain values that JSON can hold."""
+
+import math
+import platform
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PACKAGES = ("unlikelihood", "torch", "numpy", "scipy", "scikit-learn")
+
+
+def provenance() -> dict[str, str | None]:
+    """Return the command, if one of ours is running, the time in UTC, the machine, and the versions of what runs on it.
+
+    Returns
+    -------
+    dict of str to str
+        None for a package that is not installed, and for the command where Python was called some other way.
+    """
+    called = Path(sys.argv[0]).parts[-2:] if sys.argv else ()
+    return {
+        "command": shlex.join(["unlikelihood", *sys.argv[1:]]) if "unlikelihood" in called else None,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": platform.machine(),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        **{package: _version(package) for package in PACKAGES},
+    }
+
+
+def describe(detector: Any) -> str:
+    """Return a detector's class and, in brackets, those of the detectors inside it.
+
+    Parameters
+    ----------
+    detector : detector
+        Anything with scikit-learn's ``get_params``.
+
+    Returns
+    -------
+    str
+        Such as ``LatentSearch(DCGAN)``.
+    """
+    values = detector.get_params(deep=False).values()
+    parts = [part for value in values for part in (value if isinstance(value, (list, tuple)) else [value])]
+    inner = ", ".join(describe(part) for part in parts if hasattr(part, "score_samples"))
+    return f"{type(detector).__name__}({inner})" if inner else type(detector).__name__
+
+
+def plain(value: Any) -> Any:
+    """Return what strict JSON can hold of a value.
+
+    Parameters
+    ----------
+    value : object
+        Arrays become lists, dataclasses and mappings dictionaries, estimators their class and parameters, numbers
+        that are not finite and anything unknown their text.
+
+    Returns
+    -------
+    None, bool, int, float, str, list or dict
+    """
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return float(value) if math.isfinite(value) else str(float(value))
+        case np.generic() | np.ndarray():
+            return plain(value.tolist())
+        case Mapping():
+            return {str(key): plain(item) for key, item in value.items()}
+        case Sequence() | set() | frozenset():
+            return [plain(item) for item in value]
+    if hasattr(value, "get_params"):
+        return {"class": type(value).__name__} | plain(value.get_params(deep=False))
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    return str(value)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

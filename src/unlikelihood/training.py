@@ -1,0 +1,297 @@
+"""The one training loop of the project."""
+
+import math
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+
+import lightning_fabric
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unlikelihood.checkpoint import Checkpoint
+from unlikelihood.progress import progress
+
+LOSS_CHECK_STEPS = 16  # reading the loss waits for an accelerator, so it is read in groups
+
+
+class Diverged(ArithmeticError):
+    """The loss of a turn is no longer a finite number."""
+
+
+class NothingLearnt(UserWarning):
+    """Training or scoring ran, but its result carries no information."""
+
+
+class Turn(nn.Module):
+    """One player's move in a training step: a module steps down its loss.
+
+    Parameters
+    ----------
+    name
+        What the history calls the loss.
+    module
+        The module whose parameters step. All others of the network stand still meanwhile.
+    loss
+        Maps a batch (B, \\*shape) to a scalar, in nats or whatever unit the paper has.
+    repeat
+        Moves per training step, each on a batch of its own.
+    optimizer
+        Makes the optimiser from the parameters.
+    schedule
+        Maps the fraction of training done, in [0, 1), to a factor on the learning rate.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        module: nn.Module,
+        loss: Callable[[Tensor], Tensor],
+        *,
+        optimizer: Callable[..., torch.optim.Optimizer],
+        repeat: int = 1,
+        schedule: Callable[[float], float] = lambda done: 1.0,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.module = module
+        self.loss = loss
+        self.optimizer = optimizer
+        self.repeat = repeat
+        self.schedule = schedule
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the loss of the batch `x`."""
+        return self.loss(x)
+
+
+def one_cycle(done: float, warmup: float = 0.1) -> float:
+    """Return the learning rate's factor after the fraction `done`: a linear rise, then a half cosine to zero.
+
+    Parameters
+    ----------
+    done
+        Fraction of training done, in [0, 1).
+    warmup
+        Fraction of training spent rising.
+
+    References
+    ----------
+    Smith and Topin, "Super-convergence", 2018.
+    """
+    if done < warmup:
+        return max(done / warmup, 1e-2)
+    return 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
+
+
+@contextmanager
+def seeded(*key: int) -> Iterator[None]:
+    """Draw torch's random numbers from `key` inside the block, and leave the generators outside as they were.
+
+    Parameters
+    ----------
+    *key
+        Non-negative integers: a seed, and what it is used for.
+    """
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        reseed(*key)
+        yield
+
+
+def reseed(*key: int) -> None:
+    """Set torch's generators from `key`; only inside a `seeded` block."""
+    state = np.random.SeedSequence(key).generate_state(2, np.uint32)
+    torch.random.manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)
+
+
+def fabric_for(device: str, precision: str) -> lightning_fabric.Fabric:
+    """Return the Fabric of one device.
+
+    Parameters
+    ----------
+    device
+        ``auto`` (an accelerator if there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+    precision
+        ``auto`` (bfloat16 mixed where a CUDA device has it, else float32) or Fabric's own name for one.
+    """
+    accelerator, _, index = device.partition(":")
+    if precision == "auto":
+        cuda = accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available()
+        precision = "bf16-mixed" if cuda and torch.cuda.is_bf16_supported() else "32-true"
+    return lightning_fabric.Fabric(
+        accelerator=accelerator, devices=[int(index)] if index else 1, precision=precision
+    )
+
+
+def memory_format(shape: Sequence[int]) -> torch.memory_format:
+    """Return the layout in which convolutions over samples of `shape` are fast."""
+    return {3: torch.channels_last, 4: torch.channels_last_3d}.get(len(shape), torch.contiguous_format)
+
+
+def batches_of(
+    X: np.ndarray, device: torch.device, dtype: torch.dtype = torch.float32
+) -> Callable[[np.ndarray], Tensor]:
+    """Return a function from sample indices to their batch on `device`.
+
+    Data that fits into half of the device's free memory is moved there once. A memory map is read batch by batch.
+    """
+    layout = memory_format(X.shape[1:])
+
+    def batch(x: Tensor) -> Tensor:
+        return x.to(device, dtype).contiguous(memory_format=layout)
+
+    if isinstance(X, np.memmap) or X.nbytes > free_memory(device) / 2:
+        return lambda index: batch(torch.from_numpy(np.asarray(X[index], np.float32)))
+    kept = X if X.dtype in (np.float32, np.uint8) else X.astype(np.float32)
+    resident = torch.from_numpy(kept if kept.flags.writeable else kept.copy()).to(device)
+    return lambda index: batch(resident[torch.from_numpy(index).to(device)])
+
+
+def free_memory(device: torch.device) -> float:
+    """Return the free memory of `device` in bytes, infinite where it cannot be told."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return math.inf
+
+
+def train(
+    net: nn.Module,
+    turns: Sequence[Turn],
+    X: np.ndarray,
+    *,
+    epochs: int,
+    batch_size: int,
+    clip: float | None = None,
+    seed: int = 0,
+    fabric: lightning_fabric.Fabric,
+    checkpoint: Checkpoint | None = None,
+    title: str = "Fitting",
+) -> dict[str, list[float]]:
+    """Train `net` in place by letting its turns step in order until the data was seen `epochs` times.
+
+    Parameters
+    ----------
+    net
+        The network, whose parts the turns name.
+    turns
+        The players, in order. The one that repeats most sees each sample once an epoch.
+    X
+        Samples (n, \\*shape).
+    epochs
+        Passes over the data.
+    batch_size
+        Samples in a batch, at most; the batches of an epoch are of equal size, give or take one.
+    clip
+        Largest norm of a turn's gradient; longer ones are shortened to it. None leaves them.
+    seed
+        Seeds the order of the data and the noise of every step.
+    fabric
+        Device and precision.
+    checkpoint
+        Where to resume from, and to save to while training runs.
+    title
+        What the progress bar calls it.
+
+    Returns
+    -------
+    dict
+        For each turn its mean loss in each epoch.
+
+    Raises
+    ------
+    Diverged
+        If a loss is not finite.
+    """
+    net.to(fabric.device, memory_format=memory_format(X.shape[1:]))
+    net.train()
+    players = [(*fabric.setup(turn, turn.optimizer(turn.module.parameters())), turn) for turn in turns]
+    optimizers = [optimizer.optimizer for _, optimizer, _ in players]
+    rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
+    batch_of = batches_of(X, fabric.device)
+    batches_per_epoch = math.ceil(len(X) / batch_size)
+    rounds = max(turn.repeat for turn in turns)
+    steps = max(1, epochs * batches_per_epoch // rounds)
+    start, losses = (checkpoint and checkpoint.resume(net, optimizers)) or (0, [[] for _ in turns])
+    unread: list[Tensor] = []
+
+    with seeded(seed), progress(title, steps, start) as advance:
+        for step in range(start, steps):
+            reseed(seed, step)
+            batches = [
+                batch_of(indices(len(X), batches_per_epoch, seed, step * rounds + round_)) for round_ in range(rounds)
+            ]
+            for (player, optimizer, turn), base in zip(players, rates, strict=True):
+                stand_still(net, except_for=turn.module)
+                for group, rate in zip(optimizer.param_groups, base, strict=True):
+                    group["lr"] = rate * turn.schedule(step / steps)
+                for x in batches[: turn.repeat]:
+                    optimizer.zero_grad()
+                    loss = player(x)
+                    fabric.backward(loss)
+                    if clip is not None:
+                        fabric.clip_gradients(player, optimizer, max_norm=clip, error_if_nonfinite=False)
+                    optimizer.step()
+                unread.append(loss.detach())
+            if (step + 1) % LOSS_CHECK_STEPS == 0 or step + 1 == steps or (checkpoint and checkpoint.due):
+                read(unread, losses, turns, step)
+                if checkpoint and checkpoint.due:
+                    checkpoint.save(step + 1, losses, net, optimizers)
+            advance(1, note="loss " + ", ".join(f"{values[-1]:.4g}" for values in losses if values))
+
+    net.requires_grad_(True).eval()
+    if checkpoint:
+        checkpoint.remove()
+    history = {
+        turn.name: [float(np.mean(part)) for part in np.array_split(values, min(epochs, len(values)))]
+        for turn, values in zip(turns, losses, strict=True)
+    }
+    warn_if_still(history)
+    return history
+
+
+def indices(n: int, batches_per_epoch: int, seed: int, batch: int) -> np.ndarray:
+    """Return which of `n` samples are in the `batch`-th batch since training began."""
+    epoch, position = divmod(batch, batches_per_epoch)
+    return np.array_split(order(n, seed, epoch), batches_per_epoch)[position]
+
+
+@lru_cache(maxsize=2)
+def order(n: int, seed: int, epoch: int) -> np.ndarray:
+    """Return the order in which the epoch visits `n` samples."""
+    return np.random.default_rng([seed, epoch]).permutation(n)
+
+
+def stand_still(net: nn.Module, *, except_for: nn.Module) -> None:
+    """Keep all parameters of `net` from collecting gradients, but for those of the part `except_for`."""
+    net.requires_grad_(False)
+    except_for.requires_grad_(True)
+
+
+def read(unread: list[Tensor], losses: list[list[float]], turns: Sequence[Turn], step: int) -> None:
+    """Move the losses of the last steps to `losses`, a list for each turn, and raise if one is not finite."""
+    values = torch.stack(unread).reshape(-1, len(turns)).T.tolist()
+    unread.clear()
+    for turn, past, new in zip(turns, losses, values, strict=True):
+        if not all(map(math.isfinite, new)):
+            raise Diverged(
+                f"the loss of {turn.name!r} stopped being finite at about step {step + 1}; lower learning_rate, "
+                "set clip, or look for extreme values in the data"
+            )
+        past.extend(new)
+
+
+def warn_if_still(history: dict[str, list[float]]) -> None:
+    """Warn if no turn's loss moved between the first and the last epoch."""
+    moves = [abs(losses[-1] - losses[0]) / (abs(losses[0]) + 1e-12) for losses in history.values()]
+    if all(len(losses) > 1 for losses in history.values()) and max(moves) < 1e-3:
+        warnings.warn(
+            f"the loss did not move in {len(next(iter(history.values())))} epochs: "
+            "nothing was learnt; raise learning_rate or epochs",
+            NothingLearnt,
+            stacklevel=3,
+        )
