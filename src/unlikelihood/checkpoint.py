@@ -44,7 +44,11 @@ class Checkpoint:
         return time.monotonic() - self.saved_at >= self.seconds
 
     def save(
-        self, step: int, losses: Sequence[Sequence[float]], net: nn.Module, optimizers: Sequence[torch.optim.Optimizer]
+        self,
+        step: int,
+        losses: Sequence[Sequence[float]],
+        net: nn.Module,
+        optimizers: Sequence[torch.optim.Optimizer],
     ) -> None:
         """Replace the file by the state after `step` steps."""
         tensors = {f"net.{name}": tensor.contiguous() for name, tensor in net.state_dict().items()}
@@ -104,5 +108,5 @@ def fingerprint(description: str, X: np.ndarray) -> str:
     """Return a hash of a fit: `description` in text and every value of `X`."""
     digest = hashlib.sha256(f"{description} {X.shape} {X.dtype}".encode())
     for start in range(0, len(X), 1024):
-        digest.update(np.ascontiguousarray(X[start : start + 1024]))
+        digest.update(np.ascontiguousarray(X[start : start + 1024]).data)
     return digest.hexdigest()

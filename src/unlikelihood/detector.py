@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, dataclass_transform
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, dataclass_transform
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from unlikelihood import persistence
 from unlikelihood.checkpoint import Checkpoint, fingerprint
+from unlikelihood.nn.augment import Augment
 from unlikelihood.parameters import Count, NonNegative, Positive, check_parameters
 from unlikelihood.progress import progress
 from unlikelihood.training import (
@@ -25,10 +26,12 @@ from unlikelihood.training import (
     Turn,
     batches_of,
     fabric_for,
-    memory_format,
+    place,
     seeded,
     train,
 )
+
+Net = TypeVar("Net", bound=nn.Module)
 
 
 @dataclass_transform(eq_default=False, kw_only_default=False)
@@ -136,7 +139,7 @@ class Detector(BaseEstimator, ABC):
 
     @abstractmethod
     def _fit(self, X: np.ndarray) -> None:
-        """Learn from normal samples (n, \\*shape)."""
+        r"""Learn from normal samples (n, \*shape)."""
 
     @abstractmethod
     def _score(self, X: np.ndarray) -> np.ndarray:
@@ -155,7 +158,7 @@ class Detector(BaseEstimator, ABC):
 
     def _set_state(self, state: dict[str, Any]) -> None:
         """Take what `_state` gave, from a file."""
-        vars(self).update(state)
+        self.__dict__.update(state)
         self._restore()
 
     def _checked(self, X: np.ndarray, *, reset: bool) -> np.ndarray:
@@ -176,7 +179,7 @@ class Detector(BaseEstimator, ABC):
         return X
 
 
-class Trained(Detector):
+class Trained(Detector, Generic[Net]):
     """A detector with a network: a subclass says how to `build` it, whose `turns` train it, and how it scores.
 
     Parameters
@@ -189,6 +192,8 @@ class Trained(Detector):
         Step size of the optimiser.
     clip
         Largest norm of a gradient; None does not shorten any.
+    augment
+        Changes training samples at random, anew in every epoch: `Affine`, or None.
     seed
         Seeds weights, batches and noise.
     device
@@ -207,6 +212,7 @@ class Trained(Detector):
     batch_size: Count = 128
     learning_rate: Positive = 1e-3
     clip: Positive | None = None
+    augment: Augment | None = None
     device: str = "auto"
     precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed"] = "auto"
     checkpoint: str | None = None
@@ -215,16 +221,16 @@ class Trained(Detector):
     runtime = ("device", "checkpoint", "checkpoint_seconds")
 
     @abstractmethod
-    def build(self, shape: Sequence[int]) -> nn.Module:
+    def build(self, shape: Sequence[int]) -> Net:
         """Return the untrained network for samples of `shape`."""
 
     @abstractmethod
-    def turns(self, net: nn.Module) -> list[Turn]:
+    def turns(self, net: Net) -> list[Turn]:
         """Return who steps down which loss, in order."""
 
     @abstractmethod
     def _score_batch(self, x: Tensor) -> Tensor:
-        """Return (B,) scores of the batch (B, \\*shape), higher = more normal."""
+        r"""Return (B,) scores of the batch (B, \*shape), higher = more normal."""
 
     def _finish(self, X: np.ndarray) -> None:
         """Fit what is left to fit after training."""
@@ -240,6 +246,7 @@ class Trained(Detector):
             epochs=self.epochs,
             batch_size=self.batch_size,
             clip=self.clip,
+            augment=self.augment,
             seed=self.seed,
             fabric=fabric,
             checkpoint=self._checkpoint(X),
@@ -286,21 +293,21 @@ class Trained(Detector):
 
     def _set_state(self, state: dict[str, Any]) -> None:
         weights = {name[4:]: torch.from_numpy(state.pop(name)) for name in list(state) if name.startswith("net.")}
-        vars(self).update(state)
+        self.__dict__.update(state)
         with seeded(self.seed):
             self.net_ = self.build(self.shape_)
         self._settle_precision()
         self.net_.load_state_dict(weights)
-        self.net_.to(fabric_for(self.device, "32-true").device, memory_format=memory_format(self.shape_)).eval()
+        place(self.net_, fabric_for(self.device, "32-true").device, self.shape_).eval()
         self._restore()
 
 
-class Generator(Trained):
+class Generator(Trained[Net]):
     """A detector whose network can make samples out of latent vectors."""
 
     @abstractmethod
     def decode(self, z: Tensor) -> Tensor:
-        """Return the samples (B, \\*shape) at the latents (B, latent), differentiably."""
+        r"""Return the samples (B, \*shape) at the latents (B, latent), differentiably."""
 
     @abstractmethod
     def draw(self, n: int) -> Tensor:
@@ -308,7 +315,7 @@ class Generator(Trained):
 
     @torch.inference_mode()
     def generate(self, n: int) -> np.ndarray:
-        """Return samples that the model holds for normal.
+        r"""Return samples that the model holds for normal.
 
         Parameters
         ----------
@@ -317,7 +324,7 @@ class Generator(Trained):
 
         Returns
         -------
-        ndarray of shape (n, \\*shape), float32
+        ndarray of shape (n, \*shape), float32
             The same at every call.
         """
         check_is_fitted(self, "shape_")

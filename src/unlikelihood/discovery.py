@@ -72,5 +72,19 @@ def recipes() -> dict[str, str]:
     return {
         module.name.replace("_", "-"): f"{package.__name__}.{module.name}"
         for module in pkgutil.iter_modules(package.__path__)
-        if not module.name.startswith("_") and module.name != "recipe"
+        if not module.name.startswith("_")
     }
+
+
+def recipe(name: str) -> Any:
+    """Return the function `experiment` of the recipe `name`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such recipe, with the names that there are.
+    """
+    known = recipes()
+    if name not in known:
+        raise ValueError(f"{name!r} is not one of the recipes: {', '.join(sorted(known))}")
+    return importlib.import_module(known[name]).experiment

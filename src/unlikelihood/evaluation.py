@@ -123,12 +123,12 @@ class Evaluation:
     def summary(self) -> str:
         """Return the figures as a small plain-text table."""
         normal, anomalous = self.data["test_normal"], self.data["test_anomalous"]
-        lines = [f"{self.name} on {normal:,} unseen normals and {anomalous:,} anomalies"]
         rows = {key.replace("_", " "): str(interval) for key, interval in self.metrics.items()}
         rows["calibration error"] = f"{self.calibration_error:.3f}"
         rows["scoring"] = f"{1e3 * self.timings['score_seconds']:.3g} ms a sample"
         width = max(map(len, rows))
-        return "\n".join(lines + [f"  {key:<{width}}  {value}" for key, value in rows.items()])
+        table = [f"  {key:<{width}}  {value}" for key, value in rows.items()]
+        return "\n".join([f"{self.name} on {normal:,} unseen normals and {anomalous:,} anomalies", *table])
 
     def __str__(self) -> str:
         return self.summary()
@@ -259,13 +259,13 @@ def _metrics(
         "auroc": area(score=score),
         "auroc_of_probability": area(score=probability),
         "auprc": interval(auprc, score=score),
-        "sensitivity_at_90_specificity": interval(
-            partial(sensitivity_at_specificity, specificity=0.90), score=score
-        ),
-        "sensitivity_at_95_specificity": interval(
-            partial(sensitivity_at_specificity, specificity=0.95), score=score
-        ),
-        "fpr_at_95_tpr": interval(partial(fpr_at_tpr, tpr=0.95), score=score),
+        **{
+            f"sensitivity_at_{percent}_specificity": interval(
+                partial(sensitivity_at_specificity, specificity=percent / 100), score=score
+            )
+            for percent in (90, 95)
+        },
+        "fpr_at_95_tpr": interval(fpr_at_tpr, score=score),
         "brier": interval(brier, score=probability),
     }
 
@@ -284,9 +284,7 @@ def _data(split: Split, label: NDArray[np.int64]) -> dict[str, Any]:
     }
 
 
-def _pictures(
-    detector: _Scores, split: Split, label: NDArray[np.int64], score: NDArray[np.float64]
-) -> Pictures:
+def _pictures(detector: _Scores, split: Split, label: NDArray[np.int64], score: NDArray[np.float64]) -> Pictures:
     pixels, train = split.test.pixels, split.train.pixels
     few = 12 if pixels[0].nbytes <= 2**20 else 6  # a hundred large volumes would not fit beside the detector
     ranked = {k: (own := np.flatnonzero(label == k))[np.argsort(score[own], kind="stable")] for k in (0, 1)}

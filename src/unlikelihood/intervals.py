@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 from scipy.stats import norm, rankdata
+from sklearn import config_context
 
 from unlikelihood.metrics import Metric, validate
 
@@ -93,9 +94,7 @@ def delong(label: ArrayLike, score: ArrayLike, level: float = 0.95) -> Interval:
     return Interval(area, float(expit(logit(area) - half)), float(expit(logit(area) + half)), level)
 
 
-def paired_delong(
-    label: ArrayLike, score_a: ArrayLike, score_b: ArrayLike, level: float = 0.95
-) -> Difference:
+def paired_delong(label: ArrayLike, score_a: ArrayLike, score_b: ArrayLike, level: float = 0.95) -> Difference:
     """Return how much the AUROC of one score exceeds that of another on the same samples.
 
     δ = θ̂_a − θ̂_b, σ² = Σ_aa + Σ_bb − 2 Σ_ab, interval δ ± z σ, p = 2 Φ(−|δ| / σ)
@@ -188,10 +187,12 @@ def bootstrap(
     members, strata = _strata(labels, group)
     random = np.random.default_rng(seed)
     values = np.empty(draws)
-    for draw in range(draws):
-        units = np.concatenate([random.choice(stratum, len(stratum)) for stratum in strata])
-        drawn = units if members is None else np.concatenate([members[unit] for unit in units])
-        values[draw] = metric(labels[drawn], scores[drawn])
+    # scikit-learn would check a thousand times over what has been checked above.
+    with config_context(assume_finite=True, skip_parameter_validation=True):
+        for draw in range(draws):
+            units = np.concatenate([random.choice(stratum, len(stratum)) for stratum in strata])
+            drawn = units if members is None else np.concatenate([members[unit] for unit in units])
+            values[draw] = metric(labels[drawn], scores[drawn])
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(metric(labels, scores)), float(low), float(high), level)
 
@@ -212,9 +213,7 @@ def _strata(
     return members, [np.flatnonzero(kind == k) for k in range(3)]
 
 
-def _areas(
-    labels: NDArray[np.int64], scores: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _areas(labels: NDArray[np.int64], scores: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the AUROC of k scores (k, N) of the same samples and their covariance (k, k).
 
     With m anomalies X, n normals Y, both together Z, and T the midranks within each,
@@ -229,9 +228,7 @@ def _areas(
     anomalous = labels == 1
     m, n = int(anomalous.sum()), int((~anomalous).sum())
     if min(m, n) < 2:
-        raise ValueError(
-            f"label must hold at least 2 samples of each class, got {n} normal and {m} anomalous"
-        )
+        raise ValueError(f"label must hold at least 2 samples of each class, got {n} normal and {m} anomalous")
     rank = rankdata(scores, axis=1)
     v10 = (rank[:, anomalous] - rankdata(scores[:, anomalous], axis=1)) / n
     v01 = 1 - (rank[:, ~anomalous] - rankdata(scores[:, ~anomalous], axis=1)) / m

@@ -4,11 +4,12 @@ A metric is a plain function ``(label, score) -> float``, where ``label`` is 0 f
 and a higher ``score`` means *more anomalous*.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score, roc_curve
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 Metric = Callable[[NDArray[np.int64], NDArray[np.float64]], float]
 """A function of labels (n,) and anomaly scores (n,) that returns one number."""
@@ -107,7 +108,8 @@ def auprc(label: ArrayLike, score: ArrayLike) -> float:
 def sensitivity_at_specificity(label: ArrayLike, score: ArrayLike, specificity: float = 0.95) -> float:
     """Return the largest share of anomalies found by a threshold that clears a share of the normals.
 
-    max TPR(t) over thresholds t with 1 − FPR(t) ≥ specificity
+    Share of s⁺ > s⁻₍ₖ₎, where s⁻₍ₖ₎ is the largest normal score but k, and k = ⌊(1 − specificity) n⌋ false alarms
+    are allowed.
 
     Parameters
     ----------
@@ -129,15 +131,17 @@ def sensitivity_at_specificity(label: ArrayLike, score: ArrayLike, specificity: 
         If `specificity` is outside [0, 1] or `validate` refuses the input.
     """
     _check_share("specificity", specificity)
-    fpr, tpr, _ = roc_curve(*validate(label, score), drop_intermediate=False)
-    # 1 - 0.9 is a little less than 0.1 in binary, and a normal must not be lost to that.
-    return float(tpr[fpr <= 1 - specificity + 1e-12].max())
+    labels, scores = validate(label, score)
+    normal = np.sort(scores[labels == 0])[::-1]
+    # 1 - 0.9 is a little less than 0.1 in binary, and a false alarm must not be lost to that.
+    k = math.floor((1 - specificity) * len(normal) + 1e-9)
+    return float(np.mean(scores[labels == 1] > normal[k])) if k < len(normal) else 1.0
 
 
 def fpr_at_tpr(label: ArrayLike, score: ArrayLike, tpr: float = 0.95) -> float:
     """Return the smallest share of false alarms of a threshold that finds a share of the anomalies.
 
-    min FPR(t) over thresholds t with TPR(t) ≥ tpr
+    Share of s⁻ ≥ s⁺₍ₖ₎, where s⁺₍ₖ₎ is the k-th largest anomalous score, and k = ⌈tpr · n⌉ of n must be found.
 
     Parameters
     ----------
@@ -159,8 +163,10 @@ def fpr_at_tpr(label: ArrayLike, score: ArrayLike, tpr: float = 0.95) -> float:
         If `tpr` is outside [0, 1] or `validate` refuses the input.
     """
     _check_share("tpr", tpr)
-    fprs, tprs, _ = roc_curve(*validate(label, score), drop_intermediate=False)
-    return float(fprs[tprs >= tpr - 1e-12].min())
+    labels, scores = validate(label, score)
+    anomalous = np.sort(scores[labels == 1])[::-1]
+    k = math.ceil(tpr * len(anomalous) - 1e-9)
+    return float(np.mean(scores[labels == 0] >= anomalous[k - 1])) if k > 0 else 0.0
 
 
 def precision_at_k(label: ArrayLike, score: ArrayLike, k: int = 10) -> float:
@@ -218,7 +224,8 @@ def brier(label: ArrayLike, probability: ArrayLike) -> float:
     ValueError
         If a probability is outside [0, 1] or `validate` refuses the input.
     """
-    return float(brier_score_loss(*_validate_probability(label, probability)))
+    labels, probabilities = _validate_probability(label, probability)
+    return float(np.mean((probabilities - labels) ** 2))
 
 
 def expected_calibration_error(label: ArrayLike, probability: ArrayLike, bins: int = 10) -> float:
@@ -253,9 +260,7 @@ def expected_calibration_error(label: ArrayLike, probability: ArrayLike, bins: i
     return float(np.abs(np.bincount(bin_of, weights=labels - probabilities)).sum() / len(labels))
 
 
-def _validate_probability(
-    label: ArrayLike, probability: ArrayLike
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _validate_probability(label: ArrayLike, probability: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     labels, probabilities = validate(label, probability)
     if probabilities.min() < 0 or probabilities.max() > 1:
         raise ValueError(

@@ -49,7 +49,7 @@ def check_parameters(configured: Any) -> None:
             raise ValueError(f"{type(configured).__name__}: {field.name} is {value!r}, expected {describe(hint)}")
 
 
-def accepts(hint: Any, value: object) -> bool:
+def accepts(hint: Any, value: Any) -> bool:
     """Return whether `value` is one that the annotation `hint` allows."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:

@@ -97,7 +97,9 @@ def load(path: str | os.PathLike[str], **runtime: Any) -> "Detector":
     if checksum != sha256(canonical(record)):
         raise ModelFileError(f"{folder}/detector.json was changed after it was written: its checksum does not fit")
     if record["weights"] != sha256(weights):
-        raise ModelFileError(f"{folder}/weights.safetensors was changed after it was written: its checksum does not fit")
+        raise ModelFileError(
+            f"{folder}/weights.safetensors was changed after it was written: its checksum does not fit"
+        )
     try:
         arrays = load_file(folder / "weights.safetensors")
         check(record["detector"], arrays)

@@ -17,12 +17,12 @@ PACKAGES = ("unlikelihood", "torch", "numpy", "scipy", "scikit-learn")
 
 
 def provenance() -> dict[str, str | None]:
-    """Return the command, if one of ours is running, the time in UTC, the machine, and the versions of what runs on it.
+    """Return the command that runs, the time in UTC, the machine, and the versions of what runs on it.
 
     Returns
     -------
     dict of str to str
-        None for a package that is not installed, and for the command where Python was called some other way.
+        None for a package that is not installed, and for the command unless it is `unlikelihood`.
     """
     called = Path(sys.argv[0]).parts[-2:] if sys.argv else ()
     return {
@@ -60,8 +60,8 @@ def plain(value: Any) -> Any:
     Parameters
     ----------
     value : object
-        Arrays become lists, dataclasses and mappings dictionaries, estimators their class and parameters, numbers
-        that are not finite and anything unknown their text.
+        Arrays become lists, dataclasses and mappings dictionaries, estimators their class and parameters,
+        numbers that are not finite and anything unknown their text.
 
     Returns
     -------

@@ -16,6 +16,7 @@ from unlikelihood.checkpoint import Checkpoint
 from unlikelihood.progress import progress
 
 LOSS_CHECK_STEPS = 16  # reading the loss waits for an accelerator, so it is read in groups
+STILL_STEPS = 16  # fewer losses than this on either side do not tell whether it moved
 
 
 class Diverged(ArithmeticError):
@@ -27,7 +28,7 @@ class NothingLearnt(UserWarning):
 
 
 class Turn(nn.Module):
-    """One player's move in a training step: a module steps down its loss.
+    r"""One player's move in a training step: a module steps down its loss.
 
     Parameters
     ----------
@@ -36,7 +37,7 @@ class Turn(nn.Module):
     module
         The module whose parameters step. All others of the network stand still meanwhile.
     loss
-        Maps a batch (B, \\*shape) to a scalar, in nats or whatever unit the paper has.
+        Maps a batch (B, \*shape) to a scalar, in nats or whatever unit the paper has.
     repeat
         Moves per training step, each on a batch of its own.
     optimizer
@@ -121,14 +122,17 @@ def fabric_for(device: str, precision: str) -> lightning_fabric.Fabric:
     if precision == "auto":
         cuda = accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available()
         precision = "bf16-mixed" if cuda and torch.cuda.is_bf16_supported() else "32-true"
-    return lightning_fabric.Fabric(
-        accelerator=accelerator, devices=[int(index)] if index else 1, precision=precision
-    )
+    return lightning_fabric.Fabric(accelerator=accelerator, devices=[int(index)] if index else 1, precision=precision)  # type: ignore[arg-type]
 
 
 def memory_format(shape: Sequence[int]) -> torch.memory_format:
     """Return the layout in which convolutions over samples of `shape` are fast."""
     return {3: torch.channels_last, 4: torch.channels_last_3d}.get(len(shape), torch.contiguous_format)
+
+
+def place(net: nn.Module, device: torch.device, shape: Sequence[int]) -> nn.Module:
+    """Move `net` to `device`, in the layout for samples of `shape`, and return it."""
+    return net.to(device=device).to(memory_format=memory_format(shape))  # type: ignore[call-overload]
 
 
 def batches_of(
@@ -167,12 +171,13 @@ def train(
     epochs: int,
     batch_size: int,
     clip: float | None = None,
+    augment: Callable[[Tensor], Tensor] | None = None,
     seed: int = 0,
     fabric: lightning_fabric.Fabric,
     checkpoint: Checkpoint | None = None,
     title: str = "Fitting",
-) -> dict[str, list[float]]:
-    """Train `net` in place by letting its turns step in order until the data was seen `epochs` times.
+) -> dict[str, tuple[float, ...]]:
+    r"""Train `net` in place by letting its turns step in order until the data was seen `epochs` times.
 
     Parameters
     ----------
@@ -181,13 +186,15 @@ def train(
     turns
         The players, in order. The one that repeats most sees each sample once an epoch.
     X
-        Samples (n, \\*shape).
+        Samples (n, \*shape).
     epochs
         Passes over the data.
     batch_size
         Samples in a batch, at most; the batches of an epoch are of equal size, give or take one.
     clip
         Largest norm of a turn's gradient; longer ones are shortened to it. None leaves them.
+    augment
+        Maps a batch to a changed one before a turn sees it; None leaves the batches.
     seed
         Seeds the order of the data and the noise of every step.
     fabric
@@ -207,8 +214,7 @@ def train(
     Diverged
         If a loss is not finite.
     """
-    net.to(fabric.device, memory_format=memory_format(X.shape[1:]))
-    net.train()
+    place(net, fabric.device, X.shape[1:]).train()
     players = [(*fabric.setup(turn, turn.optimizer(turn.module.parameters())), turn) for turn in turns]
     optimizers = [optimizer.optimizer for _, optimizer, _ in players]
     rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
@@ -222,9 +228,8 @@ def train(
     with seeded(seed), progress(title, steps, start) as advance:
         for step in range(start, steps):
             reseed(seed, step)
-            batches = [
-                batch_of(indices(len(X), batches_per_epoch, seed, step * rounds + round_)) for round_ in range(rounds)
-            ]
+            chosen = [indices(len(X), batches_per_epoch, seed, step * rounds + round_) for round_ in range(rounds)]
+            batches = [augment(batch_of(index)) if augment else batch_of(index) for index in chosen]
             for (player, optimizer, turn), base in zip(players, rates, strict=True):
                 stand_still(net, except_for=turn.module)
                 for group, rate in zip(optimizer.param_groups, base, strict=True):
@@ -247,10 +252,10 @@ def train(
     if checkpoint:
         checkpoint.remove()
     history = {
-        turn.name: [float(np.mean(part)) for part in np.array_split(values, min(epochs, len(values)))]
+        turn.name: tuple(float(np.mean(part)) for part in np.array_split(values, min(epochs, len(values))))
         for turn, values in zip(turns, losses, strict=True)
     }
-    warn_if_still(history)
+    warn_if_still(losses)
     return history
 
 
@@ -285,13 +290,18 @@ def read(unread: list[Tensor], losses: list[list[float]], turns: Sequence[Turn],
         past.extend(new)
 
 
-def warn_if_still(history: dict[str, list[float]]) -> None:
-    """Warn if no turn's loss moved between the first and the last epoch."""
-    moves = [abs(losses[-1] - losses[0]) / (abs(losses[0]) + 1e-12) for losses in history.values()]
-    if all(len(losses) > 1 for losses in history.values()) and max(moves) < 1e-3:
-        warnings.warn(
-            f"the loss did not move in {len(next(iter(history.values())))} epochs: "
-            "nothing was learnt; raise learning_rate or epochs",
-            NothingLearnt,
-            stacklevel=3,
-        )
+def warn_if_still(losses: Sequence[Sequence[float]]) -> None:
+    """Warn if no turn's loss moved, from the first to the last quarter of training, by more than its own noise."""
+    quarter = len(losses[0]) // 4
+    if quarter < STILL_STEPS:
+        return
+    for values in losses:
+        first, last = np.array(values[:quarter]), np.array(values[-quarter:])
+        noise = math.sqrt((first.var() + last.var()) / quarter)
+        if abs(last.mean() - first.mean()) > 2 * noise:
+            return
+    warnings.warn(
+        f"the loss did not move in {len(losses[0])} steps: nothing was learnt; raise learning_rate or epochs",
+        NothingLearnt,
+        stacklevel=3,
+    )

@@ -1,9 +1,10 @@
 """NumPy arrays in files."""
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,6 +110,8 @@ def numpy_file(path: Path) -> Any:
     ValueError
         If the file is damaged, or holds Python objects, which are never unpickled.
     """
+    if path.suffix == ".npz" and not is_zipfile(path):  # which np.load would leave open
+        raise ValueError(f"{path}: cannot be read as an .npz file, it is not whole")
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, BadZipFile) as error:
@@ -118,13 +121,14 @@ def numpy_file(path: Path) -> Any:
 def _array(parameter: str, path: Path, key: str | Path) -> NDArray[Any]:
     opened = numpy_file(path)
     if isinstance(opened, np.ndarray):
-        raise ValueError(
-            f"{parameter}={key!r}: expected the path of a .npy file, as {path.name} is no .npz file"
-        )
+        raise ValueError(f"{parameter}={key!r}: expected the path of a .npy file, as {path.name} is no .npz file")
     with opened as arrays:
         if key not in arrays:
             raise ValueError(f"{parameter}={key!r}: expected one of {arrays.files}, the names in {path.name}")
-        return arrays[key]
+        try:
+            return arrays[key]
+        except (ValueError, BadZipFile, zlib.error) as error:
+            raise ValueError(f"{parameter}={key!r} in {path.name}: cannot be read ({error})") from error
 
 
 def _pixels(path: Path, key: str) -> NDArray[Any]:

@@ -9,15 +9,12 @@ from io import BufferedIOBase
 from pathlib import Path
 from urllib.request import urlopen
 
+from unlikelihood.data.source import DataUnavailable
 from unlikelihood.files import replacing
 from unlikelihood.progress import progress
 
 GZIP_MAGIC = b"\x1f\x8b"
 CHUNK = 1 << 18  # bytes
-
-
-class DataUnavailable(OSError):  # noqa: N818
-    """Raised when a public data set is neither on this machine nor to be had from any of its mirrors."""
 
 
 def fetch(urls: Sequence[str], target: Path, md5: str, timeout: float = 30.0) -> Path:

@@ -2,7 +2,7 @@
 
 import csv
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,9 +19,9 @@ from unlikelihood.progress import progress
 
 
 class Entry(NamedTuple):
-    """An image file with its label and group, as far as they are known."""
+    """An image file by its path in the folder, with its label and group as far as they are known."""
 
-    file: Path
+    file: str
     label: int | None = None
     group: str | None = None
 
@@ -87,7 +87,7 @@ class Folder(Source):
         """
         folder = existing("path", self.path)
         entries = self._entries(folder)
-        pixels, kept = self._pixels(entries)
+        pixels, kept = self._pixels(folder, entries)
         label = [entry.label for entry in kept]
         group = [entry.group for entry in kept]
         return Images(
@@ -95,7 +95,7 @@ class Folder(Source):
             label=None if None in label else np.array(label),
             group=None if None in group else np.array(group),
             spacing=self.spacing,
-            name=np.array([entry.file.relative_to(folder).as_posix() for entry in kept]),
+            name=np.array([entry.file for entry in kept]),
         )
 
     def split(self) -> Split:
@@ -110,70 +110,76 @@ class Folder(Source):
 
     def _entries(self, folder: Path) -> list[Entry]:
         if self.table is not None:
-            return list(self._tabled(folder, existing("table", self.table)))
-        classes = {0: folder / self.normal, 1: folder / self.anomalous}
-        if any(place.is_dir() for place in classes.values()):
-            return [Entry(file, label) for label, place in classes.items() for file in _found(place, "**/*")]
-        entries = [Entry(file) for file in _found(folder, "*")]
+            return list(self._tabled(existing("table", self.table)))
+        classes = [folder / self.normal, folder / self.anomalous]
+        if any(place.is_dir() for place in classes):
+            entries = [
+                Entry(file, label) for label, place in enumerate(classes) for file in _found(folder, place.rglob("*"))
+            ]
+        else:
+            entries = [Entry(file) for file in _found(folder, folder.iterdir())]
         if not entries:
             others = sorted(place.name for place in folder.iterdir() if place.is_dir())
             raise ValueError(
-                f"path={str(self.path)!r} holds no {', '.join(READERS)} files, and of the sub-folders "
-                f"{self.normal!r} and {self.anomalous!r} neither, but {others}"
+                f"path={str(self.path)!r} holds no {', '.join(READERS)} files, in itself or in "
+                f"normal={self.normal!r} and anomalous={self.anomalous!r}; its sub-folders are {others}"
             )
         return entries
 
-    def _tabled(self, folder: Path, table: Path) -> Iterator[Entry]:
+    def _tabled(self, table: Path) -> Iterator[Entry]:
         labels = {"0": 0, "1": 1, self.normal: 0, self.anomalous: 1}
-        seen: set[Path] = set()
+        seen: set[str] = set()
         with table.open(newline="", encoding="utf-8-sig") as lines:  # Excel begins its CSV files with a mark
             rows = csv.DictReader(lines)
             columns = rows.fieldnames or []
             if not {"file", "label"} <= set(columns):
-                raise ValueError(
-                    f"table={table} has the columns {columns}: expected file, label and maybe group"
-                )
+                raise ValueError(f"table={table} has the columns {columns}: expected file, label and maybe group")
             for row in rows:
                 where = f"table={table}, line {rows.line_num}"
-                file = folder / row["file"]
+                file = row["file"]
                 if row["label"] not in labels:
                     raise ValueError(f"{where}: label={row['label']!r}, expected one of {', '.join(labels)}")
                 if file in seen:
-                    raise ValueError(f"{where}: file={row['file']!r} for the second time, expected it once")
-                if row.get("group") == "":
-                    raise ValueError(f"{where}: group='', expected one for every file")
+                    raise ValueError(f"{where}: file={file!r} for the second time, expected it once")
+                if "group" in columns and not row["group"]:
+                    raise ValueError(f"{where}: group={row['group']!r}, expected one for every file")
                 seen.add(file)
                 yield Entry(file, labels[row["label"]], row.get("group"))
+        if not seen:
+            raise ValueError(f"table={table} lists no files")
 
-    def _pixels(self, entries: list[Entry]) -> tuple[NDArray[np.float32], list[Entry]]:
+    def _pixels(self, folder: Path, entries: list[Entry]) -> tuple[NDArray[np.float32], list[Entry]]:
         kept: list[Entry] = []
         failures: list[str] = []
-        stored: list[NDArray[Any]] = []
+        first: NDArray[Any] | None = None
+        pixels = np.empty(0, dtype=np.float32)
         with progress("Reading images", total=len(entries)) as update:
             for entry in entries:
                 try:
-                    image = read_image(entry.file)
-                    _refuse_other(image, stored[0] if stored else image, entry.file)
+                    image = read_image(folder / entry.file)
+                    if first is None:
+                        first, pixels = image, np.empty((len(entries), *image.shape), dtype=np.float32)
+                    _refuse_other(image, first, folder / entry.file)
                 except ValueError as error:
                     if not self.skip_unreadable:
                         raise
                     failures.append(str(error))
                 else:
-                    stored.append(image)
+                    pixels[len(kept)] = self._scaled(image)
                     kept.append(entry)
                 update()
         if failures:
             reasons = "\n".join(failures)
             if not kept:
-                raise ValueError(
-                    f"path={str(self.path)!r}: none of {len(failures)} images can be read\n{reasons}"
-                )
+                raise ValueError(f"path={str(self.path)!r}: none of {len(failures)} images can be read\n{reasons}")
             warnings.warn(f"{len(failures)} of {len(entries)} images skipped\n{reasons}", stacklevel=3)
-        pixels = np.stack(stored)
+        return pixels[: len(kept)], kept
+
+    def _scaled(self, image: NDArray[Any]) -> NDArray[np.float32]:
         if self.window is not None:
-            return windowed(pixels, self.window), kept
-        scale = 255 if pixels.dtype == np.uint8 else 1
-        return pixels.astype(np.float32) / np.float32(scale), kept
+            return windowed(image, self.window)
+        scale = 255 if image.dtype == np.uint8 else 1
+        return image.astype(np.float32) / np.float32(scale)
 
 
 def read_image(file: Path) -> NDArray[Any]:
@@ -220,9 +226,7 @@ def _tiff(file: Path) -> NDArray[Any]:
         page = content.pages.first
         axes = content.series[0].axes
         if len(content.series) > 1 or axes not in ("YX", "YXS", "SYX", "CYX"):
-            raise ValueError(
-                f"{len(content.series)} image(s) with axes {axes}, expected one, grey or in colour"
-            )
+            raise ValueError(f"{len(content.series)} image(s) with axes {axes}, expected one, grey or in colour")
         if page.photometric in (tifffile.PHOTOMETRIC.PALETTE, tifffile.PHOTOMETRIC.MINISWHITE):
             raise ValueError(f"its intensities are coded ({page.photometric!r}), expected plain ones")
         image = content.asarray()
@@ -236,11 +240,11 @@ def _channels_first(image: NDArray[Any]) -> NDArray[Any]:
 READERS = {".png": _png, ".jpg": _jpeg, ".jpeg": _jpeg, ".tif": _tiff, ".tiff": _tiff}
 
 
-def _found(folder: Path, pattern: str) -> list[Path]:
+def _found(folder: Path, files: Iterable[Path]) -> list[str]:
     # Dot files are what a file system left behind, such as the ._ files of macOS.
     return sorted(
-        file
-        for file in folder.glob(pattern)
+        file.relative_to(folder).as_posix()
+        for file in files
         if file.suffix.lower() in READERS and not file.name.startswith(".") and file.is_file()
     )
 

@@ -159,9 +159,7 @@ def _pixels(value: ArrayLike) -> NDArray[Any]:
 def _column(parameter: str, value: ArrayLike, n: int) -> NDArray[Any]:
     column = np.asarray(value)
     if column.shape != (n,):
-        raise ValueError(
-            f"{parameter} of shape {column.shape}: expected ({n},), one for each image in pixels"
-        )
+        raise ValueError(f"{parameter} of shape {column.shape}: expected ({n},), one for each image in pixels")
     return column
 
 
@@ -185,7 +183,5 @@ def _identity(parameter: str, value: ArrayLike, n: int) -> NDArray[Any]:
 def _spacing(value: tuple[float, ...], axes: int) -> tuple[float, ...]:
     spacing = tuple(float(step) for step in value)
     if axes < 1 or len(spacing) != axes or not all(0 < step < np.inf for step in spacing):
-        raise ValueError(
-            f"spacing={value!r}: expected a positive size in mm for each of {max(axes, 0)} spatial axes"
-        )
+        raise ValueError(f"spacing={value!r}: expected a positive size in mm for each of {max(axes, 0)} spatial axes")
     return spacing

@@ -111,9 +111,7 @@ class MedMNIST(Source):
         with numpy_file(file) as arrays:
             missing = [key for part in PARTS for key in _keys(part) if key not in arrays]
             if missing:
-                raise ValueError(
-                    f"{file} lacks {missing}: expected the images and labels of {', '.join(PARTS)}"
-                )
+                raise ValueError(f"{file} lacks {missing}: expected the images and labels of {', '.join(PARTS)}")
             stored, kinds = zip(*([arrays[key] for key in _keys(part)] for part in PARTS), strict=True)
         pixels = np.concatenate(stored)
         if pixels.dtype != np.uint8:
@@ -122,7 +120,7 @@ class MedMNIST(Source):
         images = Images(
             pixels=_channels_first(pixels) / np.float32(255),
             label=self._label(file, np.concatenate(kinds)),
-            spacing=(SPACING[self.name],) * 3 if self.name in SPACING else None,
+            spacing=(SPACING[file.stem],) * 3 if file.stem in SPACING else None,
             name=np.concatenate([numbered(part, len(kind)) for part, kind in zip(PARTS, kinds, strict=True)]),
         )
         return images, part
@@ -132,9 +130,7 @@ class MedMNIST(Source):
             raise ValueError(f"{file} has {kind.shape[1]} labels an image: expected one")
         known = np.unique(kind).tolist()
         if not self.anomalous or not set(self.anomalous) < set(known):
-            raise ValueError(
-                f"anomalous={self.anomalous!r}: expected some, but not all, of the labels {known}"
-            )
+            raise ValueError(f"anomalous={self.anomalous!r}: expected some, but not all, of the labels {known}")
         return np.isin(kind.ravel(), self.anomalous).astype(np.int64)
 
     def _file(self) -> Path:
@@ -147,9 +143,7 @@ class MedMNIST(Source):
                 return file
         if self.name not in MD5:
             raise ValueError(f"name={self.name!r}: expected one of {', '.join(MD5)}, or the path of a file")
-        return fetch(
-            [f"{mirror.rstrip('/')}/{name}" for mirror in self.mirrors], cache() / name, MD5[self.name]
-        )
+        return fetch([f"{mirror.rstrip('/')}/{name}" for mirror in self.mirrors], cache() / name, MD5[self.name])
 
 
 def _keys(part: str) -> tuple[str, str]:

@@ -115,16 +115,12 @@ class MNIST(Source):
             pixels.append(read_idx(self._file(f"{part}-images-idx3-ubyte"), axes=3))
             digit.append(read_idx(self._file(f"{part}-labels-idx1-ubyte"), axes=1))
             if len(pixels[-1]) != len(digit[-1]):
-                raise ValueError(
-                    f"{part} files: {len(pixels[-1])} images, {len(digit[-1])} labels, expected as many"
-                )
+                raise ValueError(f"{part} files: {len(pixels[-1])} images, {len(digit[-1])} labels, expected as many")
             name.append(numbered(title, len(digit[-1])))
         return np.concatenate(pixels), np.concatenate(digit), np.concatenate(name)
 
     def _images(self, pixels: NDArray[np.uint8], digit: NDArray[np.uint8], name: NDArray[np.str_]) -> Images:
-        return Images(
-            pixels=pixels[:, None] / np.float32(255), label=digit_label(digit, self.anomalous), name=name
-        )
+        return Images(pixels=pixels[:, None] / np.float32(255), label=digit_label(digit, self.anomalous), name=name)
 
     def _file(self, name: str) -> Path:
         folders = places("mnist") if self.path is None else [existing("path", self.path)]
@@ -164,9 +160,7 @@ def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
         raise ValueError(f"{path}: expected a whole gzip file, but {error}") from error
     magic = bytes([0, 0, 8, axes])  # 8 stands for unsigned bytes
     if content[:4] != magic:
-        raise ValueError(
-            f"{path} begins with {content[:4].hex()}: expected {magic.hex()}, 8-bit IDX of {axes} axes"
-        )
+        raise ValueError(f"{path} begins with {content[:4].hex()}: expected {magic.hex()}, 8-bit IDX of {axes} axes")
     header = 4 + 4 * axes
     if len(content) < header:
         raise ValueError(f"{path} ends after {len(content)} bytes: expected a header of {header}")

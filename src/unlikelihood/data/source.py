@@ -10,6 +10,10 @@ from unlikelihood.data.images import Images
 from unlikelihood.data.splits import Split, cut
 
 
+class DataUnavailable(OSError):
+    """Raised when a public data set is neither on this machine nor to be had from any of its mirrors."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Source(ABC):
     """Where images come from and how they are cut into the parts of an experiment.

@@ -45,13 +45,9 @@ class Split:
         parts = {"train": self.train, "calibration": self.calibration, "test": self.test}
         for (a, one), (b, other) in combinations(parts.items(), 2):
             if one.shape != other.shape:
-                raise ValueError(
-                    f"{a} has images of shape {one.shape}, {b} of {other.shape}: expected one shape"
-                )
+                raise ValueError(f"{a} has images of shape {one.shape}, {b} of {other.shape}: expected one shape")
             if None not in (one.spacing, other.spacing) and one.spacing != other.spacing:
-                raise ValueError(
-                    f"{a} has spacing {one.spacing} mm, {b} {other.spacing} mm: expected one spacing"
-                )
+                raise ValueError(f"{a} has spacing {one.spacing} mm, {b} {other.spacing} mm: expected one spacing")
             _refuse_shared("group", a, one.group, b, other.group)
             _refuse_shared("name", a, one.name, b, other.name)
 
@@ -157,9 +153,7 @@ def draw(kind: NDArray[Any], n: int, rng: np.random.Generator) -> NDArray[np.int
     if n > len(kind):
         raise ValueError(f"n={n}: expected at most {len(kind)}, for there are no more to choose from")
     shuffled = rng.permutation(len(kind))
-    turn = np.empty(
-        len(kind), dtype=np.intp
-    )  # each kind in turn gives one: first all firsts, then all seconds
+    turn = np.empty(len(kind), dtype=np.intp)  # each kind in turn gives one: first all firsts, then all seconds
     for one in np.unique(kind):
         members = shuffled[kind[shuffled] == one]
         turn[members] = np.arange(len(members))
@@ -191,16 +185,12 @@ def _refuse_anomalies(part: str, images: Images) -> None:
         raise ValueError(f"{part} holds {len(index)} anomalies, {_few(which)}: expected normals only")
 
 
-def _refuse_shared(
-    parameter: str, a: str, one: NDArray[Any] | None, b: str, other: NDArray[Any] | None
-) -> None:
+def _refuse_shared(parameter: str, a: str, one: NDArray[Any] | None, b: str, other: NDArray[Any] | None) -> None:
     if one is None or other is None:
         return
     shared = np.intersect1d(one, other)
     if len(shared):
-        raise ValueError(
-            f"{a} and {b} share {parameter} {_few(shared)}: expected no {parameter} in two parts"
-        )
+        raise ValueError(f"{a} and {b} share {parameter} {_few(shared)}: expected no {parameter} in two parts")
 
 
 def _few(values: NDArray[Any]) -> str:

@@ -6,9 +6,9 @@ from unlikelihood.detector import Detector
 
 
 class TotalIntensity(Detector):
-    """Scores a sample by how far the sum of its values is from what is usual: the baseline to beat first.
+    r"""Scores a sample by how far the sum of its values is from what is usual: the baseline to beat first.
 
-    .. math:: -\\lvert \\textstyle\\sum_i x_i - \\mathrm{median} \\rvert
+    .. math:: -\lvert \textstyle\sum_i x_i - \mathrm{median} \rvert
 
     It is two-sided because normal samples alone do not tell on which side the anomalies lie.
     """

@@ -8,9 +8,9 @@ from unlikelihood.parameters import Count
 
 
 class KNN(Detector):
-    """Scores a sample by its mean Euclidean distance to the nearest training samples.
+    r"""Scores a sample by its mean Euclidean distance to the nearest training samples.
 
-    .. math:: -\\frac{1}{k} \\sum_{j=1}^{k} \\lVert x - x_{(j)} \\rVert_2
+    .. math:: -\frac{1}{k} \sum_{j=1}^{k} \lVert x - x_{(j)} \rVert_2
 
     Parameters
     ----------

@@ -8,9 +8,9 @@ from unlikelihood.parameters import Count
 
 
 class PCAResidual(Detector):
-    """Scores a sample by its squared distance to the principal subspace of the training samples.
+    r"""Scores a sample by its squared distance to the principal subspace of the training samples.
 
-    .. math:: -\\lVert (x - \\mu) - W W^\\top (x - \\mu) \\rVert_2^2
+    .. math:: -\lVert (x - \mu) - W W^\top (x - \mu) \rVert_2^2
 
     Parameters
     ----------

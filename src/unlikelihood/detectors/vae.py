@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
 from unlikelihood.detector import Generator
-from unlikelihood.nn.scores import Reconstruction, Score
 from unlikelihood.nn.likelihoods import Gaussian, Likelihood
 from unlikelihood.nn.networks import Decoder, Encoder
 from unlikelihood.nn.priors import Prior, StandardNormal
+from unlikelihood.nn.scores import Reconstruction, Score
 from unlikelihood.parameters import Count
 from unlikelihood.training import Turn, one_cycle, seeded
 
@@ -22,9 +22,7 @@ from unlikelihood.training import Turn, one_cycle, seeded
 class Autoencoder(nn.Module):
     """Encoder, decoder and the distributions that give their outputs a meaning."""
 
-    def __init__(
-        self, shape: Sequence[int], latent: int, width: int, likelihood: Likelihood, prior: Prior
-    ) -> None:
+    def __init__(self, shape: Sequence[int], latent: int, width: int, likelihood: Likelihood, prior: Prior) -> None:
         super().__init__()
         self.encoder = Encoder(shape, 2 * latent, width)
         self.decoder = Decoder(shape, latent, width)
@@ -32,15 +30,15 @@ class Autoencoder(nn.Module):
         self.prior = prior
 
     def posterior(self, x: Tensor) -> Normal:
-        """Return q(z|x), a diagonal Gaussian (B, latent), of samples (B, \\*shape)."""
+        r"""Return q(z|x), a diagonal Gaussian (B, latent), of samples (B, \*shape)."""
         # Autocast hands over half precision, in which the exponential of a variance overflows.
         mean, log_variance = self.encoder(x).to(x.dtype).chunk(2, dim=1)
         return Normal(mean, (log_variance / 2).clamp(-10, 10).exp(), validate_args=False)
 
     def negative_elbo(self, x: Tensor) -> Tensor:
-        """Return the training loss, -ELBO in nats, averaged over the batch, with one sample from q(z|x).
+        r"""Return the training loss, -ELBO in nats, averaged over the batch, with one sample from q(z|x).
 
-        .. math:: -\\log p(x \\mid z) + \\mathrm{KL}(q(z \\mid x) \\,\\|\\, N(0, I)), \\qquad z \\sim q(z \\mid x)
+        .. math:: -\log p(x \mid z) + \mathrm{KL}(q(z \mid x) \,\|\, N(0, I)), \qquad z \sim q(z \mid x)
         """
         q = self.posterior(x)
         p = Normal(torch.zeros_like(q.loc), 1.0, validate_args=False)
@@ -48,12 +46,12 @@ class Autoencoder(nn.Module):
         return (kl_divergence(q, p).sum(1) - log_px_z).mean()
 
 
-class VAE(Generator):
-    """Variational autoencoder, scored by what it says about log p(x): the thesis' VAE-AD.
+class VAE(Generator[Autoencoder]):
+    r"""Variational autoencoder, scored by what it says about log p(x): the thesis' VAE-AD.
 
     It maximises the evidence lower bound (equations 3 and 12 of the thesis) on normal samples,
 
-    .. math:: \\log p(x) \\ge E_{q(z \\mid x)}[\\log p(x \\mid z)] - \\mathrm{KL}(q(z \\mid x) \\,\\|\\, p(z)).
+    .. math:: \log p(x) \ge E_{q(z \mid x)}[\log p(x \mid z)] - \mathrm{KL}(q(z \mid x) \,\|\, p(z)).
 
     The defaults are the thesis' recipe.
 
@@ -66,9 +64,9 @@ class VAE(Generator):
     likelihood
         p(x|z): `Gaussian`, `LearntGaussian`, `OptimalGaussian`, `CorrelatedGaussian` or `Bernoulli`.
     prior
-        p(z) of scoring and generating: `StandardNormal` or `AggregatePosterior`.
+        p(z) of scoring and generating: `StandardNormal` or `Exemplars`.
     scoring
-        What `score_samples` returns, in nats: `Reconstruction`, `ELBO` or `IWAE`.
+        What `score_samples` returns, in nats: `Reconstruction`, `ELBO`, `IWAE` or `LatentDensity`.
 
     References
     ----------
@@ -88,14 +86,14 @@ class VAE(Generator):
     prior: Prior = StandardNormal()
     scoring: Score = Reconstruction()
 
-    def build(self, shape: Sequence[int]) -> nn.Module:
+    def build(self, shape: Sequence[int]) -> Autoencoder:
         """Return the untrained encoder and decoder for samples of `shape`."""
         likelihood, prior = copy.deepcopy(self.likelihood), copy.deepcopy(self.prior)
         likelihood.prepare(shape)
         prior.prepare(self.n_samples_, self.latent)
         return Autoencoder(shape, self.latent, self.width, likelihood, prior)
 
-    def turns(self, net: nn.Module) -> list[Turn]:
+    def turns(self, net: Autoencoder) -> list[Turn]:
         """Return the one turn: the whole network steps down the negative ELBO."""
         adam = partial(torch.optim.Adam, lr=self.learning_rate)
         return [Turn("negative ELBO", net, net.negative_elbo, optimizer=adam, schedule=one_cycle)]
@@ -119,7 +117,7 @@ class VAE(Generator):
         return self.scoring(log_px_z, z, q, net.prior)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Return E[x|z], (B, \\*shape), differentiably."""
+        r"""Return E[x|z], (B, \*shape), differentiably."""
         return self.net_.likelihood.mean(self.net_.decoder(z))
 
     def draw(self, n: int) -> Tensor:
@@ -131,7 +129,7 @@ class VAE(Generator):
 
     @torch.inference_mode()
     def reconstruct(self, X: np.ndarray) -> np.ndarray:
-        """Return what the model makes of samples: E[x|z] at the posterior's mean.
+        r"""Return what the model makes of samples: E[x|z] at the posterior's mean.
 
         Parameters
         ----------
@@ -140,8 +138,10 @@ class VAE(Generator):
 
         Returns
         -------
-        ndarray of shape (n, \\*shape), float32
+        ndarray of shape (n, \*shape), float32
         """
         check_is_fitted(self, "shape_")
         X = self._checked(X, reset=False)
-        return np.concatenate([self.decode(self.net_.posterior(x).loc).float().cpu().numpy() for x in self._batches(X, "")])
+        return np.concatenate(
+            [self.decode(self.net_.posterior(x).loc).float().cpu().numpy() for x in self._batches(X, "")]
+        )

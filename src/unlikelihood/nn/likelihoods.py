@@ -8,8 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unlikelihood.nn.part import Part
 
-class Likelihood(nn.Module, ABC):
+
+class Likelihood(Part, ABC):
     """p(x|z), given what the decoder makes of z."""
 
     def prepare(self, shape: Sequence[int]) -> None:
@@ -17,10 +19,10 @@ class Likelihood(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, x: Tensor, output: Tensor) -> Tensor:
-        """Return log p(x|z) in nats, (B,), of samples and decoder outputs (B, \\*shape)."""
+        r"""Return log p(x|z) in nats, (B,), of samples and decoder outputs (B, \*shape)."""
 
     def mean(self, output: Tensor) -> Tensor:
-        """Return E[x|z], (B, \\*shape)."""
+        r"""Return E[x|z], (B, \*shape)."""
         return output
 
     def settle(self, residual: Tensor) -> None:
@@ -28,9 +30,9 @@ class Likelihood(nn.Module, ABC):
 
 
 def gaussian(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Return the log-density in nats, (B,), of a Gaussian with one variance for all D values.
+    r"""Return the log-density in nats, (B,), of a Gaussian with one variance for all D values.
 
-    .. math:: -\\frac{\\lVert x - \\mu \\rVert^2}{2 \\sigma^2} - \\frac{D}{2} \\log(2 \\pi \\sigma^2)
+    .. math:: -\frac{\lVert x - \mu \rVert^2}{2 \sigma^2} - \frac{D}{2} \log(2 \pi \sigma^2)
     """
     squared = (x - mean).square().flatten(1).sum(1)
     d = x[0].numel()
@@ -70,9 +72,9 @@ class LearntGaussian(Likelihood):
 
 
 class OptimalGaussian(Likelihood):
-    """N(x; μ(z), σ²I) with the σ that is best in closed form.
+    r"""N(x; μ(z), σ²I) with the σ that is best in closed form.
 
-    .. math:: \\sigma^{*2} = \\frac{1}{D} \\lVert x - \\mu(z) \\rVert^2, \\text{ averaged over the batch in training}
+    .. math:: \sigma^{*2} = \frac{1}{D} \lVert x - \mu(z) \rVert^2, \text{ averaged over the batch in training}
 
     and over the training set once training has ended.
 
@@ -99,13 +101,13 @@ class OptimalGaussian(Likelihood):
 
 
 class CorrelatedGaussian(OptimalGaussian):
-    """N(x; μ(z) + b, Σ) with a mean b and a covariance Σ of the residuals that are fitted once training has ended.
+    r"""N(x; μ(z) + b, Σ) with a mean b and a covariance Σ of the residuals that are fitted once training has ended.
 
     Training uses `OptimalGaussian`. Then, with the eigenvectors v and eigenvalues λ of the residuals' covariance,
 
-    .. math:: \\Sigma = \\sum_{i \\le k} (\\lambda_i + \\epsilon) \\, v_i v_i^\\top
-              + (\\bar\\lambda + \\epsilon) \\, \\bigl(I - \\sum_{i \\le k} v_i v_i^\\top\\bigr),
-              \\qquad \\epsilon = \\text{ridge} \\cdot \\tfrac{1}{D} \\mathrm{tr}
+    .. math:: \Sigma = \sum_{i \le k} (\lambda_i + \epsilon) \, v_i v_i^\top
+              + (\bar\lambda + \epsilon) \, \bigl(I - \sum_{i \le k} v_i v_i^\top\bigr),
+              \qquad \epsilon = \text{ridge} \cdot \tfrac{1}{D} \mathrm{tr}
 
     where the mean λ̄ of the remaining eigenvalues stands in for them. So errors that every normal sample shows
     weigh little and unusual ones much: the score is the negative Mahalanobis distance of the residual, in nats.
@@ -175,9 +177,9 @@ class CorrelatedGaussian(OptimalGaussian):
 
 
 class Bernoulli(Likelihood):
-    """A coin for each value, for masks and other data in [0, 1]; the decoder's output is the logit.
+    r"""A coin for each value, for masks and other data in [0, 1]; the decoder's output is the logit.
 
-    .. math:: \\sum_i x_i \\log \\mu_i + (1 - x_i) \\log(1 - \\mu_i)
+    .. math:: \sum_i x_i \log \mu_i + (1 - x_i) \log(1 - \mu_i)
 
     It is a probability for binary values; for values in between it is the usual relaxation, not normalised.
     """

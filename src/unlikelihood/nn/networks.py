@@ -11,7 +11,12 @@ WIDEST = 8  # and double the channels, up to this multiple of the width
 
 
 def conv(
-    axes: int, channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1, padding: int | None = None
+    axes: int,
+    channels_in: int,
+    channels_out: int,
+    kernel: int = 3,
+    stride: int = 1,
+    padding: int | None = None,
 ) -> nn.Module:
     """Return the convolution over the given number of spatial axes, size-keeping at stride 1.
 
@@ -50,7 +55,7 @@ def widths(width: int, levels: int) -> list[int]:
 
 
 class Encoder(nn.Sequential):
-    """Maps samples (B, \\*shape) to features (B, features).
+    r"""Maps samples (B, \*shape) to features (B, features).
 
     Strided convolutions for images and volumes, fully connected layers for vectors.
 
@@ -69,7 +74,11 @@ class Encoder(nn.Sequential):
         hidden = WIDEST * width
         if not space:
             super().__init__(
-                nn.Linear(channels, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, features)
+                nn.Linear(channels, hidden),
+                nn.SiLU(),
+                nn.Linear(hidden, hidden),
+                nn.SiLU(),
+                nn.Linear(hidden, features),
             )
             return
         sizes = pyramid(space)
@@ -78,9 +87,7 @@ class Encoder(nn.Sequential):
             layers += [conv(len(space), channels, wider, stride=2 if len(sizes) > 1 else 1), nn.SiLU()]
             channels = wider
         flat = channels * math.prod(sizes[-1])
-        super().__init__(
-            *layers, nn.Flatten(), nn.Linear(flat, hidden), nn.SiLU(), nn.Linear(hidden, features)
-        )
+        super().__init__(*layers, nn.Flatten(), nn.Linear(flat, hidden), nn.SiLU(), nn.Linear(hidden, features))
 
 
 class Upsample(nn.Module):
@@ -91,12 +98,12 @@ class Upsample(nn.Module):
         self.size = tuple(size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, \\*space) to (B, C, \\*size)."""
+        r"""Map (B, C, \*space) to (B, C, \*size)."""
         return F.interpolate(x, size=self.size, mode="nearest")
 
 
 class Decoder(nn.Sequential):
-    """Maps features (B, features) to samples (B, \\*shape), the mirror of `Encoder`.
+    r"""Maps features (B, features) to samples (B, \*shape), the mirror of `Encoder`.
 
     Up-samplings and convolutions for images and volumes, fully connected layers for vectors.
 

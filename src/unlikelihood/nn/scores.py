@@ -50,9 +50,9 @@ class Score(ABC):
 
 
 class Reconstruction(Score):
-    """The thesis' score: the reconstruction term of the ELBO alone, **not** a bound of log p(x).
+    r"""The thesis' score: the reconstruction term of the ELBO alone, **not** a bound of log p(x).
 
-    .. math:: \\frac{1}{L} \\sum_l \\log p(x \\mid z^{(l)}), \\qquad z^{(l)} \\sim q(z \\mid x)
+    .. math:: \frac{1}{L} \sum_l \log p(x \mid z^{(l)}), \qquad z^{(l)} \sim q(z \mid x)
 
     It drops the KL divergence and so is never below `ELBO`. Source: the VAE-AD score of Santos Buitrago, 2018.
     """
@@ -63,9 +63,9 @@ class Reconstruction(Score):
 
 
 class ELBO(Score):
-    """The evidence lower bound of log p(x).
+    r"""The evidence lower bound of log p(x).
 
-    .. math:: \\frac{1}{L} \\sum_l \\bigl[ \\log p(x \\mid z^{(l)}) + \\log p(z^{(l)}) \\bigr] + H[q(z \\mid x)] \\le \\log p(x)
+    .. math:: \frac{1}{L} \sum_l \bigl[ \log p(x \mid z^{(l)}) + \log p(z^{(l)}) \bigr] + H[q(z \mid x)] \le \log p(x)
 
     which is the reconstruction term less KL(q(z|x) ‖ p(z)). The entropy H is in closed form.
     Source: Kingma and Welling, "Auto-encoding variational Bayes", 2014, equation 3.
@@ -77,9 +77,9 @@ class ELBO(Score):
 
 
 class IWAE(Score):
-    """The importance-weighted bound of log p(x), tighter with every sample.
+    r"""The importance-weighted bound of log p(x), tighter with every sample.
 
-    .. math:: \\log \\frac{1}{L} \\sum_l \\frac{p(x \\mid z^{(l)}) \\, p(z^{(l)})}{q(z^{(l)} \\mid x)} \\le \\log p(x)
+    .. math:: \log \frac{1}{L} \sum_l \frac{p(x \mid z^{(l)}) \, p(z^{(l)})}{q(z^{(l)} \mid x)} \le \log p(x)
 
     Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", 2016, equation 8.
     """
@@ -88,3 +88,17 @@ class IWAE(Score):
         """Return the bound."""
         log_weight = log_px_z + p.log_prob(z) - q.log_prob(z).sum(-1)
         return torch.logsumexp(log_weight, 0) - math.log(len(log_weight))
+
+
+class LatentDensity(Score):
+    r"""How likely the latents are under the prior: the term of the ELBO that reconstruction leaves out.
+
+    .. math:: \frac{1}{L} \sum_l \log p(z^{(l)}), \qquad z^{(l)} \sim q(z \mid x)
+
+    **Not** a bound of log p(x): it asks whether the encoder puts the sample where it puts normal ones, which takes
+    a prior that knows where that is, `Exemplars`. Under the standard normal it says little.
+    """
+
+    def __call__(self, log_px_z: Tensor, z: Tensor, q: Normal, p: Prior) -> Tensor:
+        """Return the mean log-density of the latents."""
+        return p.log_prob(z).mean(0)

@@ -43,30 +43,21 @@ def score_densities(label: ArrayLike, score: ArrayLike) -> Figure:
     low, high = max(inner[0] - margin, scores.min() - margin), min(inner[1] + margin, scores.max() + margin)
     beyond = int(np.sum((scores < low) | (scores > high)))
     figure, axes = _canvas("anomaly score", "", height=2.9)
-    left = min((0, 1), key=lambda k: float(np.median(scores[labels == k])))
-    for k, name, colour in _CLASSES:
-        own = scores[labels == k]
-        x, density = _density(own, low, high)
+    peaks = []
+    for k, _name, colour in _CLASSES:
+        x, density = _density(scores[labels == k], low, high)
         axes.fill_between(x, density, color=colour, alpha=0.16, linewidth=0)
         axes.plot(x, density, color=colour)
-        peak = int(np.argmax(density))
-        axes.annotate(
-            f"{len(own):,} {name}",
-            (x[peak], density[peak]),
-            xytext=(-8 if k == left else 8, 4),
-            textcoords="offset points",
-            ha="right" if k == left else "left",
-            color=colour,
-            weight="bold",
-        )
+        peaks.append(float(x[np.argmax(density)]))
     top = axes.get_ylim()[1]
+    _name_hills(axes, labels, scores, peaks, (low, high, top))
     for k, _name, colour in _CLASSES:
         own = np.sort(scores[labels == k])
         own = own[np.linspace(0, len(own) - 1, min(len(own), 500)).astype(int)]
         own = own[(own >= low) & (own <= high)]
         foot = -top * (0.03 + 0.06 * k)
         _ticks(axes, own, foot - 0.05 * top, foot, colour)
-    axes.set(xlim=(low, high), ylim=(-0.16 * top, 1.08 * top), yticks=[])
+    axes.set(xlim=(low, high), ylim=(-0.16 * top, 1.1 * top), yticks=[])
     axes.spines["left"].set_visible(False)
     if beyond:
         axes.set_xlabel(f"anomaly score ({beyond:,} of {len(scores):,} lie beyond the axis)")
@@ -216,9 +207,7 @@ def training_curve(history: Mapping[str, Sequence[float]]) -> Figure:
         axes.plot(epoch, losses, color=NORMAL)
         axes.plot(epoch[-1:], losses[-1:], "o", color=NORMAL, markersize=4)
         axes.set_ylabel(f"loss of {name}")
-        axes.annotate(
-            f"{losses[-1]:.4g}", (epoch[-1], losses[-1]), (0, 6), textcoords="offset points", ha="right"
-        )
+        axes.annotate(f"{losses[-1]:.4g}", (epoch[-1], losses[-1]), (0, 6), textcoords="offset points", ha="right")
     frames[-1].set_xlabel("epoch")
     frames[-1].xaxis.get_major_locator().set_params(integer=True)
     ends = [f"{name} from {losses[0]:.4g} to {losses[-1]:.4g}" for name, losses in history.items()]
@@ -234,12 +223,31 @@ def _canvas(x: str, y: str, height: float) -> tuple[Figure, Axes]:
 
 
 def _roc_canvas() -> tuple[Figure, Axes]:
-    figure, axes = _canvas(
-        "false positive rate (1 − specificity)", "true positive rate (sensitivity)", height=3.4
-    )
+    figure, axes = _canvas("false positive rate (1 − specificity)", "true positive rate (sensitivity)", height=3.4)
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
     axes.set(xlim=(-0.005, 1), ylim=(0, 1.01), aspect="equal")
     return figure, axes
+
+
+def _name_hills(
+    axes: Axes,
+    labels: NDArray[Any],
+    scores: NDArray[np.float64],
+    peaks: Sequence[float],
+    frame: tuple[float, float, float],
+) -> None:
+    """Write the name of each class above its hill, the left one's to the left of its peak."""
+    low, high, top = frame
+    left = 0 if np.median(scores[labels == 0]) <= np.median(scores[labels == 1]) else 1
+    room = 0.3 * (high - low)
+    ends = [max(peaks[left], low + room), min(peaks[1 - left], high - room)]
+    if ends[0] > ends[1]:
+        ends = [float(np.mean(ends))] * 2
+    for k, name, colour in _CLASSES:
+        x, side, gap = (ends[0], "right", -4) if k == left else (ends[1], "left", 4)
+        style: dict[str, Any] = {"color": colour, "weight": "bold", "ha": side, "va": "bottom"}
+        text = f"{int(np.sum(labels == k)):,} {name}"
+        axes.annotate(text, (x, top), (gap, 0), textcoords="offset points", **style)
 
 
 def _density(scores: NDArray[np.float64], low: float, high: float) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -46,7 +46,7 @@ def gallery(
     planes = [_plane(sample) for sample in samples]
     frames = _frames(planes, columns, titled=titles is not None)
     for axes, plane in zip(frames.flat, planes, strict=False):
-        _draw(axes, plane, limits or _limits(pixels))
+        _draw(axes, plane, limits or limits_of(pixels))
     for axes, title in zip(frames.flat, titles or (), strict=False):
         axes.set_title(title, size=8, color=MUTED, pad=2)
     figure = frames.flat[0].figure
@@ -55,13 +55,22 @@ def gallery(
 
 
 @styled
-def reconstructions(x: NDArray[Any], x_hat: NDArray[Any]) -> Figure:
+def reconstructions(
+    x: NDArray[Any],
+    x_hat: NDArray[Any],
+    limits: tuple[float, float] | None = None,
+    scale: float | None = None,
+) -> Figure:
     """Draw inputs, their reconstructions and the residuals x − x̂, one below the other.
 
     Parameters
     ----------
     x, x_hat : ndarray, shape (n, C, *space) or (n, F)
         The samples and what the detector made of them.
+    limits : tuple of float, optional
+        Intensities of black and white; those of `limits_of` the samples otherwise.
+    scale : float, optional
+        Largest residual of the colours, in the unit of intensity; the 99.5 % quantile otherwise.
 
     Returns
     -------
@@ -71,20 +80,35 @@ def reconstructions(x: NDArray[Any], x_hat: NDArray[Any]) -> Figure:
     """
     residual = np.asarray(x, np.float64) - x_hat
     rows = [[_plane(sample) for sample in part] for part in (x, x_hat)]
-    rows.append(
-        [_plane(sample.mean(axis=0, keepdims=True) if sample.ndim > 1 else sample) for sample in residual]
-    )
+    rows.append([_plane(sample.mean(axis=0, keepdims=True) if sample.ndim > 1 else sample) for sample in residual])
     frames = _frames([plane for row in rows for plane in row], len(x), titled=True)
-    scale = float(np.quantile(np.abs(residual), 0.995)) or 1.0
-    styles = [(_limits(x), "gray"), (_limits(x), "gray"), ((-scale, scale), _RESIDUAL)]
-    for row, planes, (limits, colours) in zip(frames, rows, styles, strict=True):
+    limits, scale = limits or limits_of(x), scale or float(np.quantile(np.abs(residual), 0.995)) or 1.0
+    styles = [(limits, "gray"), (limits, "gray"), ((-scale, scale), _RESIDUAL)]
+    for row, planes, style in zip(frames, rows, styles, strict=True):
         for axes, plane in zip(row, planes, strict=True):
-            _draw(axes, plane, limits, colours)
+            _draw(axes, plane, *style)
     for row, name in zip(frames, ("input", "reconstruction", f"residual, ±{scale:.2g}"), strict=True):
         row[0].set_title(name, size=8, color=MUTED, pad=2, loc="left")
     figure = frames[0, 0].figure
     figure.set_label(f"{len(x)} inputs, their reconstructions and the residuals")
     return figure
+
+
+def limits_of(pixels: NDArray[Any]) -> tuple[float, float]:
+    """Return the intensities to draw black and white: the 0.5 % and 99.5 % quantiles.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (n, C, *space) or (n, F)
+        Samples that shall be drawn alike.
+
+    Returns
+    -------
+    low, high : float
+        Different, even where all intensities are equal.
+    """
+    low, high = np.quantile(pixels, [0.005, 0.995])
+    return float(low), float(high) if high > low else float(low) + 1.0
 
 
 def _slices(volume: NDArray[Any]) -> NDArray[Any]:
@@ -103,11 +127,6 @@ def _plane(sample: NDArray[Any]) -> NDArray[np.float64]:
     # A picture is about a hundred points wide on the page, and a larger one would only weigh it down.
     step = max(1, max(plane.shape[:2]) // 160)
     return plane[::step, ::step] if plane.ndim > 1 else plane
-
-
-def _limits(pixels: NDArray[Any]) -> tuple[float, float]:
-    low, high = np.quantile(pixels, [0.005, 0.995])
-    return float(low), float(high) if high > low else float(low) + 1.0
 
 
 def _frames(planes: Sequence[NDArray[Any]], columns: int, titled: bool) -> NDArray[Any]:

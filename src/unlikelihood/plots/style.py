@@ -4,11 +4,17 @@ Normal is blue and anomalous vermilion everywhere, in the palette of Okabe and I
 vision.
 """
 
+import re
+from html import escape
+from io import StringIO
+
 import matplotlib
+from matplotlib.figure import Figure
 
 NORMAL, ANOMALOUS = "#0072b2", "#d55e00"
 INK, MUTED, FAINT = "#24292f", "#6e7781", "#d0d7de"
 PALETTE = (NORMAL, ANOMALOUS, "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+VARIABLES = {NORMAL: "normal", ANOMALOUS: "anomalous", INK: "ink", MUTED: "muted", FAINT: "faint"}
 WIDTH = 4.6  # inches: half a page, or all of a phone
 
 styled = matplotlib.rc_context(
@@ -28,3 +34,33 @@ styled = matplotlib.rc_context(
         "figure.facecolor": "white",
     }
 )
+
+
+def svg(figure: Figure, prefix: str) -> str:
+    """Return a figure as an SVG element whose colours and font are those of the page around it.
+
+    Parameters
+    ----------
+    figure : Figure
+        Its label is the alternative text.
+    prefix : str
+        Begins every identifier, so that two figures on a page do not share one.
+
+    Returns
+    -------
+    str
+        An ``<svg>`` element that refers to nothing outside itself.
+    """
+    buffer = StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": prefix}):
+        nobody = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(buffer, format="svg", transparent=True, metadata=nobody)
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    # HTML knows SVG's namespaces, and the size is the page's to choose.
+    text = re.sub(r' (xmlns(:xlink)?="[^"]*"|width="[\d.]+pt"|height="[\d.]+pt")', "", text)
+    text = text.replace("xlink:href", "href")
+    text = re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{prefix}-", text)
+    for colour, name in VARIABLES.items():
+        text = text.replace(colour, f"var(--{name})")
+    return text.replace("<svg", f'<svg role="img" aria-label="{escape(str(figure.get_label()))}"', 1)

@@ -1,0 +1,121 @@
+"""What each command of the command line does, and the arguments it takes."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from jsonargparse import ArgumentParser
+
+from unlikelihood import discovery, evaluation, plots, tables
+from unlikelihood.data.source import Source
+from unlikelihood.detector import Detector, Trained
+from unlikelihood.experiment import Experiment
+from unlikelihood.files import replacing
+from unlikelihood.persistence import load
+
+GALLERY = 40
+
+
+def _add_data(parser: ArgumentParser) -> None:
+    discovery.subclasses(Source, "data")  # importing them is what makes their short names known
+    parser.add_argument("--data", type=Source, required=True, help="where the samples come from")
+
+
+def fit_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of `fit`."""
+    _add_data(parser)
+    discovery.subclasses(Detector, "detectors")
+    discovery.subclasses(object, "nn")
+    parser.add_argument("--detector", type=Detector, required=True, help="what is fitted")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the fitted detector")
+
+
+def fit(data: Source, detector: Detector, out: Path) -> None:
+    """Fit a detector to the training normals of a source and save it."""
+    train = data.split().train
+    if isinstance(detector, Trained) and detector.checkpoint is None:
+        detector.set_params(checkpoint=f"{out}.checkpoint")
+    detector.fit(train.pixels).save(out)
+    print(f"{type(detector).__name__} fitted to {len(train)} normals in {detector.fit_seconds_:.1f} s: {out}")
+
+
+def score_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of `score`."""
+    parser.add_argument("model", type=Path, help="folder of a fitted detector")
+    _add_data(parser)
+    parser.add_argument("--out", type=Path, required=True, help="table to write: .csv or .parquet")
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+
+
+def score(model: Path, data: Source, out: Path, device: str) -> None:
+    """Score every sample of a source."""
+    write = tables.writer(out)
+    images = data.read()
+    detector = load(model, device=device)
+    scores = detector.score_samples(images.pixels)
+    columns: dict[str, np.ndarray] = {
+        "name": np.arange(len(images)).astype(str) if images.name is None else images.name,
+        "score": scores,
+    }
+    columns |= {key: value for key in ("label", "group") if (value := getattr(images, key)) is not None}
+    write(columns)
+    print(f"{len(scores)} samples scored, higher = more normal: {out}")
+
+
+def evaluate_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of `evaluate`."""
+    parser.add_argument("model", type=Path, help="folder of a fitted detector")
+    _add_data(parser)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the report")
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+
+
+def evaluate(model: Path, data: Source, out: Path, device: str) -> None:
+    """Judge a fitted detector on the test part of a source."""
+    judged = evaluation.evaluate(load(model, device=device), data.split())
+    judged.save(out)
+    print(judged.summary())
+    print(f"report: {out / 'report.html'}")
+
+
+def reproduce_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of `reproduce`."""
+    names = sorted(discovery.recipes())
+    parser.add_argument("recipe", choices=names, help="the experiment")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the results; an interrupted run resumes")
+    parser.add_argument("--quick", action="store_true", help="the small setting that the recipe states")
+
+
+def reproduce(recipe: str, out: Path, quick: bool) -> None:
+    """Run a recipe."""
+    experiment: Callable[[bool], Experiment] = discovery.recipe(recipe)
+    print(experiment(quick).run(out))
+    print(f"report: {out / 'report.html'}")
+
+
+def show_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of `show`."""
+    _add_data(parser)
+    parser.add_argument("--out", type=Path, default=Path("gallery.png"), help="picture to write")
+
+
+def show(data: Source, out: Path) -> None:
+    """Say what a source holds and draw a gallery of it."""
+    images = data.read()
+    if images.label is None:
+        counts = f"{len(images)} samples without labels"
+    else:
+        counts = f"{int((images.label == 0).sum())} normal and {int((images.label == 1).sum())} anomalous samples"
+    facts = {
+        "samples": counts,
+        "shape": f"{images.shape} {images.pixels.dtype}",
+        "intensity": f"{images.pixels.min():g} to {images.pixels.max():g}, mean {images.pixels.mean():g}",
+        "groups": "none" if images.group is None else f"{len(np.unique(images.group))}",
+        "spacing": "unknown" if images.spacing is None else " x ".join(f"{size:g}" for size in images.spacing) + " mm",
+    }
+    print("\n".join(f"{key:<10} {value}" for key, value in facts.items()))
+    chosen = images[np.linspace(0, len(images) - 1, min(GALLERY, len(images))).astype(int)]
+    titles = None if chosen.label is None else ["anomalous" if label else "" for label in chosen.label]
+    with replacing(out) as path:
+        plots.gallery(chosen.pixels, titles=titles).savefig(path, format=out.suffix[1:] or "png", dpi=120)
+    print(f"gallery    {out}")

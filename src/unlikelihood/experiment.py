@@ -1,0 +1,149 @@
+"""An experiment: detectors on the same splits over several seeds, judged alike, in one table."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import t as student_t
+
+from unlikelihood.data.splits import Split
+from unlikelihood.detector import Detector, Trained
+from unlikelihood.evaluation import Evaluation, evaluate
+from unlikelihood.intervals import Interval
+from unlikelihood.persistence import configuration
+from unlikelihood.report import Row, save_comparison
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Detectors on the same splits over several seeds.
+
+    Parameters
+    ----------
+    title, text
+        Heading of the report and the sentences below it.
+    split
+        Makes the split of a seed.
+    detectors
+        By the name that the table gives it, makes the unfitted detector of a seed.
+    references
+        By the name of a detector, the published AUROC to compare it with.
+    seeds
+        Of splits and weights.
+    """
+
+    title: str
+    text: str
+    split: Callable[[int], Split]
+    detectors: Mapping[str, Callable[[int], Detector]]
+    references: Mapping[str, float] = field(default_factory=dict)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+
+    def run(self, out: str | os.PathLike[str]) -> str:
+        """Fit and judge every detector at every seed, draw the comparison, and return its table as text.
+
+        What is done is kept in ``runs``, so that an interrupted run resumes, inside a fit too. The first seed's
+        evaluations have reports of their own there.
+
+        Parameters
+        ----------
+        out
+            Folder of the results.
+
+        Returns
+        -------
+        str
+            The table.
+        """
+        folder = Path(out)
+        judged: dict[str, list[Evaluation]] = {name: [] for name in self.detectors}
+        for seed in self.seeds:
+            split = self.split(seed)
+            for name, make in self.detectors.items():
+                judged[name].append(run_once(folder / "runs", name, make(seed), split, seed, self.seeds[0]))
+                print(f"seed {seed}  {name}: AUROC {judged[name][-1].metrics['auroc']}", flush=True)
+        rows = [self._row(name, evaluations) for name, evaluations in judged.items()]
+        save_comparison(folder, self.title, self.text, rows, {name: runs[0] for name, runs in judged.items()})
+        return table(rows)
+
+    def _row(self, name: str, evaluations: list[Evaluation]) -> Row:
+        areas = [evaluation.metrics["auroc"].value for evaluation in evaluations]
+        many = len(areas) > 1
+        return Row(
+            name,
+            mean_interval(areas) if many else evaluations[0].metrics["auroc"],
+            spread=float(np.std(areas, ddof=1)) if many else None,
+            seeds=len(areas),
+            reference=self.references.get(name),
+            fit_seconds=float(np.median([evaluation.timings["fit_seconds"] for evaluation in evaluations])),
+            score_seconds=float(np.median([evaluation.timings["score_seconds"] for evaluation in evaluations])),
+        )
+
+
+def run_once(runs: Path, name: str, detector: Detector, split: Split, seed: int, drawn_seed: int) -> Evaluation:
+    """Fit and judge one detector at one seed, unless `runs` holds the result already.
+
+    Parameters
+    ----------
+    runs
+        Folder of the results.
+    name
+        Of the detector in the table.
+    detector
+        Unfitted.
+    split
+        What it is fitted to and judged on.
+    seed
+        Of both.
+    drawn_seed
+        The seed whose report is drawn; of the others only the record is kept.
+
+    Returns
+    -------
+    Evaluation
+    """
+    configured = json.dumps([configuration(detector), repr(split.train), repr(split.test)], sort_keys=True)
+    slug = re.sub(r"\W+", "-", name.lower()).strip("-")
+    folder = runs / f"{slug}-seed{seed}-{hashlib.sha256(configured.encode()).hexdigest()[:8]}"
+    if (folder / "evaluation.json").exists():
+        return Evaluation.load(folder)
+    if isinstance(detector, Trained):
+        detector.set_params(checkpoint=str(folder.with_suffix(".checkpoint")))
+    evaluation = evaluate(detector.fit(split.train.pixels), split, name=name, seed=seed)
+    evaluation.save(folder, report=seed == drawn_seed)
+    return evaluation
+
+
+def mean_interval(values: list[float], level: float = 0.95) -> Interval:
+    r"""Return the mean of at least two values and Student's interval of it.
+
+    .. math:: \\bar{x} \\pm t_{n-1} \\, s / \\sqrt{n}
+    """
+    half = student_t.ppf((1 + level) / 2, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
+    mean = float(np.mean(values))
+    return Interval(mean, max(mean - half, 0.0), min(mean + half, 1.0), level)
+
+
+def table(rows: list[Row]) -> str:
+    """Return the rows as aligned text: AUROC, spread over the seeds, published figure and times."""
+    head = ("", "AUROC", "± sd", "95 % interval", "published", "fit", "score one")
+    cells = [
+        (
+            row.name,
+            f"{row.auroc.value:.3f}",
+            "" if row.spread is None else f"{row.spread:.3f}",
+            f"{row.auroc.low:.3f}-{row.auroc.high:.3f}",
+            "" if row.reference is None else f"{row.reference:.2f}",
+            "" if row.fit_seconds is None else f"{row.fit_seconds:.1f} s",
+            "" if row.score_seconds is None else f"{1e3 * row.score_seconds:.2f} ms",
+        )
+        for row in rows
+    ]
+    widths = [max(len(line[column]) for line in (head, *cells)) for column in range(len(head))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in (head, *cells)]
+    return "\n".join([*(line.rstrip() for line in lines), f"seeds: {rows[0].seeds}"])

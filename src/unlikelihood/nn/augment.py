@@ -1,0 +1,84 @@
+"""Random changes of training samples that leave normal samples normal."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from unlikelihood.parameters import NonNegative, check_parameters
+
+
+@dataclass(frozen=True)
+class Augment(ABC):
+    """Draws a new version of every sample of a batch, from torch's generator."""
+
+    def __post_init__(self) -> None:
+        check_parameters(self)
+
+    @abstractmethod
+    def __call__(self, x: Tensor) -> Tensor:
+        r"""Return changed samples of the shape of `x`, (B, C, \*space)."""
+
+
+@dataclass(frozen=True)
+class Affine(Augment):
+    """A random affine map of space, the same for all channels, for images and volumes.
+
+    The map is a rotation in each plane of two axes, after a scaling and a shear of each axis, after a shift. What
+    comes from outside is 0.
+
+    Parameters
+    ----------
+    rotation
+        Largest angle in each plane, in degrees.
+    scale
+        Largest logarithm of the factor of an axis.
+    shear
+        Largest shear of an axis along the next.
+    shift
+        Largest shift of an axis, as a fraction of its length.
+    """
+
+    rotation: NonNegative = 15.0
+    scale: NonNegative = 0.15
+    shear: NonNegative = 0.2
+    shift: NonNegative = 0.07
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the samples, resampled with linear interpolation."""
+        axes = x.ndim - 2
+        if axes not in (2, 3):
+            raise ValueError(
+                f"Affine: x has shape {tuple(x.shape)}, expected images (B, C, H, W) or volumes (B, C, D, H, W)"
+            )
+
+        def uniform(largest: float, *shape: int) -> Tensor:
+            return (2 * torch.rand(len(x), *shape, device=x.device) - 1) * largest
+
+        matrix = torch.diag_embed(uniform(self.scale, axes).exp())
+        for axis in range(axes):
+            following = (axis + 1) % axes
+            if following > axis:
+                matrix[:, axis, following] = uniform(self.shear)
+        for one in range(axes):
+            for other in range(one + 1, axes):
+                matrix = rotation(uniform(math.radians(self.rotation)), one, other, axes) @ matrix
+        # The grid's coordinates are (x, y, z) and run from -1 to 1 along every axis, however long it is: angles are
+        # kept by mapping to pixels and back, and a shift by the whole length is 2.
+        size = torch.tensor(x.shape[:1:-1], dtype=x.dtype, device=x.device)
+        matrix = matrix * size / size[:, None]
+        theta = torch.cat([matrix, uniform(2 * self.shift, axes, 1)], dim=2)
+        grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+        return F.grid_sample(x, grid, align_corners=False)
+
+
+def rotation(angle: Tensor, one: int, other: int, axes: int) -> Tensor:
+    """Return the matrices (B, axes, axes) that turn by `angle` (B,), in radians, in the plane of two axes."""
+    matrix = torch.eye(axes, device=angle.device).repeat(len(angle), 1, 1)
+    matrix[:, one, one] = matrix[:, other, other] = angle.cos()
+    matrix[:, other, one] = angle.sin()
+    matrix[:, one, other] = -angle.sin()
+    return matrix

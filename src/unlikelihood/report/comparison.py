@@ -1,0 +1,134 @@
+"""The page about several detectors on the same data."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unlikelihood import plots
+from unlikelihood.intervals import Interval
+from unlikelihood.provenance import plain
+from unlikelihood.report.page import THIN, Plate, Section, Table, draft, duration, span, write_page
+
+if TYPE_CHECKING:
+    from unlikelihood.evaluation import Evaluation
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the comparison.
+
+    Parameters
+    ----------
+    name : str
+        Of the detector; finds its evaluation, if there is one.
+    auroc : Interval
+        Mean over the seeds, and its interval.
+    spread : float, optional
+        Standard deviation over the seeds.
+    seeds : int
+        How many fits the mean is over.
+    reference : float, optional
+        Published AUROC to compare with.
+    fit_seconds, score_seconds : float, optional
+        Time to fit, and to score a sample.
+    note : str
+        What a reader should know.
+    """
+
+    name: str
+    auroc: Interval
+    spread: float | None = None
+    seeds: int = 1
+    reference: float | None = None
+    fit_seconds: float | None = None
+    score_seconds: float | None = None
+    note: str = ""
+
+
+def save_comparison(
+    path: str | os.PathLike[str],
+    title: str,
+    text: str,
+    rows: Sequence[Row],
+    evaluations: "Mapping[str, Evaluation] | None" = None,
+) -> Path:
+    """Write ``comparison.json``, ``report.html`` and ``figures/*.png`` into a folder, all of them or none.
+
+    Parameters
+    ----------
+    path : path
+        The folder; made if need be.
+    title, text : str
+        Heading and the sentences below it.
+    rows : sequence of Row
+        At least one, in the order of the table, with different names.
+    evaluations : mapping of str to Evaluation, optional
+        By the names of the rows, one evaluation each, whose curves are drawn.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    ValueError
+        If there is no row, two share a name, or an evaluation has the name of none.
+    """
+    evaluations = evaluations or {}
+    names = [row.name for row in rows]
+    if not rows or len(set(names)) < len(names):
+        raise ValueError(f"rows must have at least one row and no name twice, got {names}")
+    if unknown := [name for name in evaluations if name not in names]:
+        raise ValueError(f"evaluations must have names of rows, {names}, got {unknown}")
+    drawn = {name: evaluations[name] for name in names if name in evaluations}
+    with draft(path) as folder:
+        write_page(
+            folder,
+            kind="Comparison of anomaly detectors",
+            title=title,
+            lede=text,
+            sections=[_ranking(rows, drawn), *_scores(drawn)],
+            provenance=next((evaluation.provenance for evaluation in drawn.values()), {}),
+        )
+        record = {"title": title, "text": text, "rows": plain(rows)}
+        (folder / "comparison.json").write_text(json.dumps(record, indent=1, allow_nan=False), encoding="utf-8")
+    return Path(path)
+
+
+def _ranking(rows: Sequence[Row], evaluations: "Mapping[str, Evaluation]") -> Section:
+    columns = {
+        "AUROC": [f"{row.auroc.value:.3f}" for row in rows],
+        f"{100 * rows[0].auroc.level:g}{THIN}% interval": [span(row.auroc) for row in rows],
+        "± over seeds": ["" if row.spread is None else f"{row.spread:.3f} ({row.seeds})" for row in rows],
+        "published": ["" if row.reference is None else f"{row.reference:.3g}" for row in rows],
+        "to fit": ["" if row.fit_seconds is None else duration(row.fit_seconds) for row in rows],
+        "to score one": ["" if row.score_seconds is None else duration(row.score_seconds) for row in rows],
+        "": [row.note for row in rows],
+    }
+    # A column that nobody fills would only widen the table.
+    columns = {head: cells for head, cells in columns.items() if any(cells)}
+    cells = [(row.name, *line) for row, line in zip(rows, zip(*columns.values(), strict=True), strict=True)]
+    references = {row.name: row.reference for row in rows if row.reference is not None}
+    forest = plots.forest({row.name: row.auroc for row in rows}, references)
+    plates = [Plate("auroc", "AUROC with its interval", forest)]
+    if evaluations:
+        curves = plots.rocs({name: (each.label, each.score) for name, each in evaluations.items()})
+        plates.append(Plate("rocs", "Anomalies found against false alarms", curves))
+    return Section(
+        "Which ranks best",
+        "AUROC: how often a random anomaly outranks a random normal. Half is chance.",
+        table=Table(("", *columns), cells),
+        plates=plates,
+    )
+
+
+def _scores(evaluations: "Mapping[str, Evaluation]") -> list[Section]:
+    plates = [
+        Plate(f"densities-{number}", name, plots.score_densities(evaluation.label, evaluation.score))
+        for number, (name, evaluation) in enumerate(evaluations.items())
+    ]
+    return [Section("Scores", "How far apart the hills are. Each is in its own unit.", plates)] if plates else []

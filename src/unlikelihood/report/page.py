@@ -1,0 +1,181 @@
+"""A page: a headline, sections of text, tables and figures, and where it all came from."""
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+from matplotlib.figure import Figure
+
+from unlikelihood import plots
+from unlikelihood.files import replacing
+
+if TYPE_CHECKING:
+    from unlikelihood.intervals import Interval
+
+THIN = "\N{NARROW NO-BREAK SPACE}"
+
+
+@dataclass(frozen=True)
+class Plate:
+    """A figure on the page.
+
+    Parameters
+    ----------
+    stem : str
+        Name of its PNG file, without the ending.
+    caption : str
+        What it shows.
+    figure : Figure
+        Drawn by `plots`.
+    """
+
+    stem: str
+    caption: str
+    figure: Figure
+
+    @cached_property
+    def svg(self) -> str:
+        """The figure as it goes into the page."""
+        return plots.svg(self.figure, self.stem)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text, the first cell of each its name.
+
+    Parameters
+    ----------
+    head : sequence of str
+        Names of the columns.
+    rows : sequence of sequence of str
+        The cells.
+    words : bool
+        The last column is prose, so on a phone each row becomes a paragraph.
+    """
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    words: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page under a heading; what it lacks is left out.
+
+    Parameters
+    ----------
+    title, text : str
+        Heading and the sentence below it.
+    plates : sequence of Plate
+        Figures, two beside each other where there is room.
+    table : Table, optional
+    facts : mapping of str to str
+        Terms and what they are.
+    """
+
+    title: str
+    text: str = ""
+    plates: Sequence[Plate] = ()
+    table: Table | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@contextmanager
+def draft(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield an empty folder whose entries move into `path` when the block ends well, and vanish otherwise.
+
+    Parameters
+    ----------
+    path : path
+        The folder to write; entries of other names that it has stay.
+
+    Yields
+    ------
+    Path
+        A temporary folder beside it.
+    """
+    target = Path(path).absolute()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
+        yield Path(folder)
+        target.mkdir(exist_ok=True)
+        for entry in Path(folder).iterdir():
+            with replacing(target / entry.name) as place:
+                os.replace(entry, place)
+
+
+def write_page(
+    folder: Path,
+    *,
+    kind: str,
+    title: str,
+    lede: str,
+    sections: Sequence[Section],
+    provenance: Mapping[str, Any],
+) -> None:
+    """Write ``report.html`` and ``figures/*.png``.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to; it exists.
+    kind, title, lede : str
+        What the page is, its heading, and the sentence that says it all.
+    sections : sequence of Section
+        The body.
+    provenance : mapping
+        Terms and plain values for the last, folded, part; None is left out.
+    """
+    (folder / "figures").mkdir()
+    for plate in (plate for section in sections for plate in section.plates):
+        plate.figure.savefig(folder / "figures" / f"{plate.stem}.png", dpi=160)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("unlikelihood.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    known = {key.replace("_", " "): words(value) for key, value in provenance.items() if value is not None}
+    page = environment.get_template("report.html.j2").render(
+        kind=kind, title=title, lede=lede, sections=sections, provenance=known
+    )
+    (folder / "report.html").write_text(page, encoding="utf-8")
+
+
+def percent(share: float) -> str:
+    """Return a share in [0, 1] as a percentage with one decimal."""
+    return f"{100 * share:.1f}{THIN}%"
+
+
+def span(interval: "Interval") -> str:
+    """Return the ends of an interval with three decimals."""
+    return f"{interval.low:.3f} to {interval.high:.3f}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the unit in which it is easiest to read."""
+    for unit, size in (("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:.3g}{THIN}{unit}"
+    return f"{seconds / 1e-6:.3g}{THIN}µs"
+
+
+def words(value: Any) -> str:
+    """Return a plain value, however nested, as a reader would write it."""
+    match value:
+        case {"class": name, **params}:
+            return f"{name}({words(params)})"
+        case dict():
+            return ", ".join(f"{key} = {words(item)}" for key, item in value.items())
+        case list():
+            return f"[{', '.join(map(words, value))}]"
+        case None | bool():
+            return {None: "none", True: "yes", False: "no"}[value]
+    return str(value)

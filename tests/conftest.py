@@ -1,0 +1,22 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+# Tests run one process a core; threads of torch on top of that only get in each other's way.
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def mnist_path() -> Path:
+    path = Path(os.environ.get("UNLIKELIHOOD_DATA", "")) / "mnist"
+    if not (path / "train-images-idx3-ubyte.gz").exists():
+        pytest.skip("MNIST is not at hand: UNLIKELIHOOD_DATA does not point to it")
+    return path
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)

@@ -1,0 +1,144 @@
+"""Every detector keeps every rule of the contract, on vectors, images and volumes."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.utils.estimator_checks import check_estimator
+
+from tiny import DETECTORS, SHAPES, normals, tiny
+from unlikelihood import Generator, load
+from unlikelihood.training import NothingLearnt
+
+TRAINED = [name for name in DETECTORS if "epochs" in tiny(name).get_params()]
+
+
+@pytest.fixture(params=DETECTORS)
+def name(request):
+    return request.param
+
+
+@pytest.fixture(params=SHAPES)
+def shape(request):
+    return SHAPES[request.param]
+
+
+@pytest.fixture
+def fitted(name, shape):
+    return tiny(name).fit(normals(shape))
+
+
+def close(a, b):
+    # Scores of images are sums of float32 values, which batches of other sizes add up in another order.
+    np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6 * np.abs(b).max())
+
+
+def test_a_score_is_of_its_sample_alone(fitted, shape):
+    X = normals(shape, n=23, seed=1)
+    scores = fitted.score_samples(X)
+    assert scores.shape == (23,)
+    assert scores.dtype == np.float64
+    assert np.isfinite(scores).all()
+    np.testing.assert_array_equal(fitted.score_samples(X), scores)
+    order = np.random.default_rng(0).permutation(23)
+    close(fitted.score_samples(X[order]), scores[order])
+    close(fitted.score_samples(X[5:8]), scores[5:8])
+    if "batch_size" in fitted.get_params():
+        close(fitted.set_params(batch_size=5).score_samples(X), scores)
+
+
+def test_save_and_load_change_no_bit(fitted, shape, tmp_path):
+    X = normals(shape, n=5, seed=1)
+    loaded = load(fitted.save(tmp_path / "model"))
+    np.testing.assert_array_equal(loaded.score_samples(X), fitted.score_samples(X))
+    assert json.dumps(loaded.get_params(), default=repr) == json.dumps(fitted.get_params(), default=repr)
+    if isinstance(fitted, Generator):
+        np.testing.assert_array_equal(loaded.generate(3), fitted.generate(3))
+    loaded.save(tmp_path / "again")
+    first, second = ((tmp_path / folder / "weights.safetensors").read_bytes() for folder in ("model", "again"))
+    assert first == second
+
+
+def test_a_clone_fits_to_the_same_bits_whatever_the_labels(fitted, shape):
+    X = normals(shape, n=5, seed=1)
+    again = clone(fitted)
+    assert not hasattr(again, "shape_")
+    again.fit(normals(shape), y=np.arange(40) % 2)
+    np.testing.assert_array_equal(again.score_samples(X), fitted.score_samples(X))
+
+
+def test_fit_and_score_leave_data_and_generators_as_they_were(name, shape):
+    X = normals(shape)
+    before = X.copy()
+    X.flags.writeable = False
+    states = torch.get_rng_state(), np.random.get_state()[1].copy()
+    tiny(name).fit(X).score_samples(X)
+    np.testing.assert_array_equal(X, before)
+    assert torch.equal(torch.get_rng_state(), states[0])
+    np.testing.assert_array_equal(np.random.get_state()[1], states[1])
+
+
+def test_a_memory_map_is_as_good_as_an_array(name, shape, tmp_path):
+    np.save(tmp_path / "X.npy", normals(shape))
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    expected = tiny(name).fit(normals(shape)).score_samples(normals(shape))
+    np.testing.assert_array_equal(tiny(name).fit(mapped).score_samples(mapped), expected)
+
+
+def test_the_constructor_only_stores(name):
+    odd = dict.fromkeys(DETECTORS[name]().get_params(deep=False), "nonsense")
+    detector = DETECTORS[name](**odd)
+    assert vars(detector) == odd
+    with pytest.raises(ValueError, match=f"{name}: .* is 'nonsense', expected"):
+        detector.fit(normals((6,)))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda X: np.where(np.arange(X.size).reshape(X.shape) == 3, np.nan, X), "NaN"),
+        (lambda X: np.where(np.arange(X.size).reshape(X.shape) == 3, np.inf, X), "infinity"),
+        (lambda X: X[:0], "0 sample"),
+    ],
+)
+def test_bad_data_is_an_error(name, shape, spoil, message):
+    X = normals(shape)
+    with pytest.raises(ValueError, match=message):
+        tiny(name).fit(spoil(X))
+    with pytest.raises(ValueError, match=message):
+        tiny(name).fit(X).score_samples(spoil(X))
+
+
+def test_another_shape_is_an_error(fitted, shape):
+    other = normals((*shape[:-1], shape[-1] + 1))
+    with pytest.raises(ValueError, match=r"but .* (fitted on|expecting)"):
+        fitted.score_samples(other)
+
+
+def test_images_without_a_channel_axis_are_refused(name):
+    with pytest.raises(ValueError, match=r"X\[:, None\] adds the axis"):
+        tiny(name).fit(normals((1, 8, 8))[:, 0])
+
+
+def test_equal_scores_of_different_samples_are_warned_about(name):
+    detector = tiny(name).fit(normals((6,)))
+    detector._score = lambda X: np.zeros(len(X))
+    with pytest.warns(NothingLearnt, match="cannot rank them"):
+        detector.score_samples(normals((6,)))
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_history_has_a_finite_loss_for_every_epoch(name, shape):
+    history = tiny(name, epochs=3).fit(normals(shape)).history_
+    assert history
+    assert all(len(losses) == 3 and all(map(math.isfinite, losses)) for losses in history.values())
+
+
+def test_scikit_learns_own_checks_pass_and_none_is_declared_to_fail(name):
+    results = check_estimator(tiny(name), on_skip=None)
+    assert {result["check_name"] for result in results if result["expected_to_fail"]} == set()
+    skipped = {result["check_name"] for result in results if result["status"] == "skipped"}
+    assert skipped <= {"check_array_api_input"}  # scikit-learn runs it where SCIPY_ARRAY_API is set

@@ -1,0 +1,31 @@
+"""Detectors and data that are small enough to fit in a moment."""
+
+from dataclasses import fields
+
+import numpy as np
+
+import unlikelihood
+from unlikelihood.discovery import subclasses
+
+DETECTORS = subclasses(unlikelihood.Detector, "detectors")
+SHAPES = {"vectors": (6,), "images": (1, 8, 8), "colour": (3, 9, 16), "volumes": (1, 8, 8, 8)}
+SMALL = {"epochs": 2, "batch_size": 16, "width": 2, "latent": 2, "trees": 5, "components": 3}
+
+
+def tiny(name, **parameters):
+    """Return a small unfitted detector of the class `name`."""
+    known = {field.name for field in fields(DETECTORS[name])}
+    return DETECTORS[name](**{key: value for key, value in (SMALL | parameters).items() if key in known})
+
+
+def normals(shape, n=40, seed=0):
+    """Return smooth samples in [0, 1]: blobs of random place and brightness."""
+    rng = np.random.default_rng(seed)
+    axes = np.meshgrid(*[np.linspace(-1, 1, size) for size in shape[1:] or shape], indexing="ij")
+    place = rng.uniform(-0.5, 0.5, (n, len(axes)))
+    distance = sum(
+        (axis[None] - p.reshape(-1, *[1] * axis.ndim)) ** 2 for axis, p in zip(axes, place.T, strict=True)
+    )
+    blob = np.exp(-4 * distance) * rng.uniform(0.5, 1, (n, *[1] * axes[0].ndim))
+    channels = blob[:, None].repeat(shape[0], axis=1) if len(shape) > 1 else blob
+    return channels.astype(np.float32)
