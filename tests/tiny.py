@@ -23,9 +23,7 @@ def normals(shape, n=40, seed=0):
     rng = np.random.default_rng(seed)
     axes = np.meshgrid(*[np.linspace(-1, 1, size) for size in shape[1:] or shape], indexing="ij")
     place = rng.uniform(-0.5, 0.5, (n, len(axes)))
-    distance = sum(
-        (axis[None] - p.reshape(-1, *[1] * axis.ndim)) ** 2 for axis, p in zip(axes, place.T, strict=True)
-    )
+    distance = sum((axis[None] - p.reshape(-1, *[1] * axis.ndim)) ** 2 for axis, p in zip(axes, place.T, strict=True))
     blob = np.exp(-4 * distance) * rng.uniform(0.5, 1, (n, *[1] * axes[0].ndim))
     channels = blob[:, None].repeat(shape[0], axis=1) if len(shape) > 1 else blob
     return channels.astype(np.float32)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from unlikelihood.files import replacing
+from unlikelihood.files import leftovers, replacing
 
 
 class Checkpoint:
@@ -100,8 +101,10 @@ class Checkpoint:
         return meta["step"], meta["losses"]
 
     def remove(self) -> None:
-        """Delete the file: the fit is done."""
+        """Delete the file, and what a killed process left beside it: the fit is done."""
         self.path.unlink(missing_ok=True)
+        for stale in leftovers(self.path):
+            shutil.rmtree(stale)
 
 
 def fingerprint(description: str, X: np.ndarray) -> str:

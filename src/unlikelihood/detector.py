@@ -288,8 +288,9 @@ class Trained(Detector, Generic[Net]):
         return torch.randn(shape, generator=generator).to(next(self.net_.parameters()))
 
     def _state(self) -> dict[str, Any]:
-        weights = {f"net.{name}": tensor.cpu().numpy() for name, tensor in self.net_.state_dict().items()}
-        return super()._state() | weights
+        net = getattr(self, "net_", None)
+        weights = net.state_dict() if net is not None else {}
+        return super()._state() | {f"net.{name}": tensor.cpu().numpy() for name, tensor in weights.items()}
 
     def _set_state(self, state: dict[str, Any]) -> None:
         weights = {name[4:]: torch.from_numpy(state.pop(name)) for name in list(state) if name.startswith("net.")}

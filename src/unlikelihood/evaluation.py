@@ -3,17 +3,17 @@
 import json
 import os
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unlikelihood.calibration import cross_fitted
 from unlikelihood.data.splits import Split
+from unlikelihood.files import replacing
 from unlikelihood.intervals import Interval, bootstrap, delong
 from unlikelihood.metrics import (
     auprc,
@@ -24,46 +24,18 @@ from unlikelihood.metrics import (
     sensitivity_at_specificity,
     validate,
 )
+from unlikelihood.pictures import Pictures, choose
 from unlikelihood.provenance import describe, plain, provenance
 
 
-class _Scores(Protocol):
-    def score_samples(self, X: NDArray[Any]) -> NDArray[Any]: ...
-    def get_params(self, deep: bool = True) -> dict[str, Any]: ...
+RECORD = "evaluation.json"
 
 
-@runtime_checkable
-class _Generates(Protocol):
-    def generate(self, n: int) -> NDArray[Any]: ...
+class Ranks(Protocol):
+    """What `evaluate` asks of a detector."""
 
-
-@runtime_checkable
-class _Reconstructs(Protocol):
-    def reconstruct(self, X: NDArray[Any]) -> NDArray[Any]: ...
-
-
-@dataclass(frozen=True, eq=False)
-class Pictures:
-    """The few samples that a report shows.
-
-    Parameters
-    ----------
-    train : ndarray, shape (k, *shape)
-        Normals that the detector was fitted to.
-    likely, unlikely : dict of int to (ndarray (k, *shape), ndarray (k,))
-        By true label, the test samples that the detector finds most and least likely, with their anomaly
-        scores.
-    generated : ndarray, shape (k, *shape), optional
-        What the detector generates, if it can.
-    reconstructed : dict of int to (ndarray (k, *shape), ndarray (k, *shape))
-        By true label, test samples at evenly spaced ranks and their reconstructions; empty if it cannot.
-    """
-
-    train: NDArray[Any]
-    likely: Mapping[int, tuple[NDArray[Any], NDArray[np.float64]]]
-    unlikely: Mapping[int, tuple[NDArray[Any], NDArray[np.float64]]]
-    generated: NDArray[Any] | None = None
-    reconstructed: Mapping[int, tuple[NDArray[Any], NDArray[Any]]] = field(default_factory=dict)
+    def score_samples(self, X: NDArray[Any]) -> NDArray[Any]: ...  # noqa: D102
+    def get_params(self, deep: bool = True) -> dict[str, Any]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +57,7 @@ class Evaluation:
     timings : dict of str to float
         ``score_seconds`` a sample, and ``fit_seconds`` where the detector knows it.
     history : dict of str to list of float
-        Mean loss of each epoch of each module that was trained; empty for detectors without a network.
+        Mean of each loss in each epoch; empty for detectors without a network.
     provenance : dict
         Versions, machine, date, seed, and the command if there was one.
     label : ndarray of int64, shape (n,)
@@ -154,7 +126,24 @@ class Evaluation:
 
         with draft(path) as folder:
             draw(self, folder)
-            (folder / "evaluation.json").write_text(self._json(), encoding="utf-8")
+            (folder / RECORD).write_text(self._json(), encoding="utf-8")
+        return Path(path)
+
+    def save_record(self, path: str | os.PathLike[str]) -> Path:
+        """Write ``evaluation.json`` alone into a folder, as `save` does.
+
+        Parameters
+        ----------
+        path : path
+            The folder; made if need be.
+
+        Returns
+        -------
+        Path
+            The folder.
+        """
+        with replacing(Path(path) / RECORD) as file:
+            file.write_text(self._json(), encoding="utf-8")
         return Path(path)
 
     @classmethod
@@ -170,7 +159,7 @@ class Evaluation:
         -------
         Evaluation
         """
-        record = json.loads((Path(path) / "evaluation.json").read_text(encoding="utf-8"))
+        record = json.loads((Path(path) / RECORD).read_text(encoding="utf-8"))
         record["metrics"] = {key: Interval(**value) for key, value in record["metrics"].items()}
         record["label"] = np.asarray(record["label"], np.int64)
         for key in ("score", "probability"):
@@ -179,14 +168,13 @@ class Evaluation:
 
     def _json(self) -> str:
         record = {f.name: plain(getattr(self, f.name)) for f in fields(self) if f.name != "pictures"}
+        record["metrics"] = {key: asdict(interval) for key, interval in self.metrics.items()}
         # One line a field: figures stay readable above the thousands of scores.
         lines = [f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in record.items()]
         return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-def evaluate(
-    detector: _Scores, split: Split, *, name: str | None = None, draws: int = 1000, seed: int = 0
-) -> Evaluation:
+def evaluate(detector: Ranks, split: Split, *, name: str | None = None, draws: int = 1000, seed: int = 0) -> Evaluation:
     """Judge a fitted detector on the test part of a split.
 
     The AUROC has DeLong's interval, every other figure a bootstrap's; where a group has several samples, all
@@ -241,7 +229,7 @@ def evaluate(
         probability=probability,
         sample=None if test.name is None else np.asarray(test.name).tolist(),
         group=None if test.group is None else np.asarray(test.group).tolist(),
-        pictures=_pictures(detector, split, labels, score),
+        pictures=choose(detector, split, labels, score),
     )
 
 
@@ -282,25 +270,3 @@ def _data(split: Split, label: NDArray[np.int64]) -> dict[str, Any]:
         "test_anomalous": int(np.sum(label == 1)),
         "test_groups": None if test.group is None else len(np.unique(test.group)),
     }
-
-
-def _pictures(detector: _Scores, split: Split, label: NDArray[np.int64], score: NDArray[np.float64]) -> Pictures:
-    pixels, train = split.test.pixels, split.train.pixels
-    few = 12 if pixels[0].nbytes <= 2**20 else 6  # a hundred large volumes would not fit beside the detector
-    ranked = {k: (own := np.flatnonzero(label == k))[np.argsort(score[own], kind="stable")] for k in (0, 1)}
-    reconstructed = {}
-    if isinstance(detector, _Reconstructs):
-        for k, order in ranked.items():
-            chosen = pixels[_spread(order, 6)]
-            reconstructed[k] = (chosen, np.asarray(detector.reconstruct(chosen)))
-    return Pictures(
-        train=np.array(train[_spread(np.arange(len(train)), few)]),
-        likely={k: (pixels[order[:few]], score[order[:few]]) for k, order in ranked.items()},
-        unlikely={k: (pixels[order[::-1][:few]], score[order[::-1][:few]]) for k, order in ranked.items()},
-        generated=np.asarray(detector.generate(few)) if isinstance(detector, _Generates) else None,
-        reconstructed=reconstructed,
-    )
-
-
-def _spread(index: NDArray[np.intp], count: int) -> NDArray[np.intp]:
-    return index[np.linspace(0, len(index) - 1, min(count, len(index))).astype(int)]

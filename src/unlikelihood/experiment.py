@@ -13,7 +13,7 @@ from scipy.stats import t as student_t
 
 from unlikelihood.data.splits import Split
 from unlikelihood.detector import Detector, Trained
-from unlikelihood.evaluation import Evaluation, evaluate
+from unlikelihood.evaluation import RECORD, Evaluation, evaluate
 from unlikelihood.intervals import Interval
 from unlikelihood.persistence import configuration
 from unlikelihood.report import Row, save_comparison
@@ -65,7 +65,7 @@ class Experiment:
         for seed in self.seeds:
             split = self.split(seed)
             for name, make in self.detectors.items():
-                judged[name].append(run_once(folder / "runs", name, make(seed), split, seed, self.seeds[0]))
+                judged[name].append(run_once(folder / "runs", name, make(seed), split, draw=seed == self.seeds[0]))
                 print(f"seed {seed}  {name}: AUROC {judged[name][-1].metrics['auroc']}", flush=True)
         rows = [self._row(name, evaluations) for name, evaluations in judged.items()]
         save_comparison(folder, self.title, self.text, rows, {name: runs[0] for name, runs in judged.items()})
@@ -85,8 +85,8 @@ class Experiment:
         )
 
 
-def run_once(runs: Path, name: str, detector: Detector, split: Split, seed: int, drawn_seed: int) -> Evaluation:
-    """Fit and judge one detector at one seed, unless `runs` holds the result already.
+def run_once(runs: Path, name: str, detector: Detector, split: Split, *, draw: bool) -> Evaluation:
+    """Fit and judge one detector, unless `runs` holds the result already.
 
     Parameters
     ----------
@@ -98,10 +98,8 @@ def run_once(runs: Path, name: str, detector: Detector, split: Split, seed: int,
         Unfitted.
     split
         What it is fitted to and judged on.
-    seed
-        Of both.
-    drawn_seed
-        The seed whose report is drawn; of the others only the record is kept.
+    draw
+        Keep a report with pictures, not the record alone.
 
     Returns
     -------
@@ -109,13 +107,13 @@ def run_once(runs: Path, name: str, detector: Detector, split: Split, seed: int,
     """
     configured = json.dumps([configuration(detector), repr(split.train), repr(split.test)], sort_keys=True)
     slug = re.sub(r"\W+", "-", name.lower()).strip("-")
-    folder = runs / f"{slug}-seed{seed}-{hashlib.sha256(configured.encode()).hexdigest()[:8]}"
-    if (folder / "evaluation.json").exists():
+    folder = runs / f"{slug}-seed{detector.seed}-{hashlib.sha256(configured.encode()).hexdigest()[:8]}"
+    if (folder / RECORD).exists():
         return Evaluation.load(folder)
     if isinstance(detector, Trained):
         detector.set_params(checkpoint=str(folder.with_suffix(".checkpoint")))
-    evaluation = evaluate(detector.fit(split.train.pixels), split, name=name, seed=seed)
-    evaluation.save(folder, report=seed == drawn_seed)
+    evaluation = evaluate(detector.fit(split.train.pixels), split, name=name, seed=detector.seed)
+    (evaluation.save if draw else evaluation.save_record)(folder)
     return evaluation
 
 

@@ -33,3 +33,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(holder / target.name, target)
     finally:
         shutil.rmtree(holder)
+
+
+def leftovers(path: str | os.PathLike[str]) -> list[Path]:
+    """Return the temporary folders that processes killed inside `replacing(path)` left beside it."""
+    target = Path(path)
+    return list(target.parent.glob(f".{target.name}.*/"))

@@ -114,7 +114,7 @@ def encode(value: Any, name: str, arrays: dict[str, np.ndarray], seen: dict[int,
     A detector that occurs twice, as the parameter and as the fitted part of a wrapper, is written once.
     """
     if isinstance(value, np.ndarray):
-        arrays[name] = np.ascontiguousarray(value)
+        arrays[name] = np.asarray(value, order="C")
         return {"$array": name, "shape": list(value.shape), "dtype": str(value.dtype)}
     if isinstance(value, np.generic):
         return value.item()

@@ -5,7 +5,6 @@ import platform
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -60,7 +59,7 @@ def plain(value: Any) -> Any:
     Parameters
     ----------
     value : object
-        Arrays become lists, dataclasses and mappings dictionaries, estimators their class and parameters,
+        Arrays become lists, mappings dictionaries, estimators their class and parameters,
         numbers that are not finite and anything unknown their text.
 
     Returns
@@ -80,8 +79,6 @@ def plain(value: Any) -> Any:
             return [plain(item) for item in value]
     if hasattr(value, "get_params"):
         return {"class": type(value).__name__} | plain(value.get_params(deep=False))
-    if is_dataclass(value) and not isinstance(value, type):
-        return plain(asdict(value))
     return str(value)
 
 

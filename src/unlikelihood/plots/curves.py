@@ -85,8 +85,8 @@ def roc(label: ArrayLike, score: ArrayLike, interval: "Interval | None" = None) 
     """
     figure, axes = _roc_canvas()
     fpr, tpr, _ = roc_curve(label, score)
-    axes.fill_between(fpr, tpr, color=NORMAL, alpha=0.08, linewidth=0)
-    axes.plot(fpr, tpr, color=NORMAL)
+    axes.fill_between(fpr, tpr, color=INK, alpha=0.05, linewidth=0)
+    axes.plot(fpr, tpr, color=INK)
     text = "ROC curve"
     if interval:
         text = f"AUROC {interval.value:.3f}"
@@ -117,7 +117,7 @@ def rocs(curves: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Figure:
     for (name, (label, score)), (colour, line) in zip(curves.items(), cycle(strokes), strict=False):
         fpr, tpr, _ = roc_curve(label, score)
         axes.plot(fpr, tpr, color=colour, linestyle=line, label=name)
-    axes.legend(loc="lower right", frameon=False, labelcolor="linecolor", handlelength=1.4)
+    axes.legend(loc="lower right", frameon=False, handlelength=1.4)
     figure.set_label(f"ROC curves of {', '.join(curves)}")
     return figure
 
@@ -143,10 +143,10 @@ def forest(intervals: "Mapping[str, Interval]", references: Mapping[str, float] 
     low = min([0.5, *(i.low for i in intervals.values()), *known.values()])
     axes.axvline(0.5, color=FAINT, linewidth=1)
     for row, (name, interval) in enumerate(intervals.items()):
-        axes.plot([interval.low, interval.high], [row, row], color=NORMAL, linewidth=1.6)
-        axes.plot(interval.value, row, "o", color=NORMAL, markersize=5)
+        axes.plot([interval.low, interval.high], [row, row], color=INK, linewidth=1.6)
+        axes.plot(interval.value, row, "o", color=INK, markersize=5)
         if name in known:
-            axes.plot(known[name], row, "D", color=ANOMALOUS, markersize=5, markerfacecolor="none")
+            axes.plot(known[name], row, "D", color=MUTED, markersize=5, markerfacecolor="none")
     axes.set(xlim=(low - 0.02, 1), ylim=(len(intervals) - 0.5, -0.5), xlabel="AUROC")
     axes.set_yticks(range(len(intervals)), list(intervals), color=INK)
     axes.tick_params(axis="y", length=0)
@@ -180,8 +180,8 @@ def reliability(label: ArrayLike, probability: ArrayLike, bins: int = 10) -> Fig
     for part in np.array_split(np.argsort(probabilities, kind="stable"), min(bins, len(labels))):
         share = binomtest(int(labels[part].sum()), len(part)).proportion_ci(method="wilson")
         x = float(probabilities[part].mean())
-        axes.plot([x, x], [share.low, share.high], color=NORMAL, linewidth=1)
-        axes.plot(x, labels[part].mean(), "o", color=NORMAL, markersize=4.5)
+        axes.plot([x, x], [share.low, share.high], color=INK, linewidth=1, clip_on=False)
+        axes.plot(x, labels[part].mean(), "o", color=INK, markersize=4.5, clip_on=False)
     axes.set(xlim=(0, 1), ylim=(0, 1.02), aspect="equal")
     figure.set_label(f"Reliability of the probabilities, in {bins} bins; the diagonal is perfect")
     return figure
@@ -189,12 +189,12 @@ def reliability(label: ArrayLike, probability: ArrayLike, bins: int = 10) -> Fig
 
 @styled
 def training_curve(history: Mapping[str, Sequence[float]]) -> Figure:
-    """Draw the mean loss of each epoch, a frame for each module that was trained.
+    """Draw the mean loss of each epoch, a frame for each loss that was stepped down.
 
     Parameters
     ----------
     history : mapping of str to sequence of float
-        Name of the module that steps, and its mean loss in each epoch.
+        Name of the loss, and its mean in each epoch.
 
     Returns
     -------
@@ -204,14 +204,14 @@ def training_curve(history: Mapping[str, Sequence[float]]) -> Figure:
     frames = figure.subplots(len(history), sharex=True, squeeze=False)[:, 0]
     for axes, (name, losses) in zip(frames, history.items(), strict=True):
         epoch = np.arange(1, len(losses) + 1)
-        axes.plot(epoch, losses, color=NORMAL)
-        axes.plot(epoch[-1:], losses[-1:], "o", color=NORMAL, markersize=4)
-        axes.set_ylabel(f"loss of {name}")
+        axes.plot(epoch, losses, color=INK)
+        axes.plot(epoch[-1:], losses[-1:], "o", color=INK, markersize=4)
+        axes.set_ylabel(name)
         axes.annotate(f"{losses[-1]:.4g}", (epoch[-1], losses[-1]), (0, 6), textcoords="offset points", ha="right")
     frames[-1].set_xlabel("epoch")
     frames[-1].xaxis.get_major_locator().set_params(integer=True)
     ends = [f"{name} from {losses[0]:.4g} to {losses[-1]:.4g}" for name, losses in history.items()]
-    figure.set_label(f"Loss over the epochs: {', '.join(ends)}")
+    figure.set_label(f"Losses over the epochs: {', '.join(ends)}")
     return figure
 
 

@@ -7,10 +7,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.gridspec import GridSpec
 from numpy.typing import NDArray
 
-from unlikelihood.plots.style import ANOMALOUS, MUTED, NORMAL, WIDTH, styled
+from unlikelihood.plots.style import ANOMALOUS, INK, MUTED, NORMAL, WIDTH, styled
 
 _RESIDUAL = LinearSegmentedColormap.from_list("residual", [NORMAL, "#f7f7f7", ANOMALOUS])
 
@@ -130,22 +130,34 @@ def _plane(sample: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _frames(planes: Sequence[NDArray[Any]], columns: int, titled: bool) -> NDArray[Any]:
-    rows = -(-len(planes) // columns)
-    shape = planes[0].shape
-    cell = WIDTH / columns
-    height = cell * (shape[0] / shape[1] if len(shape) > 1 else 0.75) + (0.17 if titled else 0.0)
-    layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
-    figure = Figure(figsize=(WIDTH, rows * height), layout=layout)
-    frames = figure.subplots(rows, columns, squeeze=False)
-    for axes in frames.flat:
+    """Return a grid of bare axes in the shape of the planes, with lengths in inches."""
+    rows, gap = -(-len(planes) // columns), 0.03
+    head = 0.17 if titled else gap
+    width = (WIDTH - gap * (columns - 1)) / columns
+    height = width * (planes[0].shape[0] / planes[0].shape[1] if planes[0].ndim > 1 else 0.75)
+    top = head if titled else 0.0
+    total = top + rows * height + (rows - 1) * head
+    grid = GridSpec(
+        rows,
+        columns,
+        left=0,
+        right=1,
+        bottom=0,
+        top=1 - top / total,
+        wspace=gap / width,
+        hspace=head / height,
+    )
+    figure = Figure(figsize=(WIDTH, total))
+    cells = [[figure.add_subplot(grid[row, column]) for column in range(columns)] for row in range(rows)]
+    for axes in figure.axes:
         axes.set_axis_off()
-    return frames
+    return np.array(cells)
 
 
 def _draw(axes: Axes, plane: NDArray[Any], limits: tuple[float, float], colours: Any = "gray") -> None:
     low, high = limits
     if plane.ndim == 1:
-        axes.fill_between(np.arange(len(plane)), plane, step="mid", color=NORMAL, linewidth=0)
+        axes.fill_between(np.arange(len(plane)), plane, step="mid", color=INK, linewidth=0)
         axes.set_ylim(min(low, 0.0), max(high, 0.0))
     elif plane.ndim == 3:
         axes.imshow(np.clip((plane - low) / (high - low), 0, 1), interpolation="none")

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 
 NORMAL, ANOMALOUS = "#0072b2", "#d55e00"
 INK, MUTED, FAINT = "#24292f", "#6e7781", "#d0d7de"
-PALETTE = (NORMAL, ANOMALOUS, "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+PALETTE = ("#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK)  # for what is of neither class
 VARIABLES = {NORMAL: "normal", ANOMALOUS: "anomalous", INK: "ink", MUTED: "muted", FAINT: "faint"}
-WIDTH = 4.6  # inches: half a page, or all of a phone
+WIDTH = 4.3  # inches: half a page, or all of a phone
 
 styled = matplotlib.rc_context(
     {

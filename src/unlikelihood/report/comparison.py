@@ -3,13 +3,12 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unlikelihood import plots
 from unlikelihood.intervals import Interval
-from unlikelihood.provenance import plain
 from unlikelihood.report.page import THIN, Plate, Section, Table, draft, duration, span, write_page
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ def save_comparison(
             sections=[_ranking(rows, drawn), *_scores(drawn)],
             provenance=next((evaluation.provenance for evaluation in drawn.values()), {}),
         )
-        record = {"title": title, "text": text, "rows": plain(rows)}
+        record = {"title": title, "text": text, "rows": [asdict(row) for row in rows]}
         (folder / "comparison.json").write_text(json.dumps(record, indent=1, allow_nan=False), encoding="utf-8")
     return Path(path)
 

@@ -10,7 +10,8 @@ from unlikelihood import plots
 from unlikelihood.report.page import THIN, Plate, Section, Table, duration, percent, span, write_page
 
 if TYPE_CHECKING:
-    from unlikelihood.evaluation import Evaluation, Pictures
+    from unlikelihood.evaluation import Evaluation
+    from unlikelihood.pictures import Pictures
 
 CLASSES = {0: "normal", 1: "anomalous"}
 METRICS = {
@@ -148,7 +149,8 @@ def _samples(pictures: "Pictures") -> Section:
     if train.ndim > 4 and generated is not None:
         figure = plots.gallery(generated[:1], limits=limits)
         plates.append(Plate("generated-slices", "A generated sample, slice by slice", figure))
-    text = "What the detector was shown, and what it makes up by itself." if generated is not None else ""
+    text = "Some of what the detector was shown"
+    text += ", and what it makes up by itself." if generated is not None else "."
     return Section("Normal, as the detector knows it", text, plates)
 
 

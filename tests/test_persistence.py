@@ -1,0 +1,118 @@
+"""Model files: whatever is wrong with one is said before anything is built."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from tiny import normals, tiny
+from unlikelihood import IWAE, Bernoulli, CorrelatedGaussian, Exemplars, load, persistence
+from unlikelihood.persistence import ModelFileError, canonical, sha256
+
+X = normals((1, 8, 8))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    return tiny("VAE").fit(X).save(tmp_path / "model")
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_built(request, monkeypatch):
+    if "refused" in request.node.name:
+        monkeypatch.setattr(persistence, "decode", lambda *_: pytest.fail("something was built"))
+
+
+def rewrite(folder, change, *, weights=None):
+    """Change the record, and make its checksums fit again, as a careful forger would."""
+    record = json.loads((folder / "detector.json").read_text())
+    if weights is not None:
+        save_file(weights, folder / "weights.safetensors")
+        record["weights"] = sha256((folder / "weights.safetensors").read_bytes())
+    change(record)
+    record.pop("checksum")
+    record["checksum"] = sha256(canonical(record))
+    (folder / "detector.json").write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize("file", ["detector.json", "weights.safetensors"])
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.9])
+def test_a_changed_byte_is_refused(saved, file, place):
+    data = bytearray((saved / file).read_bytes())
+    data[int(place * len(data))] ^= 1
+    (saved / file).write_bytes(data)
+    with pytest.raises(ModelFileError, match=r"changed|not JSON|format"):
+        load(saved)
+
+
+@pytest.mark.parametrize("file", ["detector.json", "weights.safetensors"])
+def test_a_missing_file_is_refused(saved, file):
+    (saved / file).unlink()
+    with pytest.raises(ModelFileError, match=f"{file} is missing"):
+        load(saved)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda record: record.update(format=99), "format 99, expected 1"),
+        (
+            lambda record: record["detector"].update({"$detector": "os.system"}),
+            "'os.system' is not one of the detectors",
+        ),
+        (lambda record: record["detector"]["parameters"].update(evil=1), "VAE has no parameter evil"),
+        (
+            lambda record: record["detector"]["parameters"]["likelihood"].update({"$part": "Popen"}),
+            "'Popen' is not one of the nn",
+        ),
+    ],
+)
+def test_an_unknown_name_is_refused(saved, change, message):
+    rewrite(saved, change)
+    with pytest.raises(ModelFileError, match=message):
+        load(saved)
+
+
+def test_an_array_of_another_shape_is_refused(saved):
+    weights = load_file(saved / "weights.safetensors")
+    name = sorted(weights)[0]
+    rewrite(saved, lambda record: None, weights=weights | {name: np.zeros((1, 2, 3), np.float32)})
+    with pytest.raises(ModelFileError, match=r"is float32 \[1, 2, 3\], expected"):
+        load(saved)
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path):
+    with pytest.raises(ModelFileError, match="is not a model folder"):
+        load(tmp_path)
+
+
+def test_saving_replaces_the_whole_folder_or_nothing(saved, monkeypatch):
+    before = {path.name: path.read_bytes() for path in saved.iterdir()}
+    monkeypatch.setattr(persistence, "canonical", lambda record: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        tiny("VAE", latent=3).fit(X).save(saved)
+    assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
+    assert [path.name for path in saved.parent.iterdir()] == [saved.name]
+
+
+def test_parts_come_back_with_their_parameters_and_what_they_learnt(tmp_path):
+    likelihood = CorrelatedGaussian(rank=5, ridge=0.2)
+    detector = tiny("VAE", likelihood=likelihood, prior=Exemplars(), scoring=IWAE(7)).fit(X)
+    loaded = load(detector.save(tmp_path / "model"))
+    assert (loaded.likelihood.rank, loaded.likelihood.ridge, loaded.scoring) == (5, 0.2, IWAE(7))
+    np.testing.assert_array_equal(loaded.score_samples(X), detector.score_samples(X))
+    assert loaded.history_ == detector.history_
+
+
+def test_where_a_fit_ran_is_not_part_of_the_model(tmp_path):
+    detector = tiny("VAE", device="cpu", likelihood=Bernoulli(), checkpoint=str(tmp_path / "c")).fit(X)
+    loaded = load(detector.save(tmp_path / "model"))
+    assert (loaded.device, loaded.checkpoint) == ("auto", None)
+    assert load(tmp_path / "model", device="cpu").device == "cpu"
+
+
+def test_an_unfitted_detector_cannot_be_saved(tmp_path):
+    with pytest.raises(ValueError, match="not fitted"):
+        tiny("VAE").save(tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []

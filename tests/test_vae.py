@@ -1,0 +1,184 @@
+"""What a variational autoencoder's parts compute, against closed forms."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import multivariate_normal, norm
+from torch.distributions import Normal
+
+from tiny import normals
+from unlikelihood import (
+    ELBO,
+    IWAE,
+    VAE,
+    Bernoulli,
+    CorrelatedGaussian,
+    Exemplars,
+    Gaussian,
+    LearntGaussian,
+    OptimalGaussian,
+    Reconstruction,
+    StandardNormal,
+)
+
+torch.set_default_dtype(torch.float32)
+
+
+def pairs(shape, n=5, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(n, *shape, generator=generator, dtype=torch.float64) for _ in range(2)]
+
+
+def test_the_thesis_likelihood_is_minus_the_summed_squared_error_but_for_a_constant():
+    x, mean = pairs((1, 4, 4))
+    expected = -(x - mean).square().sum((1, 2, 3)) - 8 * math.log(math.pi)
+    torch.testing.assert_close(Gaussian()(x, mean), expected)
+
+
+@pytest.mark.parametrize("sigma", [0.1, 1.0, 3.0])
+def test_gaussian_is_the_normal_density(sigma):
+    x, mean = pairs((6,))
+    expected = norm.logpdf(x, mean, sigma).sum(1)
+    np.testing.assert_allclose(Gaussian(sigma)(x, mean), expected)
+
+
+def test_the_optimal_sigma_is_the_likeliest():
+    x, mean = pairs((6,))
+    likelihood = OptimalGaussian().double()
+    likelihood.settle((x - mean).flatten(1))
+    likelihood.eval()
+    best = likelihood(x, mean).sum()
+    sigma = math.exp(likelihood.log_variance.item() / 2)
+    assert best == pytest.approx(Gaussian(sigma)(x, mean).sum().item())
+    assert all(Gaussian(factor * sigma)(x, mean).sum() < best for factor in (0.9, 1.1))
+
+
+@pytest.mark.parametrize("rank", [None, 3])
+def test_the_correlated_gaussian_is_the_normal_density_of_its_covariance(rank):
+    rng = np.random.default_rng(0)
+    residual = rng.normal(size=(200, 6)) @ rng.normal(size=(6, 6)) + 0.3
+    likelihood = CorrelatedGaussian(rank, ridge=0.2)
+    likelihood.prepare((1, 2, 3))
+    likelihood.double().settle(torch.from_numpy(residual))
+    likelihood.eval()
+    mean, covariance = residual.mean(0), np.cov(residual.T, bias=True)
+    eigenvalue, axes = np.linalg.eigh(covariance)
+    if rank:
+        eigenvalue[:-rank] = eigenvalue[:-rank].mean()
+    eigenvalue += 0.2 * np.trace(covariance) / 6
+    sigma = axes @ np.diag(eigenvalue) @ axes.T
+    x, output = pairs((1, 2, 3))
+    expected = multivariate_normal(mean, sigma).logpdf((x - output).flatten(1))
+    np.testing.assert_allclose(likelihood(x, output), expected)
+
+
+def test_the_correlated_gaussian_needs_fewer_samples_than_values():
+    likelihood = CorrelatedGaussian()
+    likelihood.prepare((50,))
+    likelihood.double().settle(torch.randn(7, 50, dtype=torch.float64))
+    likelihood.eval()
+    x, output = pairs((50,))
+    assert torch.isfinite(likelihood(x, output)).all()
+
+
+def test_bernoulli_sums_to_one_over_all_binary_images():
+    images = torch.tensor(list(itertools.product([0.0, 1.0], repeat=4))).reshape(16, 1, 2, 2)
+    logit = torch.randn(1, 1, 2, 2).expand(16, -1, -1, -1)
+    assert Bernoulli()(images, logit).exp().sum().item() == pytest.approx(1, abs=1e-5)
+
+
+class Line:
+    """x = w z + N(0, s²), whose evidence and posterior are known: p(x) = N(0, w² + s²)."""
+
+    w, s = 2.0, 0.5
+    x = torch.linspace(-3, 3, 9, dtype=torch.float64)[:, None]
+    posterior = Normal(w * x / (w**2 + s**2), torch.full_like(x, s / math.sqrt(w**2 + s**2)))
+    evidence = Normal(0.0, math.sqrt(w**2 + s**2)).log_prob(x)[:, 0]
+
+    @classmethod
+    def score(cls, scoring, q, samples=20_000):
+        noise = torch.randn(samples, 1, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        z = q.loc + q.scale * noise
+        log_px_z = Normal(cls.w * z, cls.s).log_prob(cls.x)[..., 0]
+        return scoring(log_px_z, z, q, StandardNormal())
+
+
+def test_at_the_true_posterior_both_bounds_are_the_evidence():
+    torch.testing.assert_close(Line.score(IWAE(), Line.posterior, samples=3), Line.evidence)
+    torch.testing.assert_close(Line.score(ELBO(), Line.posterior), Line.evidence, atol=0.02, rtol=0)
+
+
+def test_elsewhere_the_importance_weighted_bound_lies_between_the_elbo_and_the_evidence():
+    q = Normal(Line.posterior.loc + 0.2, 1.5 * Line.posterior.scale)
+    elbo, iwae = Line.score(ELBO(), q), Line.score(IWAE(), q)
+    assert (elbo < iwae - 0.1).all()
+    torch.testing.assert_close(iwae, Line.evidence, atol=0.02, rtol=0)
+
+
+def test_the_reconstruction_term_less_the_divergence_is_the_elbo():
+    q = Normal(Line.posterior.loc + 0.2, 1.5 * Line.posterior.scale)
+    divergence = torch.distributions.kl_divergence(q, Normal(0.0, 1.0))[:, 0]
+    expected = Line.score(Reconstruction(), q) - divergence
+    torch.testing.assert_close(Line.score(ELBO(), q), expected, atol=0.05, rtol=0)
+
+
+def test_exemplars_are_a_mixture_that_integrates_to_one():
+    prior = Exemplars()
+    prior.prepare(30, 1)
+    prior.double()
+    means = torch.randn(30, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    prior.settle(Normal(means, torch.full_like(means, 0.3)))
+    grid = torch.linspace(-15, 15, 20_001, dtype=torch.float64)
+    assert torch.trapezoid(prior.log_prob(grid[:, None]).exp(), grid).item() == pytest.approx(1, abs=1e-6)
+    sigma = prior.variance.sqrt().item()
+    expected = np.log(norm.pdf(0.7, means.numpy(), sigma).mean())
+    assert prior.log_prob(torch.tensor([[0.7]], dtype=torch.float64)).item() == pytest.approx(expected)
+
+
+def test_the_bandwidth_of_exemplars_is_about_that_of_the_data():
+    prior = Exemplars()
+    prior.prepare(2000, 1)
+    means = torch.randn(2000, 1, generator=torch.Generator().manual_seed(0))
+    prior.settle(Normal(means, torch.full_like(means, 5.0)))
+    assert prior.variance.sqrt().item() < 1  # the posteriors' own 5 would blur everything
+
+
+GAUSSIANS = [Gaussian(0.1), LearntGaussian(), OptimalGaussian(), CorrelatedGaussian(), CorrelatedGaussian(4)]
+
+
+@pytest.mark.parametrize("likelihood", [*GAUSSIANS, Bernoulli()], ids=repr)
+@pytest.mark.parametrize("prior", [StandardNormal(), Exemplars()], ids=repr)
+def test_every_likelihood_learns_to_prefer_what_it_was_trained_on(likelihood, prior):
+    X = normals((1, 8, 8), n=256)
+    odd = 1 - X[:64]
+    detector = VAE(latent=4, width=8, epochs=30, learning_rate=3e-3, likelihood=likelihood, prior=prior).fit(X[64:])
+    for scoring in (Reconstruction(), ELBO(), IWAE()):
+        detector.set_params(scoring=scoring)
+        normal, anomalous = detector.score_samples(X[:64]), detector.score_samples(odd)
+        assert np.mean(normal[:, None] > anomalous) > 0.9
+    assert detector.generate(3).shape == (3, 1, 8, 8)
+    assert detector.reconstruct(X[:3]).shape == (3, 1, 8, 8)
+
+
+def test_the_parameter_is_not_what_learns():
+    likelihood = LearntGaussian()
+    detector = VAE(latent=2, width=2, epochs=2, likelihood=likelihood).fit(normals((6,)))
+    assert likelihood.log_variance.item() == 0
+    assert detector.net_.likelihood.log_variance.item() != 0
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        (lambda: Gaussian(-1), "sigma is -1, expected a number above 0"),
+        (lambda: CorrelatedGaussian(rank=0), "rank is 0, expected"),
+        (lambda: CorrelatedGaussian(ridge=0), "ridge is 0, expected"),
+        (lambda: ELBO(0), "samples is 0, expected an integer at least 1"),
+    ],
+)
+def test_a_parameter_out_of_bounds_is_named(part, message):
+    with pytest.raises(ValueError, match=message):
+        part()
