@@ -8,8 +8,11 @@ from .data.mnist import MNIST as MNIST
 from .data.source import Source as Source
 from .data.splits import Split as Split
 from .detector import Detector as Detector
+from .detector import Embedder as Embedder
 from .detector import Generator as Generator
 from .detector import Trained as Trained
+from .detectors.contrastive import Contrastive as Contrastive
+from .detectors.feature_space import FeatureSpace as FeatureSpace
 from .detectors.intensity import TotalIntensity as TotalIntensity
 from .detectors.isolation import IsolationForest as IsolationForest
 from .detectors.knn import KNN as KNN

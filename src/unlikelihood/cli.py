@@ -68,11 +68,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             getattr(commands, f"{name}_arguments")(subparser)
         subcommands.add_subcommand(name, subparser, help=line)
     for option, package in (("--data", "data"), ("--detector", "detectors")):
-        name = next((after for word, after in pairwise(given) if word == option), None)
-        if name is not None and name not in names(package) and "." not in name:
+        named = next((after for word, after in pairwise(given) if word == option), None)
+        if named is not None and named not in names(package) and "." not in named:
             from unlikelihood import commands
 
-            parser.error(f"{option} {name}: expected one of {', '.join(commands.choices(package))}")
+            parser.error(f"{option} {named}: expected one of {', '.join(commands.choices(package))}")
     parsed = parser.parse_args(given)
     if parsed.command is None:
         parser.print_help()

@@ -153,7 +153,7 @@ class Detector(BaseEstimator, ABC):
         return {
             name: value
             for name, value in vars(self).items()
-            if name.endswith("_") and isinstance(value, (np.ndarray, float, int, str, tuple, list, dict))
+            if name.endswith("_") and isinstance(value, (np.ndarray, float, int, str, tuple, list, dict, Detector))
         }
 
     def _set_state(self, state: dict[str, Any]) -> None:
@@ -331,3 +331,28 @@ class Generator(Trained[Net]):
         check_is_fitted(self, "shape_")
         batches = self.draw(n).to(next(self.net_.parameters())).split(self.batch_size)
         return np.concatenate([self.decode(z).float().cpu().numpy() for z in batches])
+
+
+class Embedder(Trained[Net]):
+    """A detector whose network maps samples to vectors in which like ones are near one another."""
+
+    @abstractmethod
+    def _embed_batch(self, x: Tensor) -> Tensor:
+        r"""Return the embeddings (B, features) of the batch (B, \*shape)."""
+
+    @torch.inference_mode()
+    def embed(self, X: np.ndarray) -> np.ndarray:
+        r"""Return the embedding of each sample, from that sample alone.
+
+        Parameters
+        ----------
+        X
+            Samples of the shape that `fit` saw.
+
+        Returns
+        -------
+        ndarray of shape (n, features)
+        """
+        check_is_fitted(self, "shape_")
+        X = self._checked(X, reset=False)
+        return np.concatenate([self._embed_batch(x).cpu().numpy() for x in self._batches(X, "Embedding")])

@@ -6,6 +6,8 @@ from unlikelihood.data.digits import Digits
 from unlikelihood.data.mnist import MNIST
 from unlikelihood.data.source import DataUnavailable
 from unlikelihood.data.splits import Split
+from unlikelihood.detectors.contrastive import Contrastive
+from unlikelihood.detectors.feature_space import FeatureSpace
 from unlikelihood.detectors.intensity import TotalIntensity
 from unlikelihood.detectors.isolation import IsolationForest
 from unlikelihood.detectors.knn import KNN
@@ -13,6 +15,8 @@ from unlikelihood.detectors.lof import LOF
 from unlikelihood.detectors.pca import PCAResidual
 from unlikelihood.detectors.vae import VAE
 from unlikelihood.experiment import Experiment
+from unlikelihood.nn.likelihoods import CorrelatedGaussian, OptimalGaussian
+from unlikelihood.nn.priors import Exemplars
 from unlikelihood.nn.scores import ELBO
 
 TEXT = (
@@ -34,14 +38,29 @@ def experiment(quick: bool) -> Experiment:
     -------
     Experiment
     """
-    epochs = 10 if quick else 30
+    epochs, views = (6, 6) if quick else (30, 16)
+    width = 16
     return Experiment(
         title="VAE-AD on MNIST, nines against the other digits",
         text=TEXT,
         split=digits_at_hand if quick else lambda seed: MNIST(seed=seed).split(),
         detectors={
-            "VAE, thesis recipe": lambda seed: VAE(latent=20, epochs=epochs, seed=seed),
-            "VAE, ELBO": lambda seed: VAE(latent=20, epochs=epochs, scoring=ELBO(), seed=seed),
+            "VAE, thesis recipe": lambda seed: VAE(latent=20, width=width, epochs=epochs, seed=seed),
+            "VAE, whitened residual": lambda seed: VAE(
+                latent=20, width=width, epochs=epochs, likelihood=CorrelatedGaussian(ridge=1e-3), seed=seed
+            ),
+            "VAE on contrastive features": lambda seed: FeatureSpace(
+                Contrastive(epochs=views, seed=seed),
+                VAE(
+                    latent=16,
+                    epochs=40,
+                    likelihood=OptimalGaussian(),
+                    prior=Exemplars(),
+                    scoring=ELBO(),
+                    seed=seed,
+                ),
+                seed=seed,
+            ),
             "nearest neighbours": lambda seed: KNN(seed=seed),
             "LOF": lambda seed: LOF(seed=seed),
             "isolation forest": lambda seed: IsolationForest(seed=seed),
