@@ -22,6 +22,7 @@ from .detectors.vae import VAE as VAE
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
 from .nn.augment import Affine as Affine
+from .nn.augment import Swap as Swap
 from .nn.likelihoods import Bernoulli as Bernoulli
 from .nn.likelihoods import CorrelatedGaussian as CorrelatedGaussian
 from .nn.likelihoods import Gaussian as Gaussian

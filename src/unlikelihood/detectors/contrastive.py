@@ -10,7 +10,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from unlikelihood.detector import Embedder
-from unlikelihood.nn.augment import Affine, Augment
+from unlikelihood.nn.augment import Affine, Augment, Swap
 from unlikelihood.nn.networks import Encoder
 from unlikelihood.parameters import Count, Positive
 from unlikelihood.training import Turn, one_cycle
@@ -37,8 +37,9 @@ class Contrastive(Embedder[Encoder]):
         τ: the lower, the more the closest strangers count.
     neighbours : int
         Nearest training embeddings whose distance is averaged.
-    views : Augment
-        The changes that leave a normal sample the same sample; two draws of it are partners.
+    views : Augment or None
+        The changes that leave a normal sample the same sample; two draws of it are partners. None takes `Affine` for
+        images and volumes and `Swap` for vectors.
 
     References
     ----------
@@ -53,7 +54,7 @@ class Contrastive(Embedder[Encoder]):
     epochs: Count = 16
     batch_size: Count = 256
     learning_rate: Positive = 2e-3
-    views: Augment = Affine()
+    views: Augment | None = None
 
     def build(self, shape: Sequence[int]) -> Encoder:
         """Return the untrained encoder for samples of `shape`."""
@@ -61,9 +62,10 @@ class Contrastive(Embedder[Encoder]):
 
     def turns(self, net: Encoder) -> list[Turn]:
         """Return the one turn: the encoder steps down the contrastive loss."""
+        view = self.views or (Affine() if len(self.shape_) > 1 else Swap())
 
         def loss(x: Tensor) -> Tensor:
-            views = torch.cat([self.views(x), self.views(x)])
+            views = torch.cat([view(x), view(x)])
             return contrast(F.normalize(net(views).to(x.dtype), dim=1), self.temperature)
 
         adam = partial(torch.optim.Adam, lr=self.learning_rate)
