@@ -45,7 +45,7 @@ class Detector(BaseEstimator, ABC):
 
     Parameters
     ----------
-    seed
+    seed : int
         Seeds everything random in `fit` and in `score_samples`.
     """
 
@@ -66,9 +66,9 @@ class Detector(BaseEstimator, ABC):
 
         Parameters
         ----------
-        X
+        X : ndarray
             Normal samples: vectors (n, F), images (n, C, H, W) or volumes (n, C, D, H, W).
-        y
+        y : object
             Ignored: all samples are taken to be normal.
 
         Returns
@@ -94,7 +94,7 @@ class Detector(BaseEstimator, ABC):
 
         Parameters
         ----------
-        X
+        X : ndarray
             Samples of the shape that `fit` saw.
 
         Returns
@@ -126,7 +126,7 @@ class Detector(BaseEstimator, ABC):
 
         Parameters
         ----------
-        path
+        path : path
             The folder: it gets ``detector.json`` and ``weights.safetensors``. One that is there is replaced.
 
         Returns
@@ -184,26 +184,26 @@ class Trained(Detector, Generic[Net]):
 
     Parameters
     ----------
-    epochs
+    epochs : int
         Passes over the training samples.
-    batch_size
+    batch_size : int
         Samples in a batch.
-    learning_rate
+    learning_rate : float
         Step size of the optimiser.
-    clip
+    clip : float or None
         Largest norm of a gradient; None does not shorten any.
-    augment
+    augment : Augment or None
         Changes training samples at random, anew in every epoch: `Affine`, or None.
     seed
         Seeds weights, batches and noise.
-    device
+    device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
-    precision
+    precision : {'auto', '32-true', '16-mixed', 'bf16-mixed'}
         Arithmetic of training: ``auto`` is bfloat16 mixed where a CUDA device has it, else float32. Scores are
         always computed in float32.
-    checkpoint
+    checkpoint : str or None
         File that an interrupted `fit` resumes from; None keeps none. It is deleted when `fit` ends.
-    checkpoint_seconds
+    checkpoint_seconds : float
         Time between two saves of it.
     """
 
@@ -320,7 +320,7 @@ class Generator(Trained[Net]):
 
         Parameters
         ----------
-        n
+        n : int
             How many.
 
         Returns
@@ -346,7 +346,7 @@ class Embedder(Trained[Net]):
 
         Parameters
         ----------
-        X
+        X : ndarray
             Samples of the shape that `fit` saw.
 
         Returns

@@ -34,7 +34,7 @@ def check_parameters(configured: Any) -> None:
 
     Parameters
     ----------
-    configured
+    configured : Any
         An instance of a dataclass.
 
     Raises

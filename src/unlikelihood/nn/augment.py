@@ -32,13 +32,13 @@ class Affine(Augment):
 
     Parameters
     ----------
-    rotation
+    rotation : float
         Largest angle in each plane, in degrees.
-    scale
+    scale : float
         Largest logarithm of the factor of an axis.
-    shear
+    shear : float
         Largest shear of an axis along the next.
-    shift
+    shift : float
         Largest shift of an axis, as a fraction of its length.
     """
 

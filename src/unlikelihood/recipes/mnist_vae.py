@@ -17,7 +17,7 @@ from unlikelihood.detectors.vae import VAE
 from unlikelihood.experiment import Experiment
 from unlikelihood.nn.likelihoods import CorrelatedGaussian, OptimalGaussian
 from unlikelihood.nn.priors import Exemplars
-from unlikelihood.nn.scores import ELBO
+from unlikelihood.nn.scores import LatentDensity
 
 TEXT = (
     "Nines are anomalous and the other digits normal: 9,216 normals to train on, 450 unseen normals and 450 nines to "
@@ -56,7 +56,7 @@ def experiment(quick: bool) -> Experiment:
                     epochs=40,
                     likelihood=OptimalGaussian(),
                     prior=Exemplars(),
-                    scoring=ELBO(),
+                    scoring=LatentDensity(),
                     seed=seed,
                 ),
                 seed=seed,
