@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from unlikelihood.nn.networks import Decoder, Encoder, pyramid
+from unlikelihood.nn.networks import Decoder, Embedding, Encoder, pyramid
 
 SHAPES = [(5,), (1,), (1, 28, 28), (3, 64, 48), (1, 28, 28, 28), (1, 32, 32, 32), (2, 5, 40), (1, 3, 3), (1, 9, 17, 8)]
 
@@ -14,7 +14,7 @@ SHAPES = [(5,), (1,), (1, 28, 28), (3, 64, 48), (1, 28, 28, 28), (1, 32, 32, 32)
 def test_a_decoder_gives_back_the_shape_that_the_encoder_took(shape):
     x = torch.rand(2, *shape)
     features = Encoder(shape, 7, width=2)(x)
-    assert features.shape == (2, 7)
+    assert features.shape == Embedding(shape, 7, width=2)(x).shape == (2, 7)
     assert Decoder(shape, 7, width=2)(features).shape == x.shape
 
 

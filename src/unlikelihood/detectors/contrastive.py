@@ -11,12 +11,12 @@ from torch import Tensor
 
 from unlikelihood.detector import Embedder
 from unlikelihood.nn.augment import Affine, Augment, Swap
-from unlikelihood.nn.networks import Encoder
+from unlikelihood.nn.networks import Embedding
 from unlikelihood.parameters import Count, Positive
 from unlikelihood.training import Turn, one_cycle
 
 
-class Contrastive(Embedder[Encoder]):
+class Contrastive(Embedder[Embedding]):
     r"""Learns to tell normal samples apart however they are changed, and scores by the nearest of them.
 
     Two random changes v, v' of each of the B samples of a batch are embedded on the unit sphere. Training lets each
@@ -56,11 +56,11 @@ class Contrastive(Embedder[Encoder]):
     learning_rate: Positive = 2e-3
     views: Augment | None = None
 
-    def build(self, shape: Sequence[int]) -> Encoder:
+    def build(self, shape: Sequence[int]) -> Embedding:
         """Return the untrained encoder for samples of `shape`."""
-        return Encoder(shape, self.features, self.width)
+        return Embedding(shape, self.features, self.width)
 
-    def turns(self, net: Encoder) -> list[Turn]:
+    def turns(self, net: Embedding) -> list[Turn]:
         """Return the one turn: the encoder steps down the contrastive loss."""
         view = self.views or (Affine() if len(self.shape_) > 1 else Swap())
 

@@ -90,6 +90,45 @@ class Encoder(nn.Sequential):
         super().__init__(*layers, nn.Flatten(), nn.Linear(flat, hidden), nn.SiLU(), nn.Linear(hidden, features))
 
 
+class Embedding(nn.Sequential):
+    r"""Maps samples (B, \*shape) to embeddings (B, features), with batch normalisation in every layer.
+
+    Contrastive learning needs it: without, the embeddings of an untrained network are almost the same for all samples.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Of one sample: (F,), (C, H, W) or (C, D, H, W).
+    features : int
+        Outputs.
+    width : int
+        Channels of the first level, or an eighth of the hidden units for vectors.
+    """
+
+    def __init__(self, shape: Sequence[int], features: int, width: int) -> None:
+        channels, *space = shape
+        if not space:
+            hidden = WIDEST * width
+            layers = [
+                *normalised(nn.Linear(channels, hidden), hidden, 0),
+                *normalised(nn.Linear(hidden, hidden), hidden, 0),
+            ]
+            super().__init__(*layers, nn.Linear(hidden, features))
+            return
+        axes, sizes, layers = len(space), pyramid(space), []
+        for wider in widths(width, max(1, len(sizes) - 1)):
+            layers += normalised(conv(axes, channels, wider, stride=2 if len(sizes) > 1 else 1), wider, axes)
+            channels = wider
+        layers += normalised(conv(axes, channels, channels), channels, axes)
+        super().__init__(*layers, nn.Flatten(), nn.Linear(channels * math.prod(sizes[-1]), features))
+
+
+def normalised(layer: nn.Module, channels: int, axes: int) -> list[nn.Module]:
+    """Return `layer` followed by batch normalisation of its channels over the spatial axes, and a rectifier."""
+    norm = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}[axes]
+    return [layer, norm(channels), nn.ReLU()]
+
+
 class Upsample(nn.Module):
     """Repeats pixels until the spatial axes have the given sizes."""
 
