@@ -1,4 +1,5 @@
 from .calibration import Calibration as Calibration
+from .conformal import Conformal as Conformal
 from .data.arrays import Arrays as Arrays
 from .data.digits import Digits as Digits
 from .data.folder import Folder as Folder
@@ -31,4 +32,7 @@ from .nn.scores import IWAE as IWAE
 from .nn.scores import LatentDensity as LatentDensity
 from .nn.scores import Reconstruction as Reconstruction
 from .persistence import load as load
+from .pvalues import Marginal as Marginal
+from .pvalues import MonteCarlo as MonteCarlo
+from .pvalues import Simes as Simes
 from .training import Turn as Turn
