@@ -1,4 +1,7 @@
 from .calibration import Calibration as Calibration
+from .calibration import Isotonic as Isotonic
+from .calibration import VennAbers as VennAbers
+from .calibration import at_prevalence as at_prevalence
 from .conformal import Conformal as Conformal
 from .data.arrays import Arrays as Arrays
 from .data.digits import Digits as Digits
