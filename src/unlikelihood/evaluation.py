@@ -250,7 +250,7 @@ def _metrics(
             f"sensitivity_at_{percent}_specificity": interval(
                 partial(sensitivity_at_specificity, specificity=percent / 100), score=score
             )
-            for percent in (90, 95)
+            for percent in (90, 95, 99)
         },
         "fpr_at_95_tpr": interval(fpr_at_tpr, score=score),
         "brier": interval(brier, score=probability),

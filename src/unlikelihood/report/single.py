@@ -29,6 +29,10 @@ METRICS = {
         f"Sensitivity at 95{THIN}% specificity",
         "Share of anomalies found when 1 normal in 20 raises a false alarm.",
     ),
+    "sensitivity_at_99_specificity": (
+        f"Sensitivity at 99{THIN}% specificity",
+        "Share of anomalies found when 1 normal in 100 raises a false alarm.",
+    ),
     "fpr_at_95_tpr": (
         f"False alarms at 95{THIN}% sensitivity",
         "Share of normals flagged when 19 anomalies in 20 are found; lower is better.",
