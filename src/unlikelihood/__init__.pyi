@@ -20,6 +20,8 @@ from .detectors.knn import KNN as KNN
 from .detectors.lof import LOF as LOF
 from .detectors.pca import PCAResidual as PCAResidual
 from .detectors.vae import VAE as VAE
+from .drift import Martingale as Martingale
+from .drift import TwoSample as TwoSample
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
 from .nn.augment import Affine as Affine
@@ -35,6 +37,7 @@ from .nn.scores import IWAE as IWAE
 from .nn.scores import LatentDensity as LatentDensity
 from .nn.scores import Reconstruction as Reconstruction
 from .persistence import load as load
+from .power import cases_needed as cases_needed
 from .pvalues import Marginal as Marginal
 from .pvalues import MonteCarlo as MonteCarlo
 from .pvalues import Simes as Simes
