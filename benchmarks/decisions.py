@@ -132,8 +132,10 @@ def power(seed: int, sets: int = 1000) -> dict[str, object]:
 
     def draw(n):
         label = np.repeat([0, 1], n)
-        shared, *own = rng.normal(size=(3, 2 * n))
-        return label, *(np.sqrt(0.5) * (shared + e) + np.sqrt(2) * ndtri(a) * label for e, a in zip(own, (0.85, 0.8), strict=True))
+        shared, own = rng.normal(size=2 * n), rng.normal(size=(2, 2 * n))
+        return label, *(
+            np.sqrt(0.5) * (shared + e) + np.sqrt(2) * ndtri(a) * label for e, a in zip(own, (0.85, 0.8), strict=True)
+        )
 
     r = paired_delong(*draw(5000)).correlation
     needed = cases_needed(0.85, 0.8, r, power=0.8)
