@@ -1,7 +1,6 @@
 """A headless Chromium, spoken to over a pipe in its own DevTools protocol: no driver and no socket between."""
 
 import base64
-import fcntl
 import json
 import os
 import select
@@ -30,41 +29,20 @@ class Chromium:
     """One page of one browser; all that the page logs and asks the network for is kept."""
 
     def __init__(self, profile):
-        self._in, theirs_out = self._high_pipe()
-        theirs_in, self._out = self._high_pipe()
-
-        def place():
-            os.dup2(theirs_in, 3)
-            os.dup2(theirs_out, 4)
-
-        # Whatever asked for a name would get no answer: the machine's own network is out of reach.
-        command = [
-            PROGRAM,
-            *FLAGS,
-            f"--user-data-dir={profile}",
-            "--host-resolver-rules=MAP * ~NOTFOUND",
-            "about:blank",
-        ]
+        self._in, theirs_out = os.pipe()
+        theirs_in, self._out = os.pipe()
+        # It reads from 3 and writes to 4, and only a shell can put them there whatever else is open here.
+        place = ["bash", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "bash"]
+        command = [*place, PROGRAM, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
         quiet = subprocess.DEVNULL
-        # So that 3 and 4 are taken, and none of the pipes that subprocess makes for itself is one of them.
-        held = [os.open(os.devnull, os.O_RDONLY) for _ in range(5)]
-        self._process = subprocess.Popen(command, preexec_fn=place, pass_fds=(3, 4), stdout=quiet, stderr=quiet)
-        for end in (theirs_in, theirs_out, *held):
-            os.close(end)
+        self._process = subprocess.Popen(command, pass_fds=(theirs_in, theirs_out), stdout=quiet, stderr=quiet)
+        os.close(theirs_in)
+        os.close(theirs_out)
         self._buffer, self._count, self._session, self.events = b"", 0, None, []
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.send(f"{domain}.enable")
-
-    @staticmethod
-    def _high_pipe():
-        # 3 and 4 are the child's, so the parent's ends must not be there.
-        ends = os.pipe()
-        high = tuple(fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in ends)
-        for end in ends:
-            os.close(end)
-        return high
 
     def send(self, method, **parameters):
         self._count += 1
