@@ -21,8 +21,9 @@ check: $(READY)  ## style, types, import directions, doctests
 bench: $(READY)  ## what the training loop and the imports cost, beside named alternatives
 	$(BIN)/python -m benchmarks.speed
 
-docs: $(READY)  ## the pages under docs/_build
-	$(BIN)/python docs/build.py
+docs: .venv/.docs  ## the pages under docs/_build, from docstrings and executed examples
+	$(BIN)/python docs/tables.py
+	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache docs/_build
@@ -31,4 +32,8 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "unlikelihood needs Python 3.11 or newer")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+.venv/.docs: $(READY)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	touch $@

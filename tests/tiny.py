@@ -1,6 +1,6 @@
 """Detectors and data that are small enough to fit in a moment."""
 
-from dataclasses import fields
+from dataclasses import MISSING, fields
 
 import numpy as np
 
@@ -12,10 +12,14 @@ SHAPES = {"vectors": (6,), "images": (1, 8, 8), "colour": (3, 9, 16), "volumes":
 SMALL = {"epochs": 2, "batch_size": 16, "width": 2, "latent": 2, "trees": 5, "components": 3}
 
 
+PARTS = {unlikelihood.Embedder: "Contrastive", unlikelihood.Detector: "KNN"}
+
+
 def tiny(name, **parameters):
-    """Return a small unfitted detector of the class `name`."""
-    known = {field.name for field in fields(DETECTORS[name])}
-    return DETECTORS[name](**{key: value for key, value in (SMALL | parameters).items() if key in known})
+    """Return a small unfitted detector of the class `name`, around small ones where it is a wrapper."""
+    known = {field.name: field for field in fields(DETECTORS[name])}
+    parts = {key: tiny(PARTS[field.type]) for key, field in known.items() if field.default is MISSING}
+    return DETECTORS[name](**{key: value for key, value in (SMALL | parts | parameters).items() if key in known})
 
 
 def normals(shape, n=40, seed=0):

@@ -12,8 +12,11 @@ from .data.mnist import MNIST as MNIST
 from .data.source import Source as Source
 from .data.splits import Split as Split
 from .detector import Detector as Detector
+from .detector import Embedder as Embedder
 from .detector import Generator as Generator
 from .detector import Trained as Trained
+from .detectors.contrastive import Contrastive as Contrastive
+from .detectors.feature_space import FeatureSpace as FeatureSpace
 from .detectors.intensity import TotalIntensity as TotalIntensity
 from .detectors.isolation import IsolationForest as IsolationForest
 from .detectors.knn import KNN as KNN
@@ -25,6 +28,7 @@ from .drift import TwoSample as TwoSample
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
 from .nn.augment import Affine as Affine
+from .nn.augment import Swap as Swap
 from .nn.likelihoods import Bernoulli as Bernoulli
 from .nn.likelihoods import CorrelatedGaussian as CorrelatedGaussian
 from .nn.likelihoods import Gaussian as Gaussian

@@ -57,15 +57,15 @@ class VAE(Generator[Autoencoder]):
 
     Parameters
     ----------
-    latent
+    latent : int
         Dimensions of z.
-    width
+    width : int
         Channels of the convolutions at full size; deeper levels have up to eight times as many.
-    likelihood
+    likelihood : Likelihood
         p(x|z): `Gaussian`, `LearntGaussian`, `OptimalGaussian`, `CorrelatedGaussian` or `Bernoulli`.
-    prior
+    prior : Prior
         p(z) of scoring and generating: `StandardNormal` or `Exemplars`.
-    scoring
+    scoring : Score
         What `score_samples` returns, in nats: `Reconstruction`, `ELBO`, `IWAE` or `LatentDensity`.
 
     References
@@ -133,7 +133,7 @@ class VAE(Generator[Autoencoder]):
 
         Parameters
         ----------
-        X
+        X : ndarray
             Samples of the shape that `fit` saw.
 
         Returns

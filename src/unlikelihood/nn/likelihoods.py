@@ -44,7 +44,7 @@ class Gaussian(Likelihood):
 
     Parameters
     ----------
-    sigma
+    sigma : float
         Standard deviation in the samples' unit. The thesis' 1/(2σ²) = 1, its equation 16, is the default.
     """
 
@@ -114,9 +114,9 @@ class CorrelatedGaussian(OptimalGaussian):
 
     Parameters
     ----------
-    rank
+    rank : int or None
         k, the eigenvectors kept. None keeps all of them: a full covariance.
-    ridge
+    ridge : float
         Added to every eigenvalue, as a fraction of the mean residual variance.
 
     References
