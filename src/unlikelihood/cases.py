@@ -25,6 +25,8 @@ class Cases:
         The samples.
     nearest : ndarray, shape (k, m, *shape)
         The training normals that look most like each, the nearest first.
+    distance : ndarray of float64, shape (k, m)
+        How far they are: Euclidean, in the unit of intensity.
     reconstructed : ndarray, shape (k, *shape), optional
         What the detector makes of them, if it can.
     maps : ndarray, shape (k, *space), optional
@@ -38,6 +40,7 @@ class Cases:
     index: NDArray[np.intp]
     pixels: NDArray[Any]
     nearest: NDArray[Any]
+    distance: NDArray[np.float64]
     reconstructed: NDArray[Any] | None = None
     maps: NDArray[np.float32] | None = None
     scale: float = 1.0
@@ -70,10 +73,12 @@ def choose_cases(detector: Any, split: Split, score: NDArray[np.float64]) -> Cas
     normals = split.calibration.pixels if len(split.calibration) else train
     normals = np.array(normals[_spread(np.arange(len(normals)), NORMALS // shrink)])
     map_ = suitable(detector, normals)
+    neighbours, distance = nearest(train, chosen, NEIGHBOURS)
     return Cases(
         index=index,
         pixels=chosen,
-        nearest=np.array([train[row] for row in nearest(train, chosen, NEIGHBOURS)[0]]),
+        nearest=np.array([train[row] for row in neighbours]),
+        distance=distance,
         reconstructed=np.asarray(detector.reconstruct(chosen)) if isinstance(detector, Reconstructs) else None,
         maps=None if map_ is None else map_(detector, chosen),
         scale=1.0 if map_ is None else common_scale(map_(detector, normals)),

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from unlikelihood import pvalues
 from unlikelihood.detector import Detector
 from unlikelihood.identity import identities, refuse_seen
-from unlikelihood.parameters import Share
+from unlikelihood.parameters import Share, check_parameters
 from unlikelihood.pvalues import Guarantee, Marginal
 
 
@@ -246,6 +246,7 @@ class Conformal(OutlierMixin, Detector):
         self._settle(np.asarray(self.detector_.score_samples(X[calibrating]), np.float64), kind)
 
     def _recall(self) -> Self:
+        check_parameters(self)
         if not isinstance(self.detector, Detector) or not hasattr(self.detector, "calibration_"):
             raise ValueError(
                 f"X is None, expected normals, for this {type(self.detector).__name__} remembers no calibration scores"

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from unlikelihood.evaluation import Evaluation
 
 MEANINGS = {
-    "WhitenedResidual": ("Unusual where bright", "standard deviations of what normals leave over there"),
-    "Residual": ("Left over where bright", "of intensity"),
-    "PixelLikelihood": ("Unlikely where bright", "nats"),
-    "Gradient": ("The score reacts where bright", "of score a unit of intensity"),
+    "WhitenedResidual": ("unusual where bright", "standard deviations of what normals leave over there"),
+    "Residual": ("left over where bright", "of intensity"),
+    "PixelLikelihood": ("unlikely where bright", "nats"),
+    "Gradient": ("the score reacts where bright", "of score a unit of intensity"),
 }
 
 
@@ -66,10 +66,10 @@ def _case(evaluation: "Evaluation", cases: "Cases", row: int, limits: tuple[floa
         top = np.unravel_index(int(np.argmax(cases.maps[row])), cases.maps[row].shape)
         alt = f"map, strongest at {', '.join(map(str, top))} with {cases.maps[row].max():.3g}"
         stills.append(_still(caption, plots.heat(cases.maps[row], cases.scale), name, alt))
-    for rank, normal in enumerate(cases.nearest[row], start=1):
-        caption = "nearest normals trained on" if rank == 1 else f"{rank}."
-        source = plots.still(normal, limits, whole=False)
-        stills.append(_still(caption, source, name, f"nearest training normal {rank}") | {"small": True})
+    near = [
+        _still(f"{distance:.3g}", plots.still(normal, limits, whole=False), name, f"nearest training normal {rank}")
+        for rank, (normal, distance) in enumerate(zip(cases.nearest[row], cases.distance[row], strict=True), start=1)
+    ]
     return {
         "title": name,
         "text": f"In truth {truth}; {', '.join(facts)}.",
@@ -77,8 +77,9 @@ def _case(evaluation: "Evaluation", cases: "Cases", row: int, limits: tuple[floa
         "anomalous": anomalous,
         "thumb": plots.still(cases.pixels[row], limits, whole=False),
         "stills": stills,
+        "nearest": near,
     }
 
 
-def _still(caption: str, source: str, name: str, alt: str = "") -> dict[str, Any]:
-    return {"caption": caption, "source": source, "alt": f"{name}, {alt or caption}", "small": False}
+def _still(caption: str, source: str, name: str, alt: str = "") -> dict[str, str]:
+    return {"caption": caption, "source": source, "alt": f"{name}, {alt or caption}"}
