@@ -1,9 +1,10 @@
 """Whether the guarantees hold: false alarms, false discoveries, coverage, power and drift, counted.
 
-python -m benchmarks.decisions
+python -m benchmarks.decisions [coverage | MNIST | power | drift | ...]
 """
 
 import json
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -59,28 +60,35 @@ def synthetic_false_alarms(seed: int, calibration: int = 199, new: int = 500, dr
     return rates(alarms, calibration, new) | {"one new sample a draw, so strictly binomial": one}
 
 
-def digit_false_alarms(seeds: int = 20) -> dict[str, object]:
-    guarantees = {"marginal": Marginal(), "simes": Simes(0.1), "monte carlo": MonteCarlo(0.1)}
-    alarms = {name: {alpha: [] for alpha in ALPHAS} for name in guarantees}
-    for seed in range(seeds):
-        split = MNIST(seed=seed).split()
-        detector = PCAResidual().fit(split.train.pixels).calibrate(split.calibration.pixels)
-        normal = split.test.normal.pixels
-        score = -detector.score_samples(normal)
-        for name, guarantee in guarantees.items():
-            p = p_values(-detector.calibration_, score, guarantee)
-            for alpha in ALPHAS:
-                alarms[name][alpha].append(float(np.mean(p <= alpha)))
-        if seed == 0:  # the object and the function agree
-            same = Conformal(detector).fit().p_value(normal) == p_values(-detector.calibration_, score)
-            if not same.all():
-                raise RuntimeError("Conformal and p_values differ")
-    calibration, new = len(split.calibration), len(normal)
-    return {name: rates(each, calibration, new) for name, each in alarms.items()} | {
-        "calibration normals": calibration,
-        "new normals": new,
-        "note": "calibration normals are cut from MNIST's train file, new normals from its test file",
+def digit_false_alarms(
+    seeds: int = 20, train: int = 8000, calibration: int = 999, new: int = 1000
+) -> dict[str, object]:
+    """Normals of MNIST's train file, dealt at random to training, calibration and test; then those of its test file.
+
+    The test file is by other writers, so there the promise need not hold.
+    """
+    images = MNIST().read()
+    files = {"same file": "train/", "test file": "test/"}
+    pools = {
+        name: np.flatnonzero(np.char.startswith(images.name, prefix) & (images.label == 0))
+        for name, prefix in files.items()
     }
+    guarantees = {"marginal": Marginal(), "simes": Simes(0.1), "monte carlo": MonteCarlo(0.1)}
+    alarms: dict[str, dict[float, list[float]]] = {}
+    for seed in range(seeds):
+        rng = np.random.default_rng(seed)
+        dealt = rng.permutation(pools["same file"])[: train + calibration + new]
+        fitted, held_out, fresh = np.split(dealt, [train, train + calibration])
+        conformal = Conformal(PCAResidual().fit(images.pixels[fitted])).fit(images.pixels[held_out])
+        unseen = {"same file": fresh, "test file": rng.permutation(pools["test file"])[:new]}
+        for place, rows in unseen.items():
+            score = -conformal.score_samples(images.pixels[rows])
+            for name, guarantee in guarantees.items():
+                p = p_values(-conformal.calibration_, score, guarantee)
+                each = alarms.setdefault(f"{name}, {place}", {alpha: [] for alpha in ALPHAS})
+                for alpha in ALPHAS:
+                    each[alpha].append(float(np.mean(p <= alpha)))
+    return {name: rates(each, calibration, new) for name, each in alarms.items()}
 
 
 def false_discoveries(seed: int, draws: int = 1000, rate: float = 0.1) -> dict[str, object]:
@@ -160,20 +168,26 @@ def drift_alarms(seed: int, streams: int = 500, length: int = 500) -> dict[str, 
     return result
 
 
-def main() -> None:
-    results = {
-        "false alarms, synthetic scores": synthetic_false_alarms(0),
-        "false alarms, MNIST normals, PCAResidual, 20 splits": digit_false_alarms(),
-        "false discoveries, Benjamini-Hochberg": false_discoveries(1),
-        "coverage of 95 % AUROC intervals": coverage(2),
-        "power": power(3),
-        "drift, martingale at a false-alarm rate of 0.01": drift_alarms(4),
-        "provenance": provenance(),
-    }
+PARTS = {
+    "false alarms, synthetic scores": partial(synthetic_false_alarms, 0),
+    "false alarms, MNIST normals, PCAResidual, 20 splits": digit_false_alarms,
+    "false discoveries, Benjamini-Hochberg": partial(false_discoveries, 1),
+    "coverage of 95 % AUROC intervals": partial(coverage, 2),
+    "power": partial(power, 3),
+    "drift, martingale at a false-alarm rate of 0.01": partial(drift_alarms, 4),
+}
+
+
+def main(words: list[str]) -> None:
+    """Run the parts whose names hold one of the words, or all, and keep what is known of the others."""
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-    print(json.dumps(results, indent=1))
+    for name, part in PARTS.items():
+        if not words or any(word in name for word in words):
+            results[name] = part() | {"provenance": provenance()}
+            print(name, json.dumps(results[name], indent=1), flush=True)
+            RESULTS.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -116,7 +116,7 @@ def test_cases_are_gone_through_by_keyboard_and_mouse(browser, report, evaluatio
 def test_everything_that_can_be_moved_is_reached_by_tab_and_named(browser, report):
     browser.open(report)
     reached = set()
-    for _ in range(12):
+    for _ in range(15):
         browser.press("Tab")
         reached.add(
             browser.run(

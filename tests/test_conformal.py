@@ -246,16 +246,17 @@ def test_scikit_learns_own_checks_pass_and_none_is_declared_to_fail(detector):
 
 
 def test_false_alarms_on_digits_are_what_was_promised(mnist_path):
-    alarms, calibrated, normal = {0.01: 0, 0.05: 0, 0.1: 0}, 0, 0
-    for seed in range(4):
-        split = MNIST(path=mnist_path, anomalous=(9,), seed=seed).split()
-        detector = PCAResidual().fit(split.train.pixels[::4])
-        conformal = Conformal(detector).fit(split.calibration.pixels)
-        p = conformal.p_value(split.test.normal.pixels)
-        calibrated, normal = len(conformal.calibration_), len(p)
+    # All from one file: its test file is by other writers, and there the promise need not hold.
+    images = MNIST(path=mnist_path, anomalous=(9,)).read()
+    normal = np.flatnonzero(np.char.startswith(images.name, "train/") & (images.label == 0))
+    splits, n, new, alarms = 5, 499, 500, {0.01: 0, 0.05: 0, 0.1: 0}
+    for seed in range(splits):
+        dealt = np.random.default_rng(seed).permutation(normal)[: 2000 + n + new]
+        train, held_out, fresh = (images.pixels[part] for part in np.split(dealt, [2000, 2000 + n]))
+        p = Conformal(PCAResidual().fit(train)).fit(held_out).p_value(fresh)
         for alpha in alarms:
             alarms[alpha] += int(np.sum(p <= alpha))
     for alpha, count in alarms.items():
-        k = int(alpha * (calibrated + 1))
-        deviation = np.sqrt(4 * betabinom.var(normal, k, calibrated + 1 - k))
-        assert count == pytest.approx(4 * alpha * normal, abs=4 * deviation + 4)
+        k = round(alpha * (n + 1))
+        deviation = np.sqrt(splits * betabinom.var(new, k, n + 1 - k))
+        assert count == pytest.approx(splits * alpha * new, abs=3.3 * deviation)
