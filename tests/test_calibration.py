@@ -3,8 +3,9 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from unlikelihood.calibration import Calibration, Isotonic, VennAbers, at_prevalence, cross_fitted
+from unlikelihood.calibration import Calibration, Isotonic, VennAbers, cross_fitted
 from unlikelihood.metrics import brier, expected_calibration_error
+from unlikelihood.prevalence import at_prevalence
 
 EACH = pytest.mark.parametrize("calibration", [Calibration(), Isotonic(), VennAbers()], ids=repr)
 

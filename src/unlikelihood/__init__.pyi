@@ -1,7 +1,6 @@
 from .calibration import Calibration as Calibration
 from .calibration import Isotonic as Isotonic
 from .calibration import VennAbers as VennAbers
-from .calibration import at_prevalence as at_prevalence
 from .conformal import Conformal as Conformal
 from .data.arrays import Arrays as Arrays
 from .data.digits import Digits as Digits
@@ -42,6 +41,7 @@ from .nn.scores import LatentDensity as LatentDensity
 from .nn.scores import Reconstruction as Reconstruction
 from .persistence import load as load
 from .power import cases_needed as cases_needed
+from .prevalence import at_prevalence as at_prevalence
 from .pvalues import Marginal as Marginal
 from .pvalues import MonteCarlo as MonteCarlo
 from .pvalues import Simes as Simes

@@ -12,7 +12,7 @@ from unlikelihood.data.source import Source
 from unlikelihood.detector import Detector, Trained
 from unlikelihood.experiment import Experiment
 from unlikelihood.files import replacing
-from unlikelihood.identity import seen
+from unlikelihood.identity import seen, unseen
 from unlikelihood.persistence import load
 
 GALLERY = 40
@@ -43,8 +43,7 @@ def fit(data: Source, detector: Detector, out: Path) -> None:
     if isinstance(detector, Trained) and detector.checkpoint is None:
         detector.set_params(checkpoint=f"{out}.checkpoint")
     detector.fit(split.train.pixels)
-    # Public data sets hold some images twice, and one of a pair may have been trained on.
-    held_out = split.calibration.pixels[~seen(detector, split.calibration.pixels)]
+    held_out = unseen(detector, split.calibration.pixels)
     if len(held_out):
         detector.calibrate(held_out)
     detector.save(out)
@@ -114,7 +113,7 @@ def evaluate(model: Path, data: Source, out: Path, scores: Path | None, alpha: f
     detector = load(model, device=device)
     split = data.split()
     if not hasattr(detector, "calibration_"):
-        held_out = split.calibration.pixels[~seen(detector, split.calibration.pixels)]
+        held_out = unseen(detector, split.calibration.pixels)
         if len(held_out):
             detector.calibrate(held_out)
         else:

@@ -203,23 +203,7 @@ class Conformal(OutlierMixin, Detector):
         return pvalues.discoveries(self.p_value(X), rate)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the detector and its calibration to a folder, for `unlikelihood.load`.
-
-        Parameters
-        ----------
-        path : path
-            The folder. One that is there is replaced.
-
-        Returns
-        -------
-        Path
-            The folder.
-
-        Raises
-        ------
-        ValueError
-            If the detector is of another library: this format holds only what is known here.
-        """
+        """Write the detector and its calibration to a folder; a detector of another library is refused."""
         check_is_fitted(self, "shape_")
         if not isinstance(self.detector_, Detector):
             raise ValueError(f"detector is {type(self.detector_).__name__}, expected one of this package to save")

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from unlikelihood.calibration import Calibration, at_prevalence, cross_fitted
+from unlikelihood.calibration import Calibration, cross_fitted
 from unlikelihood.conformal import Conformal
 from unlikelihood.data.images import Images
 from unlikelihood.detector import Detector
 from unlikelihood.evaluation import Evaluation
+from unlikelihood.prevalence import at_prevalence
 from unlikelihood.pvalues import p_values
 
 Scores = NDArray[np.float64]

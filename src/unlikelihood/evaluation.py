@@ -5,7 +5,6 @@ import os
 import time
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -16,7 +15,7 @@ from unlikelihood.calibration import cross_fitted
 from unlikelihood.cases import Cases, choose_cases
 from unlikelihood.data.splits import Split
 from unlikelihood.files import replacing
-from unlikelihood.identity import identities, seen
+from unlikelihood.identity import fingerprint, unseen
 from unlikelihood.intervals import Interval, bootstrap, delong
 from unlikelihood.metrics import (
     auprc,
@@ -240,7 +239,7 @@ def evaluate(detector: Ranks, split: Split, *, name: str | None = None, draws: i
         timings=timings,
         history=plain(getattr(detector, "history_", {})),
         provenance={"seed": seed, "draws": draws, "by_group": group is not None}
-        | {f"{part}_hash": _hash(getattr(split, part).pixels) for part in ("train", "calibration", "test")}
+        | {f"{part}_hash": fingerprint(getattr(split, part).pixels) for part in ("train", "calibration", "test")}
         | provenance(),
         label=labels,
         score=score,
@@ -257,16 +256,9 @@ def evaluate(detector: Ranks, split: Split, *, name: str | None = None, draws: i
 def _calibration(detector: Ranks, split: Split) -> NDArray[np.float64] | None:
     """Return the anomaly scores of the calibration normals, as remembered or of those that training did not see."""
     remembered = getattr(detector, "calibration_", None)
-    if remembered is None and len(split.calibration):
-        # Public data sets hold some images twice, and one of a pair may have been trained on.
-        unseen = split.calibration.pixels[~seen(detector, split.calibration.pixels)]
-        remembered = detector.score_samples(unseen) if len(unseen) else None
+    if remembered is None and len(held_out := unseen(detector, split.calibration.pixels)):
+        remembered = detector.score_samples(held_out)
     return None if remembered is None else np.sort(-np.asarray(remembered, dtype=np.float64))
-
-
-def _hash(pixels: NDArray[Any]) -> str:
-    """Return a hash of the samples in their order."""
-    return sha256(identities(pixels).tobytes()).hexdigest()[:16]
 
 
 def _metrics(

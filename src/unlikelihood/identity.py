@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+BLOCK = 2**22  # values held at once
+
 
 def identities(X: NDArray[Any]) -> NDArray[np.uint64]:
     """Return a hash of the content of each sample.
@@ -17,7 +19,7 @@ def identities(X: NDArray[Any]) -> NDArray[np.uint64]:
     Parameters
     ----------
     X : ndarray, shape (n, *shape)
-        Samples; a memory map is read one sample at a time.
+        Samples; a memory map is read in blocks.
 
     Returns
     -------
@@ -29,13 +31,31 @@ def identities(X: NDArray[Any]) -> NDArray[np.uint64]:
     >>> bool(np.all(identities(X) == identities(X.astype(np.float32))))
     True
     """
-    found = np.empty(len(X), np.uint64)
+    digests = bytearray()
+    step = max(1, BLOCK // max(1, X[:1].size))
     with np.errstate(over="ignore"):
-        for index, sample in enumerate(X):
+        for start in range(0, len(X), step):
             # 0 is added because 0 and −0 are equal but differ in their bits.
-            content = np.ascontiguousarray(sample, dtype="<f4") + np.float32(0)
-            found[index] = int.from_bytes(blake2b(content.data, digest_size=8).digest(), "little")
-    return found
+            block = np.ascontiguousarray(X[start : start + step], dtype="<f4") + np.float32(0)
+            for content in block.reshape(len(block), -1).view(np.uint8):
+                digests += blake2b(content, digest_size=8).digest()
+    return np.frombuffer(bytes(digests), dtype="<u8").astype(np.uint64)
+
+
+def fingerprint(X: NDArray[Any]) -> str:
+    """Return a hash of samples in their order, for the record of where a figure came from.
+
+    Parameters
+    ----------
+    X : ndarray, shape (n, *shape)
+        Samples.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits.
+    """
+    return blake2b(identities(X).tobytes(), digest_size=8).hexdigest()
 
 
 def seen(detector: object, X: NDArray[Any]) -> NDArray[np.bool_]:
@@ -57,6 +77,26 @@ def seen(detector: object, X: NDArray[Any]) -> NDArray[np.bool_]:
     if not remembered:
         return np.zeros(len(X), dtype=bool)
     return np.isin(identities(X), np.concatenate(remembered))
+
+
+def unseen(detector: object, X: NDArray[Any]) -> NDArray[Any]:
+    """Return the samples that a detector was not fitted to.
+
+    Public data sets hold some images twice, and one of a pair may have been trained on though the other was held out.
+
+    Parameters
+    ----------
+    detector : detector
+        As in `seen`.
+    X : ndarray, shape (n, *shape)
+        Samples.
+
+    Returns
+    -------
+    ndarray, shape (m, *shape)
+    """
+    known = seen(detector, X)
+    return X[~known] if known.any() else X
 
 
 def refuse_seen(detector: object, X: NDArray[Any]) -> None:
