@@ -110,6 +110,16 @@ def test_a_fitted_detector_is_neither_copied_nor_fitted_again():
     np.testing.assert_array_equal(conformal.score_samples(NEW), detector.score_samples(NEW))
 
 
+def test_calibrating_anew_changes_the_threshold_and_not_the_detector():
+    conformal = Conformal(tiny("KNN"), alpha=0.2).fit(TRAIN)
+    detector, offset = conformal.detector_, conformal.offset_
+    conformal.calibrate(HELD_OUT)
+    expected = Conformal(detector, alpha=0.2).fit(HELD_OUT)
+    assert conformal.detector_ is detector
+    assert conformal.offset_ == expected.offset_ != offset
+    np.testing.assert_array_equal(conformal.p_value(NEW), expected.p_value(NEW))
+
+
 def test_an_unfitted_detector_is_fitted_on_one_part_and_calibrated_on_the_other():
     group = np.arange(60) // 3
     conformal = Conformal(tiny("KNN"), alpha=0.2, held_out=0.25).fit(TRAIN, group=group)

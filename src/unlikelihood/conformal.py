@@ -64,8 +64,9 @@ class Conformal(OutlierMixin, Detector):
 
     Notes
     -----
-    A detector of another library does not remember what it was fitted to, so that it was not fitted to the
-    calibration normals is then for the caller to see to.
+    A detector of another library does not remember what it was fitted to: that it did not see the calibration normals
+    is then for the caller to see to. With several samples a patient the bound is for a new sample of a patient drawn
+    like those of the calibration, and that of `Simes` and `MonteCarlo`, which count on independent samples, is lost.
 
     References
     ----------
@@ -126,6 +127,14 @@ class Conformal(OutlierMixin, Detector):
             del self._group, self._kind
         return self
 
+    def calibrate(self, X: NDArray[Any]) -> Self:
+        r"""Calibrate anew on other normals (n, \*shape), of no known kinds, without fitting the detector again."""
+        scores = self.score_samples(X)
+        refuse_seen(self, X)
+        self._check_support(len(scores))
+        self._settle(scores, None)
+        return self
+
     def p_value(self, X: NDArray[Any], kind: ArrayLike | None = None) -> NDArray[np.float64]:
         r"""Return how probable so anomalous a sample would be, were it normal.
 
@@ -171,18 +180,7 @@ class Conformal(OutlierMixin, Detector):
         return np.where(self.decision_function(X) < 0, -1, 1)
 
     def decision_function(self, X: NDArray[Any]) -> NDArray[np.float64]:
-        r"""Return the score of each sample less `offset_`: negative for anomalies.
-
-        Parameters
-        ----------
-        X : ndarray, shape (m, \*shape)
-            Samples.
-
-        Returns
-        -------
-        ndarray of float64, shape (m,)
-            In the unit of the score.
-        """
+        r"""Return the scores (m,) of samples (m, \*shape) less `offset_`: negative for anomalies."""
         return self.score_samples(X) - self.offset_
 
     def discoveries(self, X: NDArray[Any], rate: float = 0.1) -> NDArray[np.bool_]:
