@@ -22,7 +22,7 @@ bench: $(READY)  ## what the training loop and the imports cost, beside named al
 	$(BIN)/python -m benchmarks.speed
 
 docs: .venv/.docs  ## the pages under docs/_build, from docstrings and executed examples
-	$(BIN)/python docs/tables.py
+	$(BIN)/python docs/pages.py
 	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build
 
 clean:

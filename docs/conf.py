@@ -11,16 +11,12 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
     "numpydoc",
-    "matplotlib.sphinxext.plot_directive",
 ]
 autosummary_generate = True
 autodoc_typehints = "none"
 autodoc_mock_imports: list[str] = []
 numpydoc_show_class_members = False
-plot_include_source = True
-plot_html_show_source_link = False
-plot_html_show_formats = False
-plot_formats = [("svg", 100)]
 html_theme = "furo"
 html_title = f"unlikelihood {release}"
 exclude_patterns = ["_build"]
+copyright = "the unlikelihood developers"

@@ -169,5 +169,5 @@ def show(data: Source, out: Path) -> None:
     chosen = images[np.linspace(0, len(images) - 1, min(GALLERY, len(images))).astype(int)]
     titles = None if chosen.label is None else ["anomalous" if label else "" for label in chosen.label]
     with replacing(out) as path:
-        plots.gallery(chosen.pixels, titles=titles).savefig(path, format=out.suffix[1:] or "png", dpi=120)
+        plots.gallery(chosen.pixels, titles=titles, columns=10).savefig(path, format=out.suffix[1:] or "png", dpi=120)
     print(f"gallery    {out}")

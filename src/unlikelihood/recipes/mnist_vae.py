@@ -47,7 +47,7 @@ def experiment(quick: bool) -> Experiment:
         detectors={
             "VAE, thesis recipe": lambda seed: VAE(latent=20, width=width, epochs=epochs, seed=seed),
             "VAE, whitened residual": lambda seed: VAE(
-                latent=20, width=width, epochs=epochs, likelihood=CorrelatedGaussian(ridge=1e-3), seed=seed
+                latent=20, width=width, epochs=epochs, likelihood=CorrelatedGaussian(), seed=seed
             ),
             "VAE on contrastive features": lambda seed: FeatureSpace(
                 Contrastive(epochs=views, seed=seed),

@@ -1,6 +1,8 @@
-"""Writes docs/results.rst from the JSON files under benchmarks/results; run before sphinx-build."""
+"""Writes what the pages include: results from JSON files, and the output of every example; run before sphinx-build."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -40,9 +42,14 @@ def comparison(path: Path) -> str:
 
 
 def main() -> None:
-    """Write the page."""
+    """Write the pages and run the examples."""
     found = sorted((ROOT / "benchmarks" / "results").glob("*/comparison.json"))
     (ROOT / "docs" / "results.rst").write_text(HEAD + "".join(map(comparison, found)), encoding="utf-8")
+    made = ROOT / "docs" / "generated" / "examples"
+    made.mkdir(parents=True, exist_ok=True)
+    for example in sorted((ROOT / "docs" / "examples").glob("*.py")):
+        run = subprocess.run([sys.executable, example], cwd=made, check=True, stdout=subprocess.PIPE, text=True)
+        (made / f"{example.stem}.txt").write_text(run.stdout, encoding="utf-8")
 
 
 if __name__ == "__main__":
