@@ -38,7 +38,7 @@ def identities(X: NDArray[Any]) -> NDArray[np.uint64]:
             # 0 is added because 0 and −0 are equal but differ in their bits.
             block = np.ascontiguousarray(X[start : start + step], dtype="<f4") + np.float32(0)
             for content in block.reshape(len(block), -1).view(np.uint8):
-                digests += blake2b(content, digest_size=8).digest()
+                digests += blake2b(content.data, digest_size=8).digest()
     return np.frombuffer(bytes(digests), dtype="<u8").astype(np.uint64)
 
 
