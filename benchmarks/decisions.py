@@ -119,7 +119,7 @@ def coverage(seed: int, sets: int = 500, auc: float = 0.8) -> dict[str, object]:
     """How often 95 % intervals of the AUROC cover the truth: independent samples, then patients of several."""
     rng = np.random.default_rng(seed)
     shift = np.sqrt(2) * ndtri(auc)
-    resampled = partial(bootstrap, rank_auroc, draws=400)
+    resampled = partial(bootstrap, rank_auroc, draws=1000)  # as `evaluate` has it
     covered: dict[str, list[bool]] = {}
 
     def count(name, interval):
