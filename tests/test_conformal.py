@@ -154,11 +154,11 @@ def test_a_detector_remembers_its_calibration_in_its_file(tmp_path, shape):
 @pytest.mark.parametrize("fitted", [False, True])
 def test_it_survives_its_file(tmp_path, fitted):
     detector = tiny("VAE").fit(TRAIN) if fitted else tiny("VAE")
-    kind = np.arange(99) % 2
+    kind = np.array(["child", "adult"])[np.arange(99) % 2]
     conformal = Conformal(detector, alpha=0.4, guarantee=Simes(0.2)).fit(HELD_OUT, kind=kind)
     loaded = load(conformal.save(tmp_path / "model"), device="cpu")
     np.testing.assert_array_equal(loaded.p_value(NEW), conformal.p_value(NEW))
-    np.testing.assert_array_equal(loaded.p_value(NEW, kind=[1] * 50), conformal.p_value(NEW, kind=[1] * 50))
+    np.testing.assert_array_equal(loaded.p_value(NEW, kind=["adult"] * 50), conformal.p_value(NEW, kind=["adult"] * 50))
     assert (loaded.offset_, loaded.guarantee) == (conformal.offset_, Simes(0.2))
     assert (loaded.detector_ is loaded.detector) == fitted
 

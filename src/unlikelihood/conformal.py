@@ -57,8 +57,8 @@ class Conformal(OutlierMixin, Detector):
         The fitted detector.
     calibration_ : ndarray of float64, shape (n,)
         Scores of the calibration normals in increasing order, higher = more normal.
-    kind_ : ndarray, shape (n,)
-        The kind of each, where kinds are known.
+    kind_ : ndarray of int, shape (n,)
+        The kind of each, where kinds are known: its place in ``kinds_``.
     offset_ : float
         The score below which a sample is called anomalous.
 
@@ -247,7 +247,8 @@ class Conformal(OutlierMixin, Detector):
         self.calibration_ = scores[order]
         self.__dict__.pop("kind_", None)  # of an earlier fit
         if kind is not None:
-            self.kind_ = kind[order]
+            kinds, self.kind_ = np.unique(kind[order], return_inverse=True)
+            self.kinds_ = tuple(kinds.tolist())
         ladders = ((known, self.guarantee(len(known))) for known in self._kinds().values())
         # p ≤ α in every kind where the score is below the k-th lowest of each, k the steps of the ladder up to α.
         self.offset_ = float(min(known[np.sum(ladder <= self.alpha) - 1] for known, ladder in ladders))
@@ -256,7 +257,7 @@ class Conformal(OutlierMixin, Detector):
         check_is_fitted(self, "calibration_")
         if not hasattr(self, "kind_"):
             return {None: self.calibration_}
-        return {kind: self.calibration_[self.kind_ == kind] for kind in np.unique(self.kind_).tolist()}
+        return {kind: self.calibration_[self.kind_ == place] for place, kind in enumerate(self.kinds_)}
 
     def _check_support(self, n: int) -> None:
         least = self.guarantee(n)[0] if n else 1.0
