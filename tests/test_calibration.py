@@ -3,8 +3,11 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from unlikelihood.calibration import Calibration, cross_fitted
-from unlikelihood.metrics import expected_calibration_error
+from unlikelihood.calibration import Calibration, Isotonic, VennAbers, cross_fitted
+from unlikelihood.metrics import brier, expected_calibration_error
+from unlikelihood.prevalence import at_prevalence
+
+EACH = pytest.mark.parametrize("calibration", [Calibration(), Isotonic(), VennAbers()], ids=repr)
 
 
 def simulated(rng, n=100):
@@ -42,19 +45,105 @@ def test_separable_and_constant_scores_have_finite_probabilities():
         assert np.all((probability > 0) & (probability < 1))
 
 
-def test_it_is_an_estimator(rng):
-    fitted = Calibration().fit(*simulated(rng))
+@EACH
+def test_a_probability_exists_only_after_labels(rng, calibration):
+    fitted = clone(calibration).fit(*simulated(rng))
+    assert fitted.predict_proba([0.0, 1.0]).shape == (2, 2)
+    assert not hasattr(clone(fitted), "predict_proba")
     with pytest.raises(NotFittedError):
         clone(fitted).predict_proba([0.0])
 
 
-def test_no_sample_is_judged_by_its_own_label(rng):
+@EACH
+def test_probabilities_never_fall_as_the_score_rises_and_are_calibrated(rng, calibration):
+    score, label = simulated(rng, n=1000)
+    fitted = clone(calibration).fit(score, label)
+    probability = fitted.predict_proba(np.linspace(-9, 9, 500))
+    assert np.all(np.diff(probability[:, 1]) >= -1e-12)
+    assert probability.sum(axis=1) == pytest.approx(1)
+    new, new_label = simulated(rng, n=5000)
+    judged = fitted.predict_proba(new)[:, 1]
+    assert expected_calibration_error(new_label, judged) < 0.05
+    best = 1 / (1 + np.exp(0.5 - new))
+    assert brier(new_label, judged) < brier(new_label, best) + 0.005
+
+
+def test_a_wave_of_the_true_probability_needs_more_than_a_logistic_regression(rng):
+    score = rng.uniform(0, 3, 6000)
+    label = rng.random(6000) < np.floor(score) / 2 * 0.8 + 0.1
+    errors = {
+        type(each).__name__: expected_calibration_error(label, cross_fitted(score, label, calibration=each), bins=30)
+        for each in (Calibration(), Isotonic(), VennAbers())
+    }
+    assert max(errors["Isotonic"], errors["VennAbers"]) < errors["Calibration"]
+
+
+def test_venn_abers_is_isotonic_regression_with_the_sample_itself(rng):
+    from sklearn.isotonic import IsotonicRegression
+
+    score, label = rng.normal(size=60).round(1), rng.integers(0, 2, 60)
+    label[:2] = 0, 1
+    queries = np.concatenate([score[:10], rng.normal(size=20), [-9, 9]])
+    pairs = VennAbers().fit(score, label).interval(queries)
+    for query, pair in zip(queries, pairs, strict=True):
+        for own, p in enumerate(pair):
+            curve = IsotonicRegression().fit(np.append(score, query), np.append(label, own))
+            assert p == pytest.approx(curve.predict([query])[0])
+    assert np.all(pairs[:, 0] <= pairs[:, 1])
+
+
+def test_one_of_the_venn_abers_pair_is_calibrated(rng):
+    said, happened = [], []
+    for _ in range(2000):
+        score, label = simulated(rng, n=15)
+        own = rng.permutation(30)[0]
+        rest = np.arange(30) != own
+        pair = VennAbers().fit(score[rest], label[rest]).interval(score[[own]])[0]
+        said.append(pair[label[own]])  # by the label that the sample turns out to have
+        happened.append(label[own])
+    said, happened = np.array(said), np.array(happened)
+    for low in np.arange(0, 1, 0.25):
+        bin_ = (said >= low) & (said < low + 0.25 + 1e-9)
+        spread = np.sqrt(0.25 / bin_.sum())
+        assert happened[bin_].mean() == pytest.approx(said[bin_].mean(), abs=4 * spread)
+
+
+def test_another_prevalence_is_bayes_rule(rng):
+    score = rng.normal(size=200_000)
+    label = rng.random(200_000) < 0.05
+    score += 2 * label
+    balanced = np.concatenate([np.flatnonzero(label), np.flatnonzero(~label)[: label.sum()]])
+    there = Calibration().fit(score[balanced], label[balanced]).predict_proba(score)[:, 1]
+    here = at_prevalence(there, fitted=0.5, deployed=0.05)
+    assert expected_calibration_error(label, there) > 0.1
+    assert expected_calibration_error(label, here) < 0.01
+    assert at_prevalence(here, 0.05, 0.5) == pytest.approx(there)
+    assert at_prevalence([0.0, 1.0], 0.5, 0.01).tolist() == [0, 1]
+    for arguments in (([0.5], 0, 0.5), ([0.5], 0.5, 1), ([1.5], 0.5, 0.5)):
+        with pytest.raises(ValueError, match="must lie"):
+            at_prevalence(*arguments)
+
+
+@EACH
+def test_cross_fitting_by_group_keeps_patients_together(rng, calibration):
     score, label = simulated(rng)
-    expected = cross_fitted(score, label)
+    group = np.arange(200) // 4
+    expected = cross_fitted(score, label, group, calibration=calibration)
+    flipped = label.copy()
+    flipped[group == 7] = 1 - flipped[group == 7]
+    assert np.array_equal(
+        cross_fitted(score, flipped, group, calibration=calibration)[group == 7], expected[group == 7]
+    )
+
+
+@EACH
+def test_no_sample_is_judged_by_its_own_label(rng, calibration):
+    score, label = simulated(rng)
+    expected = cross_fitted(score, label, calibration=calibration)
     for i in range(0, 200, 10):
         flipped = label.copy()
         flipped[i] = 1 - flipped[i]
-        probability = cross_fitted(score, flipped)
+        probability = cross_fitted(score, flipped, calibration=calibration)
         assert probability[i] == expected[i]
         assert np.any(probability != expected)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unlikelihood import Digits, load
+from unlikelihood import Conformal, Digits, load
 from unlikelihood.cli import COMMANDS, main
 
 SMALL = ["--detector.epochs=2", "--detector.width=2", "--detector.latent=2"]
@@ -99,7 +99,7 @@ def test_debug_shows_the_traceback():
     ("arguments", "message"),
     [
         (["fit", "--data", "Nope", "--detector", "VAE", "--out", "x"], "expected one of Arrays, Digits"),
-        (["fit", "--data", "Digits", "--detector", "Nope", "--out", "x"], "expected one of IsolationForest, KNN"),
+        (["fit", "--data", "Digits", "--detector", "Nope", "--out", "x"], "IsolationForest, KNN"),
         (["fit", "--data", "Digits", "--detector", "VAE", "--detector.nope=1", "--out", "x"], "nope"),
         (["nope"], "nope"),
     ],
@@ -135,3 +135,85 @@ def test_an_interrupted_command_says_that_it_resumes(capsys, monkeypatch, tmp_pa
     assert main(arguments) == 130
     assert "resumes" in capsys.readouterr().err
     assert not Path(tmp_path / "model").exists()
+
+
+def table(path):
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+
+
+def test_fit_keeps_the_calibration_that_score_decides_by(model, tmp_path, capsys):
+    arguments = ["--data", "Digits", "--out", str(tmp_path / "scores.csv"), "--alpha", "0.05"]
+    assert main(["score", str(model), *arguments]) == 0
+    assert f"note: {len(Digits().split().train)} of the 1797 samples were trained on" in capsys.readouterr().err
+    rows = table(tmp_path / "scores.csv")
+    assert list(rows) == ["name", "score", "probability", "p_value", "decision", "label"]
+    conformal = Conformal(load(model), alpha=0.05).fit()
+    pixels = Digits().read().pixels
+    np.testing.assert_array_equal(rows["p_value"].astype(float), conformal.p_value(pixels))
+    np.testing.assert_array_equal(rows["decision"].astype(int), conformal.predict(pixels))
+    assert len(conformal.calibration_) == len(Digits().split().calibration)
+
+
+def test_csv_and_parquet_hold_the_same_and_say_which_way_the_score_goes(model, tmp_path):
+    pyarrow = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+    for name in ("scores.csv", "scores.parquet"):
+        arguments = ["score", str(model), "--data", "Digits", "--alpha", "0.1", "--out", str(tmp_path / name)]
+        assert main(arguments) == 0
+    read = pyarrow.read_table(tmp_path / "scores.parquet")
+    rows = table(tmp_path / "scores.csv")
+    assert read.column_names == list(rows)
+    for name in ("score", "probability", "p_value"):
+        np.testing.assert_array_equal(read[name].to_numpy(), rows[name].astype(float))
+    assert read.schema.metadata[b"score"] == b"higher = more normal"
+    assert read.schema.metadata[b"alpha"] == b"0.1"
+    assert b"lower = more anomalous" in read.schema.field("p_value").metadata[b"description"]
+
+
+def test_a_csv_has_its_metadata_beside_it(model, tmp_path):
+    assert main(["score", str(model), "--data", "Digits", "--alpha", "0.1", "--out", str(tmp_path / "scores.csv")]) == 0
+    described = json.loads((tmp_path / "scores.csv-metadata.json").read_text())
+    columns = {column["name"]: column["dc:description"] for column in described["tableSchema"]["columns"]}
+    assert described["url"] == "scores.csv"
+    assert described["unlikelihood:alpha"] == "0.1"
+    assert columns["score"] == "higher = more normal"
+    assert list(columns) == list(table(tmp_path / "scores.csv"))
+
+
+def test_evaluate_decides_too_and_its_labels_give_later_samples_their_probability(model, tmp_path):
+    report = tmp_path / "report"
+    assert main(["evaluate", str(model), "--data", "Digits", "--out", str(report)]) == 0
+    rows = table(report / "scores.csv")
+    record = json.loads((report / "evaluation.json").read_text())
+    assert {"probability", "p_value", "decision"} <= set(rows)
+    np.testing.assert_array_equal(rows["score"].astype(float), -np.array(record["score"]))
+    np.testing.assert_array_equal(rows["probability"].astype(float), record["probability"])
+    np.testing.assert_array_equal(rows["decision"].astype(int) == -1, np.array(record["p_value"]) <= 0.05)
+    later = ["--data", "Digits", "--evaluation", str(report)]
+    assert main(["score", str(model), *later, "--out", str(tmp_path / "as.csv")]) == 0
+    assert main(["score", str(model), *later, "--prevalence", "0.01", "--out", str(tmp_path / "rare.csv")]) == 0
+    usual, rare = (table(tmp_path / name)["probability"].astype(float) for name in ("as.csv", "rare.csv"))
+    assert np.all(rare < usual)
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--alpha", "0.0001"], "alpha is 0.0001, expected at least"),
+        (["--alpha", "2"], "alpha is 2.0, expected"),
+        (["--evaluation", "nowhere"], "nowhere"),
+    ],
+)
+def test_what_cannot_be_decided_is_said_before_anything_is_scored(model, tmp_path, capsys, monkeypatch, extra, message):
+    monkeypatch.setattr(Digits, "read", lambda self: pytest.fail("data were read"))
+    assert main(["score", str(model), "--data", "Digits", *extra, "--out", str(tmp_path / "scores.csv")]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_an_evaluation_of_another_model_gives_no_probabilities(model, tmp_path, capsys):
+    assert main(["fit", "--data", "Digits", "--detector", "KNN", "--out", str(tmp_path / "other")]) == 0
+    assert main(["evaluate", str(tmp_path / "other"), "--data", "Digits", "--out", str(tmp_path / "report")]) == 0
+    arguments = ["--data", "Digits", "--evaluation", str(tmp_path / "report"), "--out", str(tmp_path / "scores.csv")]
+    assert main(["score", str(model), *arguments]) == 1
+    assert "expected one of this model" in capsys.readouterr().err

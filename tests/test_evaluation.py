@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
 
+from unlikelihood import Conformal, PCAResidual
 from unlikelihood.data.images import Images
 from unlikelihood.data.splits import Split
 from unlikelihood.evaluation import Evaluation, evaluate
@@ -165,3 +166,43 @@ def test_scores_that_are_not_numbers_are_refused():
 def test_judging_needs_neither_torch_nor_matplotlib():
     code = "import sys, unlikelihood.evaluation; sys.exit(bool({'torch', 'matplotlib'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_p_values_are_those_of_conformal(tmp_path):
+    split = split_of()
+    detector = PCAResidual(components=3).fit(split.train.pixels)
+    evaluation = evaluate(detector, split, draws=20)
+    conformal = Conformal(detector, alpha=0.1).fit(split.calibration.pixels)
+    assert np.array_equal(evaluation.p_value, conformal.p_value(split.test.pixels))
+    assert evaluation.data["calibrated_on"] == 20
+    loaded = Evaluation.load(evaluation.save_record(tmp_path))
+    assert np.array_equal(loaded.p_value, evaluation.p_value)
+    assert np.array_equal(loaded.calibration, evaluation.calibration)
+    remembering = evaluate(detector.calibrate(split.calibration.pixels[:10]), split, draws=20)
+    assert len(remembering.calibration) == 10
+
+
+def test_calibration_normals_that_training_saw_twice_over_are_left_out():
+    split = split_of()
+    twice = Images(np.concatenate([split.train.pixels[:3], split.calibration.pixels]))
+    detector = PCAResidual(components=3).fit(split.train.pixels)
+    evaluation = evaluate(detector, Split(split.train, twice, split.test), draws=20)
+    assert (evaluation.data["calibration"], evaluation.data["calibrated_on"]) == (23, 20)
+
+
+def test_without_calibration_normals_there_are_no_p_values():
+    split = split_of()
+    bare = Split(split.train, split.calibration[:0], split.test)
+    evaluation = evaluate(Distance().fit(split.train.pixels), bare, draws=20)
+    assert evaluation.p_value is None
+    assert evaluation.calibration is None
+
+
+def test_the_cases_are_the_most_anomalous_first_with_maps_and_neighbours():
+    cases = judged().cases
+    scores = judged().score[cases.index]
+    assert np.all(np.diff(scores) <= 0)
+    assert cases.maps.shape == (24, 8, 8)
+    assert cases.nearest.shape == (24, 3, 1, 8, 8)
+    assert cases.kind == "WhitenedResidual"
+    assert judged(Distance()).cases.maps is None

@@ -5,7 +5,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from test_evaluation import Distance, judged
+from test_evaluation import Distance, judged, split_of
 from unlikelihood import plots
 from unlikelihood.intervals import Interval
 from unlikelihood.report import Row, headline, save_comparison
@@ -55,7 +55,7 @@ def full(tmp_path_factory):
 def test_the_report_is_one_file_whatever_the_shape(tmp_path, shape):
     page = Page(judged(shape=shape).save(tmp_path / "report"))
     assert "http" not in page.text
-    assert not re.search(r"@import|<script|<link", page.text)
+    assert not re.search(r"@import|<script[^>]* src|<link|fetch\(|XMLHttpRequest", page.text)
     assert all(link.startswith(("data:image/png;base64,", "#")) for link in page.links)
     assert page.open == []
 
@@ -109,7 +109,8 @@ def test_saving_again_replaces_the_report_and_nothing_else(tmp_path):
 
 def test_names_cannot_inject_markup(tmp_path):
     text = Page(judged(Distance(), name="<script>alert(1)</script>").save(tmp_path / "report")).text
-    assert "<script" not in text
+    assert "alert(1)</script>" not in text
+    assert "&lt;script&gt;alert(1)" in text
 
 
 def test_the_headline_says_it_in_plain_words():
@@ -178,3 +179,30 @@ def test_drawing_changes_no_global_setting():
     before = dict(matplotlib.rcParams)
     plots.svg(plots.score_densities([0, 0, 1, 1], [1.0, 2.0, 3.0, 4.0]), "x")
     assert dict(matplotlib.rcParams) == before
+
+
+def test_the_operating_points_are_those_of_the_roc_curve():
+    from sklearn.metrics import roc_curve
+
+    from unlikelihood.report.decisions import steps
+
+    evaluation = judged()
+    fpr, tpr, threshold = roc_curve(evaluation.label, evaluation.score, drop_intermediate=False)
+    found = steps(evaluation)
+    assert [fp / 40 for _, fp, _, _ in found] == pytest.approx(fpr)
+    assert [tp / 40 for _, _, tp, _ in found] == pytest.approx(tpr)
+    assert [cut for cut, *_ in found[1:]] == pytest.approx(threshold[1:])
+    for cut, *_, p in found[1:]:
+        assert p == evaluation.p_value[evaluation.score == cut][0]
+
+
+def test_a_page_without_calibration_says_nothing_of_p_values(tmp_path):
+    from unlikelihood.data.splits import Split
+    from unlikelihood.evaluation import evaluate
+
+    split = split_of()
+    bare = Split(split.train, split.calibration[:0], split.test)
+    page = Page(evaluate(Distance().fit(split.train.pixels), bare, draws=20).save(tmp_path / "report"))
+    assert "Operating points" in page.text
+    for word in ("False alarms promised", "p-value", "<h2>Drift"):
+        assert word not in page.text

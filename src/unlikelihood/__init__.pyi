@@ -1,4 +1,7 @@
 from .calibration import Calibration as Calibration
+from .calibration import Isotonic as Isotonic
+from .calibration import VennAbers as VennAbers
+from .conformal import Conformal as Conformal
 from .data.arrays import Arrays as Arrays
 from .data.digits import Digits as Digits
 from .data.folder import Folder as Folder
@@ -19,6 +22,8 @@ from .detectors.knn import KNN as KNN
 from .detectors.lof import LOF as LOF
 from .detectors.pca import PCAResidual as PCAResidual
 from .detectors.vae import VAE as VAE
+from .drift import Martingale as Martingale
+from .drift import TwoSample as TwoSample
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
 from .nn.augment import Affine as Affine
@@ -35,4 +40,9 @@ from .nn.scores import IWAE as IWAE
 from .nn.scores import LatentDensity as LatentDensity
 from .nn.scores import Reconstruction as Reconstruction
 from .persistence import load as load
+from .power import cases_needed as cases_needed
+from .prevalence import at_prevalence as at_prevalence
+from .pvalues import Marginal as Marginal
+from .pvalues import MonteCarlo as MonteCarlo
+from .pvalues import Simes as Simes
 from .training import Turn as Turn

@@ -1,16 +1,18 @@
 """What each command of the command line does, and the arguments it takes."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from jsonargparse import ArgumentParser
 
-from unlikelihood import discovery, evaluation, plots, tables
+from unlikelihood import decisions, discovery, evaluation, plots, tables
 from unlikelihood.data.source import Source
 from unlikelihood.detector import Detector, Trained
 from unlikelihood.experiment import Experiment
 from unlikelihood.files import replacing
+from unlikelihood.identity import seen, unseen
 from unlikelihood.persistence import load
 
 GALLERY = 40
@@ -37,11 +39,18 @@ def fit_arguments(parser: ArgumentParser) -> None:
 
 def fit(data: Source, detector: Detector, out: Path) -> None:
     """Fit a detector to the training normals of a source and save it."""
-    train = data.split().train
+    split = data.split()
     if isinstance(detector, Trained) and detector.checkpoint is None:
         detector.set_params(checkpoint=f"{out}.checkpoint")
-    detector.fit(train.pixels).save(out)
-    print(f"{type(detector).__name__} fitted to {len(train)} normals in {detector.fit_seconds_:.1f} s: {out}")
+    detector.fit(split.train.pixels)
+    held_out = unseen(detector, split.calibration.pixels)
+    if len(held_out):
+        detector.calibrate(held_out)
+    detector.save(out)
+    print(
+        f"{type(detector).__name__} fitted to {len(split.train)} normals in {detector.fit_seconds_:.1f} s, "
+        f"calibrated on {len(held_out)} others: {out}"
+    )
 
 
 def score_arguments(parser: ArgumentParser) -> None:
@@ -49,21 +58,37 @@ def score_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("model", type=Path, help="folder of a fitted detector")
     _add_data(parser)
     parser.add_argument("--out", type=Path, required=True, help="table to write: .csv or .parquet")
+    parser.add_argument("--alpha", type=float | None, help="share of normals that may be called anomalous")
+    parser.add_argument(
+        "--evaluation", type=Path | None, help="evaluation of this model, whose labels give probabilities"
+    )
+    parser.add_argument("--prevalence", type=float | None, help="share of anomalies where the model is used")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1 or mps")
 
 
-def score(model: Path, data: Source, out: Path, device: str) -> None:
-    """Score every sample of a source."""
+def score(
+    model: Path,
+    data: Source,
+    out: Path,
+    alpha: float | None,
+    evaluation: Path | None,
+    prevalence: float | None,
+    device: str,
+) -> None:
+    """Score every sample of a source, and decide about it where an α is given."""
     write = tables.writer(out)
-    images = data.read()
     detector = load(model, device=device)
+    learnt = None if evaluation is None else decisions.learnt_probability(detector, evaluation, prevalence)
+    decide = decisions.decider(detector, alpha)
+    images = data.read()
+    if trained_on := int(seen(detector, images.pixels).sum()):
+        print(
+            f"note: {trained_on} of the {len(images)} samples were trained on: their p-values are too high",
+            file=sys.stderr,
+        )
     scores = detector.score_samples(images.pixels)
-    columns: dict[str, np.ndarray] = {
-        "name": np.arange(len(images)).astype(str) if images.name is None else images.name,
-        "score": scores,
-    }
-    columns |= {key: value for key in ("label", "group") if (value := getattr(images, key)) is not None}
-    write(columns)
+    probability = learnt(scores) if learnt else decisions.own_probability(images, scores, prevalence)
+    write(decisions.columns(images, scores, probability, *decide(scores)), decisions.facts(alpha, prevalence))
     print(f"{len(scores)} samples scored, higher = more normal: {out}")
 
 
@@ -72,15 +97,37 @@ def evaluate_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("model", type=Path, help="folder of a fitted detector")
     _add_data(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder of the report")
+    parser.add_argument(
+        "--scores", type=Path | None, help="table of the test samples; scores.csv in --out unless given"
+    )
+    parser.add_argument(
+        "--alpha", type=float | None, default=0.05, help="share of normals that may be called anomalous"
+    )
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1 or mps")
 
 
-def evaluate(model: Path, data: Source, out: Path, device: str) -> None:
+def evaluate(model: Path, data: Source, out: Path, scores: Path | None, alpha: float | None, device: str) -> None:
     """Judge a fitted detector on the test part of a source."""
-    judged = evaluation.evaluate(load(model, device=device), data.split())
+    table = scores or out / "scores.csv"
+    write = tables.writer(table)
+    detector = load(model, device=device)
+    split = data.split()
+    if not hasattr(detector, "calibration_"):
+        held_out = unseen(detector, split.calibration.pixels)
+        if len(held_out):
+            detector.calibrate(held_out)
+        else:
+            alpha = None
+    decide = decisions.decider(detector, alpha)
+    judged = evaluation.evaluate(detector, split)
     judged.save(out)
+    write(
+        decisions.columns(split.test, -judged.score, judged.probability, *decide(-judged.score)),
+        decisions.facts(alpha, None),
+    )
     print(judged.summary())
     print(f"report: {out / 'report.html'}")
+    print(f"scores: {table}")
 
 
 def reproduce_arguments(parser: ArgumentParser) -> None:

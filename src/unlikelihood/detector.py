@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from unlikelihood import persistence
 from unlikelihood.checkpoint import Checkpoint, fingerprint
+from unlikelihood.identity import identities, refuse_seen
 from unlikelihood.nn.augment import Augment
 from unlikelihood.parameters import Count, NonNegative, Positive, check_parameters
 from unlikelihood.progress import progress
@@ -84,9 +85,36 @@ class Detector(BaseEstimator, ABC):
         check_parameters(self)
         X = self._checked(X, reset=True)
         started = time.perf_counter()
+        self.__dict__.pop("calibration_", None)  # of an earlier fit
+        self.seen_ = np.unique(identities(X))
         self._fit(X)
         self._restore()
         self.fit_seconds_ = time.perf_counter() - started
+        return self
+
+    def calibrate(self, X: np.ndarray) -> Self:
+        """Remember how normals that training never saw score, for `Conformal`; a model file keeps it.
+
+        Parameters
+        ----------
+        X
+            Normal samples of the shape that `fit` saw.
+
+        Returns
+        -------
+        Detector
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If one of them was trained on, or `X` is empty, not finite or of another shape.
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        """
+        scores = self.score_samples(X)
+        refuse_seen(self, X)
+        self.calibration_ = np.sort(scores)
         return self
 
     def score_samples(self, X: np.ndarray) -> np.ndarray:
@@ -162,10 +190,11 @@ class Detector(BaseEstimator, ABC):
         self._restore()
 
     def _checked(self, X: np.ndarray, *, reset: bool) -> np.ndarray:
-        shape = tuple(np.shape(X)[1:])
+        X = X if hasattr(X, "shape") else np.asarray(X)
+        shape = tuple(X.shape[1:])
         if len(shape) > 1 and len(shape) not in self.ranks:
             raise ValueError(
-                f"X has shape {np.shape(X)}, expected vectors (n, F), images (n, C, H, W) or volumes "
+                f"X has shape {X.shape}, expected vectors (n, F), images (n, C, H, W) or volumes "
                 "(n, C, D, H, W); X[:, None] adds the axis of a single channel"
             )
         fitted = getattr(self, "shape_", shape)

@@ -13,14 +13,14 @@ import unlikelihood
 
 @cache
 def names(package: str) -> dict[str, str]:
-    """Return the public names that the stub lists for a sub-package, and the module of each.
+    """Return the public names that the stub lists for a sub-package or module, and the module of each.
 
     The stub is read as text, so nothing is imported: that keeps ``--help`` fast.
 
     Parameters
     ----------
     package : str
-        ``detectors``, ``data`` or ``nn``.
+        ``detectors``, ``data`` or ``nn``, or a module such as ``conformal``.
 
     Examples
     --------
@@ -31,7 +31,7 @@ def names(package: str) -> dict[str, str]:
     return {
         alias.name: f"unlikelihood.{node.module}"
         for node in stub.body
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{package}.")
+        if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(f"{package}.")
         for alias in node.names
     }
 

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlikelihood.calibration import cross_fitted
+from unlikelihood.cases import Cases, choose_cases
 from unlikelihood.data.splits import Split
 from unlikelihood.files import replacing
+from unlikelihood.identity import fingerprint, unseen
 from unlikelihood.intervals import Interval, bootstrap, delong
 from unlikelihood.metrics import (
     auprc,
@@ -26,8 +28,10 @@ from unlikelihood.metrics import (
 )
 from unlikelihood.pictures import Pictures, choose
 from unlikelihood.provenance import describe, plain, provenance
+from unlikelihood.pvalues import p_values
 
 RECORD = "evaluation.json"
+DRAWN = ("pictures", "cases")
 
 
 class Ranks(Protocol):
@@ -67,8 +71,14 @@ class Evaluation:
         Cross-fitted probability of being anomalous, at the prevalence of the test samples.
     sample, group : list, optional
         Name and patient of each test sample.
+    calibration : ndarray of float64, shape (m,), optional
+        Anomaly scores of the calibration normals in increasing order; None where the split holds none.
+    p_value : ndarray of float64, shape (n,), optional
+        How probable so high a score would be, were the sample normal: the conformal p-value among those.
     pictures : Pictures, optional
         What the report shows; not part of the saved record.
+    cases : Cases, optional
+        What a reader can look through in it; not part of the saved record.
     """
 
     name: str
@@ -84,7 +94,10 @@ class Evaluation:
     probability: NDArray[np.float64]
     sample: list[str] | None = None
     group: list[Any] | None = None
+    calibration: NDArray[np.float64] | None = None
+    p_value: NDArray[np.float64] | None = None
     pictures: Pictures | None = field(default=None, repr=False)
+    cases: Cases | None = field(default=None, repr=False)
 
     @property
     def prevalence(self) -> float:
@@ -161,12 +174,13 @@ class Evaluation:
         record = json.loads((Path(path) / RECORD).read_text(encoding="utf-8"))
         record["metrics"] = {key: Interval(**value) for key, value in record["metrics"].items()}
         record["label"] = np.asarray(record["label"], np.int64)
-        for key in ("score", "probability"):
-            record[key] = np.asarray(record[key], np.float64)
+        for key in ("score", "probability", "calibration", "p_value"):
+            if record.get(key) is not None:
+                record[key] = np.asarray(record[key], np.float64)
         return cls(**record)
 
     def _json(self) -> str:
-        record = {f.name: plain(getattr(self, f.name)) for f in fields(self) if f.name != "pictures"}
+        record = {f.name: plain(getattr(self, f.name)) for f in fields(self) if f.name not in DRAWN}
         record["metrics"] = {key: asdict(interval) for key, interval in self.metrics.items()}
         # One line a field: figures stay readable above the thousands of scores.
         lines = [f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in record.items()]
@@ -177,7 +191,8 @@ def evaluate(detector: Ranks, split: Split, *, name: str | None = None, draws: i
     """Judge a fitted detector on the test part of a split.
 
     The AUROC has DeLong's interval, every other figure a bootstrap's; where a group has several samples, all
-    are bootstrapped by group. The probability is the cross-fitted logistic regression's.
+    are bootstrapped by group. The probability is the cross-fitted logistic regression's, the p-value conformal:
+    among the calibration normals that the detector remembers, or else those of the split.
 
     Parameters
     ----------
@@ -214,22 +229,36 @@ def evaluate(detector: Ranks, split: Split, *, name: str | None = None, draws: i
     labels, score = validate(label, -more_normal)
     group = test.group if test.group is not None and len(np.unique(test.group)) < len(test) else None
     probability = cross_fitted(score, labels, group, seed=seed)
+    calibration = _calibration(detector, split)
     return Evaluation(
         name=name or describe(detector),
         params=plain(detector.get_params(deep=False)),
-        data=_data(split, labels),
+        data=_data(split, labels, 0 if calibration is None else len(calibration)),
         metrics=_metrics(labels, score, probability, group, draws, seed),
         calibration_error=expected_calibration_error(labels, probability),
         timings=timings,
         history=plain(getattr(detector, "history_", {})),
-        provenance={"seed": seed, "draws": draws, "by_group": group is not None} | provenance(),
+        provenance={"seed": seed, "draws": draws, "by_group": group is not None}
+        | {f"{part}_hash": fingerprint(getattr(split, part).pixels) for part in ("train", "calibration", "test")}
+        | provenance(),
         label=labels,
         score=score,
         probability=probability,
         sample=None if test.name is None else np.asarray(test.name).tolist(),
         group=None if test.group is None else np.asarray(test.group).tolist(),
+        calibration=calibration,
+        p_value=None if calibration is None else p_values(calibration, score),
         pictures=choose(detector, split, labels, score),
+        cases=choose_cases(detector, split, score),
     )
+
+
+def _calibration(detector: Ranks, split: Split) -> NDArray[np.float64] | None:
+    """Return the anomaly scores of the calibration normals, as remembered or of those that training did not see."""
+    remembered = getattr(detector, "calibration_", None)
+    if remembered is None and len(held_out := unseen(detector, split.calibration.pixels)):
+        remembered = detector.score_samples(held_out)
+    return None if remembered is None else np.sort(-np.asarray(remembered, dtype=np.float64))
 
 
 def _metrics(
@@ -250,14 +279,14 @@ def _metrics(
             f"sensitivity_at_{percent}_specificity": interval(
                 partial(sensitivity_at_specificity, specificity=percent / 100), score=score
             )
-            for percent in (90, 95)
+            for percent in (90, 95, 99)
         },
         "fpr_at_95_tpr": interval(fpr_at_tpr, score=score),
         "brier": interval(brier, score=probability),
     }
 
 
-def _data(split: Split, label: NDArray[np.int64]) -> dict[str, Any]:
+def _data(split: Split, label: NDArray[np.int64], calibrated: int) -> dict[str, Any]:
     test = split.test
     return {
         "shape": list(test.pixels.shape[1:]),
@@ -265,6 +294,7 @@ def _data(split: Split, label: NDArray[np.int64]) -> dict[str, Any]:
         "intensity": [float(np.min(test.pixels)), float(np.max(test.pixels))],
         "train": len(split.train),
         "calibration": len(split.calibration),
+        "calibrated_on": calibrated,
         "test_normal": int(np.sum(label == 0)),
         "test_anomalous": int(np.sum(label == 1)),
         "test_groups": None if test.group is None else len(np.unique(test.group)),

@@ -45,10 +45,13 @@ class Difference:
         AUROC of the first minus AUROC of the second.
     p_value : float
         Two-sided, for the hypothesis that the two are equal.
+    correlation : float
+        Of the two estimates on these samples, in [−1, 1]: what `power.cases_needed` asks of a pilot.
     """
 
     interval: Interval
     p_value: float
+    correlation: float = 0.0
 
 
 def delong(label: ArrayLike, score: ArrayLike, level: float = 0.95) -> Interval:
@@ -134,7 +137,8 @@ def paired_delong(label: ArrayLike, score_a: ArrayLike, score_b: ArrayLike, leve
     # Scores that rank alike differ by nothing, in every sample: 0/0 is then no evidence at all.
     p_value = 1.0 if delta == 0 else float(2 * norm.sf(abs(delta) / sigma)) if sigma else 0.0
     interval = Interval(delta, max(delta - z * sigma, -1.0), min(delta + z * sigma, 1.0), level)
-    return Difference(interval, p_value)
+    spread = float(np.sqrt(covariance[0, 0] * covariance[1, 1]))
+    return Difference(interval, p_value, float(covariance[0, 1]) / spread if spread else 0.0)
 
 
 def bootstrap(

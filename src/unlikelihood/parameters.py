@@ -9,24 +9,27 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 @dataclass(frozen=True)
 class Range:
-    """Values from `low` to `high`; `low` itself is out where `above` is true."""
+    """Values from `low` to `high`; `low` itself is out where `above` is true, `high` where `below` is."""
 
     low: float = -math.inf
     high: float = math.inf
     above: bool = False
+    below: bool = False
 
     def __contains__(self, value: float) -> bool:
-        return (self.low < value if self.above else self.low <= value) and value <= self.high
+        high_enough = self.low < value if self.above else self.low <= value
+        return high_enough and (value < self.high if self.below else value <= self.high)
 
     def __str__(self) -> str:
         low = f"{'above' if self.above else 'at least'} {self.low:g}"
-        return low if math.isinf(self.high) else f"{low} and at most {self.high:g}"
+        return low if math.isinf(self.high) else f"{low} and {'below' if self.below else 'at most'} {self.high:g}"
 
 
 Count = Annotated[int, Range(1)]
 Positive = Annotated[float, Range(0, above=True)]
 NonNegative = Annotated[float, Range(0)]
 Fraction = Annotated[float, Range(0, 1)]
+Share = Annotated[float, Range(0, 1, above=True, below=True)]
 
 
 def check_parameters(configured: Any) -> None:

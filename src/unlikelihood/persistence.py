@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from sklearn.base import clone
 
-from unlikelihood.discovery import find
+from unlikelihood.discovery import find, names
 from unlikelihood.files import replacing
 
 if TYPE_CHECKING:
@@ -174,7 +174,12 @@ def check(record: Any, arrays: dict[str, np.ndarray]) -> None:
 
 def resolve(record: dict[str, Any]) -> type:
     """Return the class that a detector or part of `record` has, among the package's own."""
-    return find(record["$detector"], "detectors") if "$detector" in record else find(record["$part"], "nn")
+    name, usual, others = (
+        (record["$detector"], "detectors", ("conformal",))
+        if "$detector" in record
+        else (record["$part"], "nn", ("pvalues",))
+    )
+    return find(name, next((package for package in others if name in names(package)), usual))
 
 
 def decode(record: Any, arrays: dict[str, np.ndarray], seen: dict[str, Any], runtime: dict[str, Any]) -> Any:

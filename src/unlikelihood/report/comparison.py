@@ -7,8 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from unlikelihood import plots
-from unlikelihood.intervals import Interval
+from unlikelihood.intervals import Interval, paired_delong
+from unlikelihood.power import cases_needed
 from unlikelihood.report.page import THIN, Plate, Section, Table, draft, duration, span, write_page
 
 if TYPE_CHECKING:
@@ -90,7 +93,7 @@ def save_comparison(
             kind="Comparison of anomaly detectors",
             title=title,
             lede=text,
-            sections=[_ranking(rows, drawn), *_scores(drawn)],
+            sections=[_ranking(rows, drawn), *_differences(drawn), *_scores(drawn)],
             provenance=next((evaluation.provenance for evaluation in drawn.values()), {}),
         )
         record = {"title": title, "text": text, "rows": [asdict(row) for row in rows]}
@@ -123,6 +126,34 @@ def _ranking(rows: Sequence[Row], evaluations: "Mapping[str, Evaluation]") -> Se
         table=Table(("", *columns), cells),
         plates=plates,
     )
+
+
+def _differences(evaluations: "Mapping[str, Evaluation]") -> list[Section]:
+    """Return the paired comparison of the best with every other that judged the same samples."""
+    if len(evaluations) < 2:
+        return []
+    best = max(evaluations, key=lambda name: evaluations[name].metrics["auroc"].value)
+    first, rows = evaluations[best], []
+    for name, other in evaluations.items():
+        if name == best or not np.array_equal(first.label, other.label) or first.sample != other.sample:
+            continue
+        found = paired_delong(first.label, first.score, other.score)
+        areas = first.metrics["auroc"].value, other.metrics["auroc"].value
+        needed = ""
+        if areas[0] != areas[1] and all(0 < area < 1 for area in areas) and found.correlation < 1:
+            cases = cases_needed(*areas, found.correlation)
+            needed = f"{cases.anomalous:,} and {cases.normal:,}"
+        rows.append((name, f"{found.interval.value:+.3f}", span(found.interval), f"{found.p_value:.2g}", needed))
+    if not rows:
+        return []
+    head = ("", "AUROC behind", f"{100 * found.interval.level:g}{THIN}% interval", "p", "cases to separate them")
+    text = (
+        f"How far {best} is ahead of the others on the very same samples, by DeLong's paired test, and how many "
+        f"anomalies and normals would show that difference with a power of 80{THIN}%."
+    )
+    if first.provenance.get("by_group"):
+        text += " The test takes samples as independent; with patients of several it is too sure."
+    return [Section("Is the difference real", text, table=Table(head, rows))]
 
 
 def _scores(evaluations: "Mapping[str, Evaluation]") -> list[Section]:

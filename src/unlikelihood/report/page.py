@@ -65,6 +65,22 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Panel:
+    """A part of the page that a reader moves.
+
+    Parameters
+    ----------
+    template : str
+        Name of its file beside this one.
+    values : mapping
+        What the template shows.
+    """
+
+    template: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Section:
     """A part of the page under a heading; what it lacks is left out.
 
@@ -75,6 +91,7 @@ class Section:
     plates : sequence of Plate
         Figures, two beside each other where there is room.
     table : Table, optional
+    panel : Panel, optional
     facts : mapping of str to str
         Terms and what they are.
     """
@@ -83,6 +100,7 @@ class Section:
     text: str = ""
     plates: Sequence[Plate] = ()
     table: Table | None = None
+    panel: Panel | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlikelihood import plots
+from unlikelihood.report.browser import browse
+from unlikelihood.report.decisions import drift, operating, promised
 from unlikelihood.report.page import THIN, Plate, Section, Table, duration, percent, span, write_page
 
 if TYPE_CHECKING:
@@ -29,6 +31,10 @@ METRICS = {
         f"Sensitivity at 95{THIN}% specificity",
         "Share of anomalies found when 1 normal in 20 raises a false alarm.",
     ),
+    "sensitivity_at_99_specificity": (
+        f"Sensitivity at 99{THIN}% specificity",
+        "Share of anomalies found when 1 normal in 100 raises a false alarm.",
+    ),
     "fpr_at_95_tpr": (
         f"False alarms at 95{THIN}% sensitivity",
         "Share of normals flagged when 19 anomalies in 20 are found; lower is better.",
@@ -50,7 +56,8 @@ def draw(evaluation: "Evaluation", folder: Path) -> None:
     folder : Path
         Where to; it exists.
     """
-    sections: list[Section | None] = [_figures(evaluation), _scores(evaluation), _probability(evaluation)]
+    sections: list[Section | None] = [_figures(evaluation), _scores(evaluation), operating(evaluation)]
+    sections += [browse(evaluation), promised(evaluation), _probability(evaluation), drift(evaluation)]
     if evaluation.pictures:
         pictures = evaluation.pictures
         sections += [_samples(pictures), _reconstructions(pictures), _extremes(pictures)]
@@ -209,8 +216,9 @@ def _data(evaluation: "Evaluation") -> Section:
     low, high = data["intensity"]
     facts = {
         "Trained on": f"{data['train']:,} normals",
-        "Set aside for calibration": f"{data['calibration']:,} normals",
-        "Tested on": f"{data['test_normal']:,} normals and {data['test_anomalous']:,} anomalies",
+        "Set aside for calibration": _calibrated(data),
+        "Tested on": f"{data['test_normal']:,} normals and {data['test_anomalous']:,} anomalies, "
+        f"a prevalence of {evaluation.prevalence:.3f}",
         "Independent groups": "" if data["test_groups"] is None else f"{data['test_groups']:,} in the test",
         "Shape of a sample": " × ".join(map(str, data["shape"])),
         "Spacing": f"{' × '.join(f'{s:g}' for s in data['spacing_mm'])} mm" if data["spacing_mm"] else "",
@@ -218,4 +226,10 @@ def _data(evaluation: "Evaluation") -> Section:
         "Time to fit": duration(timings["fit_seconds"]) if "fit_seconds" in timings else "",
         "Time to score": f"{duration(timings['score_seconds'])} a sample",
     }
-    return Section("Data and time", facts={term: fact for term, fact in facts.items() if fact})
+    return Section("Data sheet", facts={term: fact for term, fact in facts.items() if fact})
+
+
+def _calibrated(data: dict[str, Any]) -> str:
+    used = data.get("calibrated_on", 0)
+    text = f"{data['calibration']:,} normals"
+    return text if used in (0, data["calibration"]) else f"{text}, of which {used:,} were used"

@@ -1,0 +1,210 @@
+"""Is tomorrow's batch still what the calibration saw? If not, no p-value and no false-alarm rate holds."""
+
+from abc import ABC, abstractmethod
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import ks_2samp
+
+from unlikelihood.parameters import Share, check_parameters
+
+JUMPS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """Whether a batch is like the calibration normals; its text says it in plain words.
+
+    Parameters
+    ----------
+    drifted : bool
+        Whether the evidence is strong enough to stop trusting the calibration.
+    p_value : float
+        Bound on the probability of such evidence without drift, in [0, 1].
+    rate : float
+        Probability of a false alarm that was allowed.
+    n : int
+        Samples in the batch.
+    exceeding : float
+        Chance that a sample of the batch is more anomalous than a calibration normal; ½ without drift.
+    alarm_at : int, optional
+        How many samples of the batch it took; None without an alarm, or where the batch was tested as a whole.
+    evidence : ndarray of float64, shape (n,)
+        log₁₀ of the evidence after each sample; empty where the batch was tested as a whole.
+    """
+
+    drifted: bool
+    p_value: float
+    rate: float
+    n: int
+    exceeding: float
+    alarm_at: int | None = None
+    evidence: NDArray[np.float64] = field(default_factory=lambda: np.empty(0), repr=False)
+
+    def __str__(self) -> str:
+        said = f"p {'=' if self.p_value >= 1e-4 else '<'} {max(self.p_value, 1e-4):.2g}"
+        if not self.drifted:
+            return f"No drift found: the {self.n:,} samples score like the calibration normals ({said})."
+        if 0.45 < self.exceeding < 0.55:
+            how = "spread their scores unlike the calibration normals"
+        else:
+            way = "more" if self.exceeding > 0.5 else "less"
+            how = f"score {way} anomalous than the calibration normals, {100 * self.exceeding:.0f} % of pairs above"
+        when = f" after {self.alarm_at:,}" if self.alarm_at else ""
+        return (
+            f"Drift{when}: the {self.n:,} samples {how} ({said}). They may hold many anomalies, or come from "
+            "elsewhere: look at them, and calibrate anew on normals of their kind before trusting a p-value."
+        )
+
+
+@dataclass(frozen=True)
+class DriftTest(ABC):
+    """Compares the scores of a batch with those of the calibration normals.
+
+    Parameters
+    ----------
+    rate : float
+        Probability of a false alarm that is allowed, strictly between 0 and 1.
+    """
+
+    rate: Share = 0.01
+
+    def __post_init__(self) -> None:
+        check_parameters(self)
+
+    def test(self, calibration: ArrayLike, score: ArrayLike) -> Verdict:
+        """Return whether a batch is like the calibration normals.
+
+        Parameters
+        ----------
+        calibration : array_like, shape (n,)
+            Scores of the calibration normals, higher = more anomalous.
+        score : array_like, shape (m,)
+            Scores of the batch in the order in which it came, in the same unit.
+
+        Returns
+        -------
+        Verdict
+
+        Raises
+        ------
+        ValueError
+            If one of them is empty or not finite.
+        """
+        known, new = (np.asarray(values, dtype=np.float64) for values in (calibration, score))
+        for name, values in (("calibration", known), ("score", new)):
+            if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+                raise ValueError(f"{name} must hold at least 1 finite score in one dimension, got shape {values.shape}")
+        return self._test(known, new)
+
+    @abstractmethod
+    def _test(self, known: NDArray[np.float64], new: NDArray[np.float64]) -> Verdict:
+        """Return the verdict on scores that have been checked."""
+
+
+class TwoSample(DriftTest):
+    """Looks at a whole batch once: the Kolmogorov–Smirnov test of its scores against the calibration's.
+
+    It asks whether the conformal p-values of the batch are uniform. Looked at again and again as a batch grows, its
+    false alarms add up; `Martingale` is for that.
+    """
+
+    def _test(self, known: NDArray[np.float64], new: NDArray[np.float64]) -> Verdict:
+        p_value = float(ks_2samp(new, known).pvalue)
+        return Verdict(p_value <= self.rate, p_value, self.rate, len(new), exceeding(known, new))
+
+
+@dataclass(frozen=True)
+class Martingale(DriftTest):
+    r"""Looks after every sample and still raises a false alarm with probability `rate` at most, ever.
+
+    Each score gets a p-value among the calibration normals and all samples before it, ties broken at random: without
+    drift these are independent and uniform. Against that, capital is bet on their location and on their spread,
+
+    .. math:: f_\epsilon(p) = 1 + \epsilon (p - \tfrac12), \qquad
+              g_\epsilon(p) = 1 + \tfrac{\epsilon}{2} \bigl(12 (p - \tfrac12)^2 - 1\bigr),
+              \qquad \epsilon \in \{-1, 0, 1\},
+
+    by players that change their ε with probability J, J ∈ {10⁻⁴, …, 1}. The mean capital M is a martingale, so by
+    Ville's inequality it exceeds 1/rate with probability `rate` at most. log M is the evidence.
+
+    Parameters
+    ----------
+    rate : float
+        Probability of a false alarm, ever.
+    seed : int
+        Of the ties.
+
+    References
+    ----------
+    Vovk, Petej, Nouretdinov, Ahlberg, Carlsson & Gammerman (2021), "Retrain or not retrain: conformal test
+    martingales for change-point detection", algorithm 1, whose bets on the location these are.
+    """
+
+    seed: int = 0
+
+    def _test(self, known: NDArray[np.float64], new: NDArray[np.float64]) -> Verdict:
+        p = _online_p_values(known, new, np.random.default_rng(self.seed))
+        capital = np.logaddexp(_log_capital(p, lambda p: p - 0.5), _log_capital(p, lambda p: 6 * (p - 0.5) ** 2 - 0.5))
+        evidence = (capital - np.log(2)) / np.log(10)
+        alarms = np.flatnonzero(evidence >= -np.log10(self.rate))
+        return Verdict(
+            drifted=len(alarms) > 0,
+            p_value=float(min(1.0, 10.0 ** -evidence.max())),
+            rate=self.rate,
+            n=len(new),
+            exceeding=exceeding(known, new),
+            alarm_at=int(alarms[0]) + 1 if len(alarms) else None,
+            evidence=evidence,
+        )
+
+
+def exceeding(known: NDArray[np.float64], new: NDArray[np.float64]) -> float:
+    """Return the chance that a new score exceeds a known one, ties counting half.
+
+    Parameters
+    ----------
+    known : ndarray, shape (n,)
+    new : ndarray, shape (m,)
+
+    Returns
+    -------
+    float
+        In [0, 1].
+    """
+    ordered = np.sort(known)
+    below = np.searchsorted(ordered, new, "left") + np.searchsorted(ordered, new, "right")
+    return float(below.mean() / (2 * len(known)))
+
+
+def _online_p_values(
+    known: NDArray[np.float64], new: NDArray[np.float64], random: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return (#{s_i > s} + u #{s_i = s}) / n over all scores up to and with each new one, u uniform."""
+    before = np.sort(known).tolist()
+    p = np.empty(len(new))
+    for index, (score, u) in enumerate(zip(new.tolist(), random.random(len(new)), strict=True)):
+        left, right = bisect_left(before, score), bisect_right(before, score)
+        p[index] = (len(before) - right + u * (right - left + 1)) / (len(before) + 1)
+        before.insert(right, score)
+    return p
+
+
+def _log_capital(
+    p: NDArray[np.float64], bet: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """Return the log of the mean capital of the players of `bet` after each p-value."""
+    jump = np.array(JUMPS)[:, None]
+    stakes = np.full((len(JUMPS), 3), 1 / 3)  # on ε = −1, 0, 1
+    gains = 1 + np.outer(bet(p), [-1.0, 0.0, 1.0])
+    won = np.zeros(len(JUMPS))
+    capital = np.empty(len(p))
+    for index, gain in enumerate(gains):
+        stakes = ((1 - jump) * stakes + jump * stakes.sum(1, keepdims=True) / 3) * gain
+        total = stakes.sum(1, keepdims=True)
+        won, stakes = won + np.log(total[:, 0]), stakes / total  # so that thousands of gains do not overflow
+        capital[index] = np.logaddexp.reduce(won) - np.log(len(JUMPS))
+    return capital

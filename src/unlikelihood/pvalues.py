@@ -1,0 +1,213 @@
+"""How unusual an anomaly score is among those of held-out normals, and what may be promised about it."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import betainc, betaincinv, gammaln
+
+from unlikelihood.parameters import Count, Share, check_parameters
+
+
+@dataclass(frozen=True)
+class Guarantee(ABC):
+    """What a p-value promises; it gives each rank among the calibration normals its p-value."""
+
+    def __post_init__(self) -> None:
+        check_parameters(self)
+
+    @abstractmethod
+    def __call__(self, n: int) -> NDArray[np.float64]:
+        """Return the p-value of each rank among n calibration normals.
+
+        Parameters
+        ----------
+        n : int
+            Number of calibration normals, at least 1.
+
+        Returns
+        -------
+        ndarray of float64, shape (n + 1,)
+            Of the samples that 0, 1, … n of them exceed or equal; not decreasing, the last is 1.
+        """
+
+
+@dataclass(frozen=True)
+class Marginal(Guarantee):
+    r"""At most a share α of new normals raise a false alarm, on average over calibration sets.
+
+    .. math:: p = \frac{1 + \#\{i : s_i \ge s\}}{n + 1}
+
+    For one set of n it may be more or less: the false alarms then follow a Beta(k, n + 1 − k), k = ⌊α (n + 1)⌋.
+
+    References
+    ----------
+    Vovk, Gammerman & Shafer (2005), "Algorithmic learning in a random world", prop. 2.8.
+    """
+
+    def __call__(self, n: int) -> NDArray[np.float64]:
+        """Return i / (n + 1), i = 1 … n + 1."""
+        return np.arange(1, n + 2) / (n + 1)
+
+
+@dataclass(frozen=True)
+class Simes(Guarantee):
+    r"""At most a share α of new normals raise a false alarm, for every α, with this very calibration set.
+
+    .. math:: b_{n+1-i} = 1 - \delta^{1/k}
+              \left( \frac{i (i-1) \cdots (i-k+1)}{n (n-1) \cdots (n-k+1)} \right)^{1/k}, \qquad k = \lfloor n/2 \rfloor
+
+    The promise fails for a share δ of all calibration sets.
+
+    Parameters
+    ----------
+    delta : float
+        δ, strictly between 0 and 1.
+
+    References
+    ----------
+    Bates, Candès, Lei, Romano & Sesia (2023), "Testing for outliers with conformal p-values", Annals of
+    Statistics 51:149, section 3.2.
+    """
+
+    delta: Share = 0.1
+
+    def __call__(self, n: int) -> NDArray[np.float64]:
+        """Return b₁ … b_n and 1."""
+        k = max(1, n // 2)
+        i = np.arange(n, k - 1, -1)
+        falling = gammaln(i + 1) - gammaln(i - k + 1) - gammaln(n + 1) + gammaln(n - k + 1)
+        steps = np.ones(n + 1)
+        steps[: len(i)] = -np.expm1((math.log(self.delta) + falling) / k)
+        return steps
+
+
+@dataclass(frozen=True)
+class MonteCarlo(Guarantee):
+    r"""The promise of `Simes`, by a bound whose level is simulated; at α above about 0.1 it calls more.
+
+    .. math:: b_i = F^{-1}_{\mathrm{Beta}(i, n+1-i)}(\gamma), \quad i \le n/2, \qquad
+              P\bigl(U_{(i)} \le b_i \text{ for all } i\bigr) \ge 1 - \delta
+
+    with the order statistics of n uniform variables U: the calibration normals' own false-alarm rates. It is the
+    calibration-conditional adjustment of Bates et al. with the boundary of equal local levels.
+
+    Parameters
+    ----------
+    delta : float
+        δ, strictly between 0 and 1.
+    draws : int
+        Simulated calibration sets. γ is their order statistic that keeps the promise with their noise counted in.
+    seed : int
+        Of the draws.
+
+    References
+    ----------
+    Bates, Candès, Lei, Romano & Sesia (2023), Annals of Statistics 51:149, theorem 3. Aldor-Noiman, Brown, Buja,
+    Rolke & Stine (2013), "The power to see", American Statistician 67:249.
+    """
+
+    delta: Share = 0.1
+    draws: Count = 2000
+    seed: int = 0
+
+    def __call__(self, n: int) -> NDArray[np.float64]:
+        """Return b₁ … b_n and 1."""
+        bounded = np.arange(1, max(1, n // 2) + 1)
+        steps = np.ones(n + 1)
+        level = _simulated_level(n, len(bounded), self.delta, self.draws, self.seed)
+        steps[: len(bounded)] = betaincinv(bounded, n + 1 - bounded, level)
+        return steps
+
+
+@cache
+def _simulated_level(n: int, bounded: int, delta: float, draws: int, seed: int) -> float:
+    """Return γ: the ⌈(1 − δ)(draws + 1)⌉-th smallest of max_i F_Beta(i, n+1−i)(U₍ᵢ₎) over simulated calibrations."""
+    rank = math.ceil((1 - delta) * (draws + 1))
+    if rank > draws:
+        raise ValueError(f"draws is {draws}, expected at least {math.ceil(1 / delta) - 1} for delta {delta:g}")
+    random = np.random.default_rng(seed)
+    i = np.arange(1, bounded + 1)
+    # One at a time, because all draws of a large calibration set would not fit into memory.
+    worst = [betainc(i, n + 1 - i, np.sort(random.random(n))[:bounded]).max() for _ in range(draws)]
+    return float(np.sort(worst)[rank - 1])
+
+
+def p_values(calibration: ArrayLike, score: ArrayLike, guarantee: Guarantee = Marginal()) -> NDArray[np.float64]:
+    """Return how probable an anomaly score as high as each would be, were the sample normal.
+
+    Parameters
+    ----------
+    calibration : array_like, shape (n,)
+        Anomaly scores of normals that training never saw, higher = more anomalous.
+    score : array_like, shape (m,)
+        Anomaly scores to judge, in the same unit.
+    guarantee : Guarantee
+        What the p-values promise.
+
+    Returns
+    -------
+    ndarray of float64, shape (m,)
+        In (0, 1]; lower = more anomalous. Ties count against an alarm.
+
+    Raises
+    ------
+    ValueError
+        If there is no calibration score, or one is not finite.
+
+    Examples
+    --------
+    >>> p_values([1, 2, 3, 4], [0, 2.5, 9])
+    array([1. , 0.6, 0.2])
+    """
+    known = np.sort(np.asarray(calibration, dtype=np.float64))
+    if known.ndim != 1 or not len(known) or not np.isfinite(known).all():
+        raise ValueError(f"calibration must hold at least 1 finite score in one dimension, got shape {known.shape}")
+    exceeding = len(known) - np.searchsorted(known, np.asarray(score, dtype=np.float64), side="left")
+    return guarantee(len(known))[exceeding]
+
+
+def discoveries(p_value: ArrayLike, rate: float = 0.1) -> NDArray[np.bool_]:
+    r"""Return which samples of a batch to call anomalous, so that few of those calls are wrong (Benjamini–Hochberg).
+
+    .. math:: p_{(k)} \le \frac{k}{m} \cdot \text{rate}, \text{ the largest such } k; \text{ the } k \text{ smallest}
+
+    Conformal p-values that share a calibration set depend on one another in the way that this procedure allows
+    (Bates et al., 2023, theorem 2), so the expected share of normals among the calls is at most `rate`.
+
+    Parameters
+    ----------
+    p_value : array_like, shape (m,)
+        Of the samples of the batch, in [0, 1].
+    rate : float
+        False discovery rate, strictly between 0 and 1.
+
+    Returns
+    -------
+    ndarray of bool, shape (m,)
+
+    Raises
+    ------
+    ValueError
+        If `rate` or a p-value is out of its bounds.
+
+    References
+    ----------
+    Benjamini & Hochberg (1995), Journal of the Royal Statistical Society B 57:289.
+
+    Examples
+    --------
+    >>> discoveries([0.01, 0.04, 0.5, 0.9])
+    array([ True,  True, False, False])
+    """
+    p = np.asarray(p_value, dtype=np.float64)
+    if not 0 < rate < 1:
+        raise ValueError(f"rate must lie strictly between 0 and 1, got {rate}")
+    if p.ndim != 1 or not np.all((p >= 0) & (p <= 1)):
+        raise ValueError(f"p_value must have shape (m,) and lie in [0, 1], got shape {p.shape}")
+    ordered = np.sort(p)
+    passing = np.flatnonzero(ordered <= rate * np.arange(1, len(p) + 1) / max(len(p), 1) * (1 + 1e-12))
+    return p <= ordered[passing[-1]] if len(passing) else np.zeros(len(p), dtype=bool)

@@ -1,0 +1,68 @@
+"use strict";
+for (const panel of document.querySelectorAll("[data-operate]")) {
+  const { steps, normal, anomalous } = JSON.parse(panel.querySelector("script").textContent);
+  const [slider, prevalence] = panel.querySelectorAll("input");
+  const show = (name, value, range) => {
+    const place = panel.querySelector(`[data-show="${name}"]`);
+    place.textContent = value;
+    if (range) place.append(Object.assign(document.createElement("small"), { textContent: range }));
+  };
+  const percent = (share) => (Number.isFinite(share) ? `${(100 * share).toFixed(1)}\u202f%` : "–");
+  // Wilson's 95 % interval of k in n (1927).
+  const wilson = (k, n) => {
+    const z = 1.959964, p = k / n, centre = (p + (z * z) / (2 * n)) / (1 + (z * z) / n);
+    const half = (z / (1 + (z * z) / n)) * Math.sqrt((p * (1 - p)) / n + (z * z) / (4 * n * n));
+    return `${percent(Math.max(0, centre - half))} to ${percent(Math.min(1, centre + half))}`;
+  };
+  const update = () => {
+    const [threshold, fp, tp, p] = steps[Number(slider.value)];
+    const rare = Math.min(Math.max(Number(prevalence.value) || 0, 0.1), 999.9) / 1000;
+    const found = tp / anomalous, quiet = 1 - fp / normal;
+    const right = found * rare, wrong = (1 - quiet) * (1 - rare);
+    const at = threshold === null ? "above all" : Number(threshold).toPrecision(4);
+    panel.querySelector("output").textContent = p === null ? at : `${at} (p ≤ ${p.toPrecision(2)})`;
+    show("sensitivity", percent(found), wilson(tp, anomalous));
+    show("specificity", percent(quiet), wilson(normal - fp, normal));
+    show("ppv", percent(right / (right + wrong)), "of alarms are anomalies");
+    show("npv", percent((quiet * (1 - rare)) / (quiet * (1 - rare) + (rare - right))), "of the others are normal");
+    const round = (x) => (x < 9.95 ? x.toFixed(1) : Math.round(x).toLocaleString("en"));
+    panel.querySelector(".said").textContent =
+      `Here: ${tp} of ${anomalous} anomalies found, ${fp} of ${normal} normals flagged. Of 1,000 samples in use, ` +
+      `${round(1000 * right)} true and ${round(1000 * wrong)} false alarms, ${round(1000 * (rare - right))} anomalies missed.`;
+    slider.setAttribute("aria-valuetext", `threshold ${at}, sensitivity ${percent(found)}, specificity ${percent(quiet)}`);
+    const dot = panel.querySelector("circle");
+    dot.setAttribute("cx", 100 * (1 - quiet));
+    dot.setAttribute("cy", 100 - 100 * found);
+  };
+  slider.addEventListener("input", update);
+  prevalence.addEventListener("input", update);
+  panel.hidden = false;
+  update();
+}
+for (const browser of document.querySelectorAll("[data-browser]")) {
+  const cases = [...browser.querySelectorAll("article")], thumbs = [...browser.querySelectorAll("[data-case]")];
+  let current = 0;
+  const go = (to) => {
+    current = Math.min(Math.max(to, 0), cases.length - 1);
+    cases.forEach((each, index) => { each.hidden = index !== current; });
+    thumbs.forEach((each, index) => {
+      each.setAttribute("aria-current", index === current);
+      each.tabIndex = index === current ? 0 : -1;
+    });
+    browser.querySelector("output").textContent = `${current + 1} of ${cases.length}: ${cases[current].dataset.summary}`;
+  };
+  browser.addEventListener("click", ({ target }) => {
+    const button = target.closest("button");
+    if (button) go(button.dataset.case ? Number(button.dataset.case) : current + Number(button.dataset.step));
+  });
+  browser.addEventListener("keydown", (event) => {
+    const to = { ArrowLeft: current - 1, ArrowRight: current + 1, Home: 0, End: cases.length - 1 }[event.key];
+    if (to === undefined || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    go(to);
+    if (document.activeElement.dataset.case) thumbs[current].focus();
+  });
+  browser.classList.add("one");
+  for (const part of browser.querySelectorAll(".bar, .thumbs")) part.hidden = false;
+  go(0);
+}

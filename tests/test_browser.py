@@ -1,0 +1,139 @@
+"""The report in a real browser: offline, without errors, by mouse and by keyboard, at two widths."""
+
+import numpy as np
+import pytest
+
+from chromium import PROGRAM, Chromium
+from test_evaluation import judged
+from unlikelihood.report import Row, save_comparison
+
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason="Chromium is not installed")
+WIDTHS = {"wide": 1280, "narrow": 390}
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    browser = Chromium(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="module")
+def evaluation():
+    return judged(shape=(1, 12, 12))
+
+
+@pytest.fixture(scope="module")
+def report(evaluation, tmp_path_factory):
+    return evaluation.save(tmp_path_factory.mktemp("page") / "report") / "report.html"
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("shape", [(30,), (3, 9, 12), (1, 30, 8, 8)])
+def test_a_report_opens_without_network_errors_or_sideways_scrolling(browser, tmp_path, shape, width):
+    page = judged(shape=shape).save(tmp_path / "report") / "report.html"
+    browser.open(page, WIDTHS[width])
+    assert browser.requested == []
+    assert browser.complaints == []
+    assert browser.run("document.documentElement.scrollWidth") <= WIDTHS[width]
+    assert browser.run("[...document.images].every((each) => each.complete && each.naturalWidth > 0)")
+
+
+def test_a_comparison_opens_too(browser, evaluation, tmp_path):
+    rows = [Row(name, evaluation.metrics["auroc"]) for name in "ab"]
+    other = judged(shape=(1, 12, 12), seed=1)
+    browser.open(save_comparison(tmp_path / "all", "Two", "", rows, {"a": evaluation, "b": other}) / "report.html")
+    assert browser.requested == []
+    assert browser.complaints == []
+    assert "Is the difference real" in browser.run("document.body.textContent")
+
+
+def test_what_would_be_caught_is_caught(browser, tmp_path):
+    page = tmp_path / "bad.html"
+    page.write_text("<script src='https://example.org/x.js'></script><script>console.error('no')</script>")
+    browser.open(page)
+    assert browser.requested == ["https://example.org/x.js"]
+    assert len(browser.complaints) >= 2
+
+
+def shown(browser):
+    at, said = "+document.querySelector('#operate-at').value", "document.querySelector('#operate-said').textContent"
+    return browser.run(f"({{at: {at}, said: {said}}})")
+
+
+def visible(browser):
+    cases = "[...document.querySelectorAll('.case')].filter((each) => each.offsetParent)"
+    return browser.run(f"{cases}.map((each) => each.querySelector('h3').textContent)")
+
+
+def test_the_slider_moves_by_keyboard_and_says_what_the_counts_are(browser, report, evaluation):
+    browser.open(report)
+    start = shown(browser)
+    label, score = evaluation.label, evaluation.score
+    cut = np.sort(score[label == 0])[-3]  # of 40 normals, a specificity of 95 % allows 2
+    assert f"{np.sum(score[label == 1] > cut)} of 40 anomalies found, 2 of 40 normals flagged" in start["said"]
+    browser.run("document.querySelector('#operate-at').focus()")
+    browser.press("ArrowRight", times=3)
+    moved = shown(browser)
+    assert moved["at"] == start["at"] + 3
+    assert moved["said"] != start["said"]
+    browser.press("Home")
+    assert "0 of 40 anomalies found, 0 of 40 normals flagged" in shown(browser)["said"]
+    browser.press("End")
+    assert "40 of 40 anomalies found, 40 of 40 normals flagged" in shown(browser)["said"]
+    assert "sensitivity 100.0" in browser.run("document.querySelector('#operate-at').getAttribute('aria-valuetext')")
+
+
+def test_the_prevalence_changes_how_often_an_alarm_is_right(browser, report, evaluation):
+    browser.open(report)
+    right = "document.querySelector('[data-show=ppv]').firstChild.textContent"
+    field = "document.querySelector('#operate-prevalence')"
+    set_to = f"({field}.value = {{}}, {field}.dispatchEvent(new Event('input')))"
+    browser.run("document.querySelector('#operate-at').focus()")
+    browser.press("End")
+    for rare in (500, 20):  # where everything is flagged, an alarm is right as often as anomalies occur
+        browser.run(set_to.format(rare))
+        assert browser.run(right).startswith(f"{rare / 10:.1f}")
+
+
+def test_cases_are_gone_through_by_keyboard_and_mouse(browser, report, evaluation):
+    browser.open(report)
+    order = [evaluation.sample[index] for index in evaluation.cases.index]
+    assert order[:12] == [evaluation.sample[index] for index in np.argsort(-evaluation.score)[:12]]
+    assert visible(browser) == order[:1]
+    browser.run("document.querySelector('[data-step=\"1\"]').focus()")
+    browser.press("ArrowRight", times=2)
+    assert visible(browser) == order[2:3]
+    browser.press("End")
+    assert visible(browser) == order[-1:]
+    browser.press("ArrowRight")
+    assert visible(browser) == order[-1:]
+    browser.run("document.querySelector('[data-case=\"4\"]').click()")
+    assert visible(browser) == order[4:5]
+    assert browser.run("document.querySelector('.bar output').textContent").startswith(f"5 of {len(order)}: {order[4]}")
+
+
+def test_everything_that_can_be_moved_is_reached_by_tab_and_named(browser, report):
+    browser.open(report)
+    reached = set()
+    for _ in range(15):
+        browser.press("Tab")
+        reached.add(
+            browser.run(
+                "document.activeElement.id || document.activeElement.dataset.step || document.activeElement.tagName"
+            )
+        )
+    assert {"operate-at", "operate-prevalence", "-1", "1", "BUTTON", "SUMMARY"} <= reached
+    unnamed = "[...document.querySelectorAll('img:not([alt]), svg:not([aria-label])')].length"
+    assert browser.run(unnamed) == 0
+    assert browser.run("[...document.querySelectorAll('.case img')].every((each) => each.alt)")
+
+
+def test_without_scripts_every_case_and_the_table_are_there(browser, report):
+    browser.send("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        browser.open(report)
+    finally:
+        browser.send("Emulation.setScriptExecutionDisabled", value=False)
+    assert browser.run("[...document.querySelectorAll('.case')].every((each) => each.offsetParent)")
+    assert browser.run("document.querySelector('[data-operate]').offsetParent === null")
