@@ -89,7 +89,7 @@ def test_a_memory_map_is_as_good_as_an_array(name, shape, tmp_path):
 
 
 def test_the_constructor_only_stores(name):
-    odd = dict.fromkeys(DETECTORS[name]().get_params(deep=False), "nonsense")
+    odd = dict.fromkeys(tiny(name).get_params(deep=False), "nonsense")
     detector = DETECTORS[name](**odd)
     assert vars(detector) == odd
     with pytest.raises(ValueError, match=f"{name}: .* is 'nonsense', expected"):

@@ -9,13 +9,23 @@ from unlikelihood.discovery import subclasses
 
 DETECTORS = subclasses(unlikelihood.Detector, "detectors")
 SHAPES = {"vectors": (6,), "images": (1, 8, 8), "colour": (3, 9, 16), "volumes": (1, 8, 8, 8)}
-SMALL = {"epochs": 2, "batch_size": 16, "width": 2, "latent": 2, "trees": 5, "components": 3}
+SMALL = {
+    "epochs": 2,
+    "batch_size": 16,
+    "width": 2,
+    "latent": 2,
+    "trees": 5,
+    "components": 3,
+    "critic_steps": 2,
+    "steps": 3,
+}
 
 
 def tiny(name, **parameters):
     """Return a small unfitted detector of the class `name`."""
     known = {field.name for field in fields(DETECTORS[name])}
-    return DETECTORS[name](**{key: value for key, value in (SMALL | parameters).items() if key in known})
+    inner = {"generator": tiny("DCGAN")} if "generator" in known else {}
+    return DETECTORS[name](**{key: value for key, value in (SMALL | inner | parameters).items() if key in known})
 
 
 def normals(shape, n=40, seed=0):

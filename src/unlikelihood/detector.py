@@ -153,7 +153,7 @@ class Detector(BaseEstimator, ABC):
         return {
             name: value
             for name, value in vars(self).items()
-            if name.endswith("_") and isinstance(value, (np.ndarray, float, int, str, tuple, list, dict))
+            if name.endswith("_") and isinstance(value, (np.ndarray, float, int, str, tuple, list, dict, Detector))
         }
 
     def _set_state(self, state: dict[str, Any]) -> None:
@@ -311,8 +311,12 @@ class Generator(Trained[Net]):
         r"""Return the samples (B, \*shape) at the latents (B, latent), differentiably."""
 
     @abstractmethod
-    def draw(self, n: int) -> Tensor:
-        """Return `n` latents (n, latent) from the prior, that follow from the fitted seed."""
+    def draw(self, n: int, *key: int) -> Tensor:
+        """Return `n` latents (n, latent) from the prior, that follow from the fitted seed and `key` alone."""
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        r"""Return what a judge sees in samples (B, \*shape), layer by layer; a generator without one has none."""
+        return []
 
     @torch.inference_mode()
     def generate(self, n: int) -> np.ndarray:
