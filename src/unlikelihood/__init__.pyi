@@ -11,9 +11,11 @@ from .detector import Detector as Detector
 from .detector import Generator as Generator
 from .detector import Trained as Trained
 from .detectors.dcgan import DCGAN as DCGAN
+from .detectors.encoder_search import EncoderSearch as EncoderSearch
 from .detectors.intensity import TotalIntensity as TotalIntensity
 from .detectors.isolation import IsolationForest as IsolationForest
 from .detectors.knn import KNN as KNN
+from .detectors.latent_search import LatentSearch as LatentSearch
 from .detectors.lof import LOF as LOF
 from .detectors.pca import PCAResidual as PCAResidual
 from .detectors.vae import VAE as VAE
@@ -21,6 +23,8 @@ from .detectors.wgangp import WGANGP as WGANGP
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
 from .nn.augment import Affine as Affine
+from .nn.descents import Adam as Adam
+from .nn.descents import Momentum as Momentum
 from .nn.latents import NormalLatents as NormalLatents
 from .nn.latents import UniformLatents as UniformLatents
 from .nn.likelihoods import Bernoulli as Bernoulli

@@ -7,11 +7,10 @@ from dataclasses import KW_ONLY
 from typing import ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from unlikelihood.detector import Generator
-from unlikelihood.nn.adversarial import Intensities, Players, Synthesis
+from unlikelihood.nn.adversarial import Critic, Intensities, Players, Synthesis
 from unlikelihood.nn.latents import Latents, UniformLatents
 from unlikelihood.parameters import Count, Fraction
 from unlikelihood.training import seeded
@@ -46,7 +45,7 @@ class Adversarial(Generator[Players]):
     pictures: ClassVar[int] = 6  # and how many samples of it
 
     @abstractmethod
-    def critic(self, shape: Sequence[int], intensities: Intensities) -> nn.Module:
+    def critic(self, shape: Sequence[int], intensities: Intensities) -> Critic:
         """Return the untrained critic for samples of `shape`."""
 
     @property

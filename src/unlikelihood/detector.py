@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, dataclass_tra
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
@@ -32,6 +32,7 @@ from unlikelihood.training import (
 )
 
 Net = TypeVar("Net", bound=nn.Module)
+AnyDetector = TypeVar("AnyDetector", bound="Detector")
 
 
 @dataclass_transform(eq_default=False, kw_only_default=False)
@@ -137,6 +138,10 @@ class Detector(BaseEstimator, ABC):
         check_is_fitted(self, "shape_")
         return persistence.save(self, path)
 
+    def __sklearn_clone__(self) -> Self:
+        # scikit-learn's own clone forgets what parts have learnt; here a fitted part is configuration.
+        return type(self)(**{name: cloned(value) for name, value in self.get_params(deep=False).items()})
+
     @abstractmethod
     def _fit(self, X: np.ndarray) -> None:
         r"""Learn from normal samples (n, \*shape)."""
@@ -177,6 +182,30 @@ class Detector(BaseEstimator, ABC):
             self.range_ = (float(X.min()), float(X.max()))
             self.n_samples_ = len(X)
         return X
+
+
+def cloned(value: Any) -> Any:
+    """Return an unfitted copy of a parameter, but a detector that is fitted as it is."""
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(cloned, value))
+    return value if isinstance(value, Detector) and hasattr(value, "shape_") else clone(value, safe=False)
+
+
+def fitted(part: AnyDetector, X: np.ndarray) -> AnyDetector:
+    r"""Return a wrapper's part as it is if it is fitted, else a clone of it that is fitted to `X`.
+
+    Raises
+    ------
+    ValueError
+        If it was fitted on samples of another shape.
+    """
+    if not hasattr(part, "shape_"):
+        return clone(part).fit(X)
+    if part.shape_ != X.shape[1:]:
+        raise ValueError(
+            f"X has samples of shape {X.shape[1:]}, but the {type(part).__name__} was fitted on {part.shape_}"
+        )
+    return part
 
 
 class Trained(Detector, Generic[Net]):

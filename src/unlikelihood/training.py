@@ -149,7 +149,7 @@ def batches_of(
 
     if isinstance(X, np.memmap) or X.nbytes > free_memory(device) / 2:
         return lambda index: batch(torch.from_numpy(np.asarray(X[index], np.float32)))
-    kept = X if X.dtype in (np.float32, np.uint8) else X.astype(np.float32)
+    kept = np.ascontiguousarray(X if X.dtype in (np.float32, np.uint8) else X.astype(np.float32))
     resident = torch.from_numpy(kept if kept.flags.writeable else kept.copy()).to(device)
     return lambda index: batch(resident[torch.from_numpy(index).to(device)])
 

@@ -175,9 +175,7 @@ class Players(nn.Module):
     z: Tensor
     album: Tensor
 
-    def __init__(
-        self, generator: nn.Module, critic: nn.Module, decay: float, z: Tensor, moments: Sequence[int]
-    ) -> None:
+    def __init__(self, generator: Synthesis, critic: Critic, decay: float, z: Tensor, moments: Sequence[int]) -> None:
         super().__init__()
         self.generator = generator
         self.critic = critic
