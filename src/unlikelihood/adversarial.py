@@ -3,13 +3,15 @@
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import KW_ONLY
+from dataclasses import KW_ONLY, asdict
 from typing import ClassVar
 
 import numpy as np
+from sklearn.decomposition import PCA
 from torch import Tensor
 
 from unlikelihood.detector import Generator
+from unlikelihood.generation import Quality, quality
 from unlikelihood.nn.adversarial import Critic, Intensities, Players, Synthesis
 from unlikelihood.nn.latents import Latents, UniformLatents
 from unlikelihood.parameters import Count, Fraction
@@ -20,7 +22,8 @@ class Adversarial(Generator[Players]):
     """A generator that learnt by playing against a critic, and scores by what that critic says.
 
     Intensities are mapped from the range of the training samples to [-1, 1] and back, so any unit will do; the
-    features of vectors should be on one scale.
+    features of vectors should be on one scale. After training, generated samples are compared with the normals:
+    ``quality_`` holds the figures, and ``alarms_`` what is wrong, of which every score warns.
 
     Parameters
     ----------
@@ -41,6 +44,9 @@ class Adversarial(Generator[Players]):
     _: KW_ONLY
     epochs: Count = 50
 
+    told_by: ClassVar[int] = 256  # with fewer normals, what is good about a generator is noise
+    judges: ClassVar[int] = 2000
+    components: ClassVar[int] = 32
     pages: ClassVar[int] = 6  # moments of training at which the album shows what the generator makes
     pictures: ClassVar[int] = 6  # and how many samples of it
 
@@ -71,6 +77,21 @@ class Adversarial(Generator[Players]):
                 f"{self.batch_size}, expected batches of at least 2: batch normalisation needs a variance"
             )
         super()._fit(X)
+
+    def _finish(self, X: np.ndarray) -> None:
+        self.quality_ = asdict(found) if (found := self._judged(X)) else {}
+        self.alarms_ = found.alarms if found else ()
+
+    def _judged(self, X: np.ndarray) -> Quality | None:
+        """Compare as many generated samples as normals; None if those are too few to tell."""
+        if len(X) < self.told_by:
+            return None
+        real = np.asarray(X[np.linspace(0, len(X) - 1, min(self.judges, len(X))).astype(int)], np.float32)
+        made = self.generate(len(real))
+        flat = real.reshape(len(real), -1)
+        # Principal components are an encoder of this very domain that takes no training of its own.
+        encoder = PCA(min(self.components, *flat.shape), random_state=self.seed).fit(flat)
+        return quality(real, made, (encoder.transform(flat), encoder.transform(made.reshape(len(made), -1))))
 
     def _score_batch(self, x: Tensor) -> Tensor:
         return self.net_.critic(x)

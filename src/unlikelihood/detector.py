@@ -23,6 +23,7 @@ from unlikelihood.parameters import Count, NonNegative, Positive, check_paramete
 from unlikelihood.progress import progress
 from unlikelihood.training import (
     NothingLearnt,
+    NotTrustworthy,
     Turn,
     batches_of,
     fabric_for,
@@ -112,6 +113,8 @@ class Detector(BaseEstimator, ABC):
         """
         check_is_fitted(self, "shape_")
         X = self._checked(X, reset=False)
+        for alarm in getattr(self, "alarms_", ()):
+            warnings.warn(f"{type(self).__name__}: {alarm}", NotTrustworthy, stacklevel=2)
         scores = np.asarray(self._score(X), np.float64)
         if len(scores) > 1 and np.ptp(scores) == 0 and any((x != X[0]).any() for x in X):
             warnings.warn(

@@ -27,6 +27,10 @@ class NothingLearnt(UserWarning):
     """Training or scoring ran, but its result carries no information."""
 
 
+class NotTrustworthy(UserWarning):
+    """A detector scores with a part that was found bad after its training."""
+
+
 class Turn(nn.Module):
     r"""One player's move in a training step: a module steps down its loss.
 
