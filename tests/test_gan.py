@@ -1,6 +1,7 @@
 """What the adversarial detectors compute, and that they learn."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 
 from tiny import normals, tiny
-from unlikelihood import DCGAN, WGANGP, Affine, NormalLatents, UniformLatents
+from unlikelihood import DCGAN, WGANGP, Affine, Contrast, LatentSearch, NormalLatents, UniformLatents, load
 from unlikelihood.detectors.wgangp import gradient_penalty
 from unlikelihood.nn.adversarial import Critic, Intensities, Players, Synthesis
 
@@ -158,24 +159,36 @@ def ring(n, seed=0):
     return (centre + rng.normal(0, 0.05, (n, 2))).astype(np.float32)
 
 
-def test_wgan_gp_covers_all_modes_of_a_ring():
-    X = ring(2048)
-    detector = WGANGP(
+@pytest.fixture(scope="module")
+def ring_gan():
+    # The paper's own experiment with this ring has a small penalty too.
+    return WGANGP(
         latent=2,
         width=16,
         latents=NormalLatents(),
         average=0.99,
         critic_steps=2,
-        epochs=100,
+        penalty=1.0,
+        epochs=80,
         learning_rate=1e-3,
-    ).fit(X)
-    made = detector.generate(2000)
+    ).fit(ring(2048))
+
+
+def test_wgan_gp_covers_all_modes_of_a_ring(ring_gan):
     centres = 2 * np.stack([np.cos(np.arange(8) * np.pi / 4), np.sin(np.arange(8) * np.pi / 4)], 1)
-    distance = np.linalg.norm(made[:, None] - centres, axis=2)
+    distance = np.linalg.norm(ring_gan.generate(2000)[:, None] - centres, axis=2)
     hits = np.bincount(distance.argmin(1)[distance.min(1) < 0.3], minlength=8)
     assert (hits > 2000 / 8 / 4).all(), hits
-    assert hits.sum() > 0.6 * 2000, hits
-    assert detector.alarms_ == ()
+    assert hits.sum() > 0.5 * 2000, hits
+
+
+def test_a_healthy_generator_raises_no_alarm(ring_gan, tmp_path):
+    assert ring_gan.alarms_ == ()
+    loaded = load(ring_gan.save(tmp_path / "model"))
+    assert loaded.quality_ == ring_gan.quality_
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        LatentSearch(loaded, 1).fit(ring(50)).score_samples(ring(5))
 
 
 def test_batches_of_one_sample_are_refused():
@@ -186,3 +199,28 @@ def test_batches_of_one_sample_are_refused():
 def test_the_score_does_not_depend_on_the_mode_of_batch_normalisation():
     detector = tiny("DCGAN").fit(normals((1, 8, 8)))
     assert not any(module.training for module in detector.net_.modules())
+
+
+def test_the_contrastive_loss_is_the_papers():
+    x = torch.from_numpy(normals((1, 8, 8), n=4))
+    views = []
+
+    def embed(both):
+        views.append(both)
+        return both.flatten(1)[:, ::5]
+
+    loss = Contrast(temperature=0.3, weight=2.0)(embed, x)
+    z = embed(views[0])
+    expected = 0.0
+    for i in range(8):
+        s = [torch.cosine_similarity(z[i], z[k], dim=0).item() / 0.3 for k in range(8)]
+        expected -= math.log(math.exp(s[(i + 4) % 8]) / sum(math.exp(s[k]) for k in range(8) if k != i)) / 8
+    assert loss.item() == pytest.approx(2 * expected, rel=1e-5)
+
+
+def test_a_contrastive_discriminator_embeds_and_still_judges():
+    detector = tiny("DCGAN", contrast=Contrast(dimensions=5)).fit(normals((1, 8, 8)))
+    x = torch.from_numpy(normals((1, 8, 8)))
+    assert detector.features(x)[-1].shape == (40, 5)
+    assert len(detector.features(x)) == 1 + len(tiny("DCGAN").fit(normals((1, 8, 8))).features(x))
+    assert detector.score_samples(x.numpy()).shape == (40,)

@@ -7,9 +7,9 @@ from sklearn.base import clone
 from torch import nn
 
 from tiny import normals, tiny
-from unlikelihood import DCGAN, VAE, Adam, EncoderSearch, Generator, LatentSearch, Momentum, load
+from unlikelihood import KNN, VAE, Adam, CriticSpace, EncoderSearch, Generator, LatentSearch, Momentum, load
 from unlikelihood.checkpoint import fingerprint
-from unlikelihood.detector import fitted
+from unlikelihood.detector import cloned
 from unlikelihood.persistence import configuration
 from unlikelihood.search import Query, content, descend, search
 
@@ -188,7 +188,7 @@ def test_a_generator_of_another_shape_is_refused(gan):
 
 def test_a_search_needs_the_judge_that_it_asks_for(gan):
     vae = tiny("VAE").fit(normals((6,)))
-    with pytest.raises(ValueError, match=r"discrimination is 0.5, expected 0: VAE has no critic"):
+    with pytest.raises(ValueError, match="generator is a VAE, which has no critic"):
         LatentSearch(vae).fit(normals((6,)))
     assert LatentSearch(vae, 2, 0.0).fit(normals((6,))).score_samples(normals((6,))).shape == (40,)
     assert EncoderSearch(vae, 1, 0.0, 0.0, epochs=1).fit(normals((6,))).score_samples(normals((6,))).shape == (40,)
@@ -219,6 +219,19 @@ def test_an_encoder_learns_the_way_back_and_refinement_helps():
     assert losses[40, 20] < losses[40, 0] < losses[1, 0]
 
 
-def test_fitted_parts_are_kept_in_collections_too(gan):
-    assert fitted(gan, normals((1, 8, 8))) is gan
-    assert clone(DCGAN(width=3)).width == 3
+def test_the_critics_space_holds_the_features_of_unit_length(gan):
+    train, queries = normals((1, 8, 8)), normals((1, 8, 8), n=5, seed=1)
+    detector = CriticSpace(gan, KNN(1), layer=0).fit(train)
+
+    def f(X):
+        with torch.no_grad():
+            return torch.nn.functional.normalize(gan.features(torch.from_numpy(X))[0].flatten(1), dim=1)
+
+    expected = -torch.cdist(f(queries), f(train)).min(1).values
+    np.testing.assert_allclose(detector.score_samples(queries), expected, rtol=1e-4)
+
+
+def test_parts_in_a_list_are_cloned_one_by_one(gan):
+    kept, fresh = cloned([gan, tiny("DCGAN")])
+    assert kept is gan
+    assert not hasattr(fresh, "shape_")

@@ -24,7 +24,8 @@ SMALL = {
 def tiny(name, **parameters):
     """Return a small unfitted detector of the class `name`."""
     known = {field.name for field in fields(DETECTORS[name])}
-    inner = {"generator": tiny("DCGAN")} if "generator" in known else {}
+    parts = {"generator": "DCGAN", "detector": "KNN"}
+    inner = {part: tiny(cls) for part, cls in parts.items() if part in known}
     return DETECTORS[name](**{key: value for key, value in (SMALL | inner | parameters).items() if key in known})
 
 

@@ -10,6 +10,7 @@ from .data.splits import Split as Split
 from .detector import Detector as Detector
 from .detector import Generator as Generator
 from .detector import Trained as Trained
+from .detectors.critic_space import CriticSpace as CriticSpace
 from .detectors.dcgan import DCGAN as DCGAN
 from .detectors.encoder_search import EncoderSearch as EncoderSearch
 from .detectors.intensity import TotalIntensity as TotalIntensity
@@ -23,6 +24,7 @@ from .detectors.wgangp import WGANGP as WGANGP
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
 from .nn.augment import Affine as Affine
+from .nn.contrast import Contrast as Contrast
 from .nn.descents import Adam as Adam
 from .nn.descents import Momentum as Momentum
 from .nn.latents import NormalLatents as NormalLatents

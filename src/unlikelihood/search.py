@@ -200,14 +200,15 @@ def content(x: np.ndarray) -> int:
     return int.from_bytes(hashlib.blake2b(values.tobytes(), digest_size=8).digest())
 
 
-def check_judge(generator: Generator, X: np.ndarray, discrimination: float, layer: int) -> None:
-    """Raise if a discrimination loss is asked of a fitted generator that has no such layer."""
-    if not discrimination:
-        return
+def check_judge(generator: Generator, X: np.ndarray, layer: int) -> None:
+    """Raise if a fitted generator has no critic, or its critic no such layer."""
     weight = next(generator.net_.parameters())
     with torch.no_grad():
         layers = len(generator.features(batches_of(X[:1], weight.device, weight.dtype)(np.arange(1))))
     if not layers:
-        raise ValueError(f"discrimination is {discrimination}, expected 0: {type(generator).__name__} has no critic")
+        raise ValueError(
+            f"generator is a {type(generator).__name__}, which has no critic, expected one that has, "
+            "or a discrimination (and kappa) of 0"
+        )
     if not -layers <= layer < layers:
         raise ValueError(f"layer is {layer}, expected an integer from {-layers} to {layers - 1}")

@@ -68,7 +68,8 @@ class EncoderSearch(Trained[Encoder]):
     def _fit(self, X: np.ndarray) -> None:
         self.generator_ = fitted(self.generator, X)
         self.alarms_ = tuple(getattr(self.generator_, "alarms_", ()))
-        check_judge(self.generator_, X, max(self.kappa, self.discrimination), self.layer)
+        if self.kappa or self.discrimination:
+            check_judge(self.generator_, X, self.layer)
         with frozen(self.generator_.net_):
             super()._fit(X)
 

@@ -62,7 +62,8 @@ class LatentSearch(Detector):
     def _fit(self, X: np.ndarray) -> None:
         self.generator_ = fitted(self.generator, X)
         self.alarms_ = tuple(getattr(self.generator_, "alarms_", ()))
-        check_judge(self.generator_, X, self.discrimination, self.layer)
+        if self.discrimination:
+            check_judge(self.generator_, X, self.layer)
 
     def _score(self, X: np.ndarray) -> np.ndarray:
         return -self._search(X).loss
