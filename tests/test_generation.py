@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from tiny import normals
-from unlikelihood import DCGAN, EncoderSearch, LatentSearch
+from tiny import normals, tiny
+from unlikelihood import DCGAN, EncoderSearch, Images, LatentSearch, Split, evaluate
 from unlikelihood.generation import (
     density_and_coverage,
     frechet_distance,
@@ -136,3 +136,17 @@ def test_the_album_ends_with_the_fitted_generator(train):
     with torch.no_grad():
         np.testing.assert_allclose(album[-1], fitted.decode(fitted.net_.z).numpy(), atol=1e-6)
     assert all(np.abs(page - album[-1]).max() > 0.01 for page in album[:-1])
+
+
+def test_the_report_shows_the_generator(train, collapsed, tmp_path):
+    X = normals((1, 8, 8), n=20, seed=1)
+    test = Images(pixels=X, label=np.arange(20) % 2)
+    split = Split(train=Images(pixels=train), calibration=Images(pixels=train[:0]), test=test)
+    with pytest.warns(NotTrustworthy):
+        evaluate(LatentSearch(collapsed, 1).fit(train), split, draws=10).save(tmp_path / "collapsed")
+    page = (tmp_path / "collapsed" / "report.html").read_text(encoding="utf-8")
+    assert "The generator has collapsed" in page
+    assert "Coverage" in page
+    assert (tmp_path / "collapsed" / "figures" / "album.png").exists()
+    evaluate(tiny("DCGAN").fit(train[:40]), split, draws=10).save(tmp_path / "few")
+    assert "Too few normals" in (tmp_path / "few" / "report.html").read_text(encoding="utf-8")

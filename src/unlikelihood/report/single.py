@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlikelihood import plots
+from unlikelihood.report.generator import generator
 from unlikelihood.report.page import THIN, Plate, Section, Table, duration, percent, span, write_page
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def draw(evaluation: "Evaluation", folder: Path) -> None:
     sections: list[Section | None] = [_figures(evaluation), _scores(evaluation), _probability(evaluation)]
     if evaluation.pictures:
         pictures = evaluation.pictures
-        sections += [_samples(pictures), _reconstructions(pictures), _extremes(pictures)]
+        sections += [_samples(pictures), generator(pictures), _reconstructions(pictures), _extremes(pictures)]
     sections += [_training(evaluation), _data(evaluation)]
     write_page(
         folder,
