@@ -8,8 +8,8 @@ from jsonargparse import ArgumentParser
 
 from unlikelihood import discovery, evaluation, plots, tables
 from unlikelihood.data.source import Source
-from unlikelihood.detector import Detector, Trained
-from unlikelihood.experiment import Experiment
+from unlikelihood.detector import Detector
+from unlikelihood.experiment import Experiment, keep_checkpoints
 from unlikelihood.files import replacing
 from unlikelihood.persistence import load
 
@@ -33,8 +33,7 @@ def fit_arguments(parser: ArgumentParser) -> None:
 def fit(data: Source, detector: Detector, out: Path) -> None:
     """Fit a detector to the training normals of a source and save it."""
     train = data.split().train
-    if isinstance(detector, Trained) and detector.checkpoint is None:
-        detector.set_params(checkpoint=f"{out}.checkpoint")
+    keep_checkpoints(detector, out)
     detector.fit(train.pixels).save(out)
     print(f"{type(detector).__name__} fitted to {len(train)} normals in {detector.fit_seconds_:.1f} s: {out}")
 

@@ -8,7 +8,7 @@ from unlikelihood.detectors.latent_search import LatentSearch
 from unlikelihood.experiment import Experiment
 from unlikelihood.nn.contrast import Contrast
 
-TEXT = """Nines are anomalous and the other digits normal: 9,216 normals to train on, 450 unseen normals and 450 nines to
+TEXT = """Nines are anomalous, the other digits normal: 9,216 normals to train on, 450 unseen normals and 450 nines to
 test on. The thesis' recipe is AnoGAN: a DCGAN of the paper's hyper-parameters, whose latent space is searched for 100
 steps of gradient descent with momentum, with a discrimination weight of 0.5. Ours is a DCGAN whose discriminator also
 learns to tell samples apart under affine changes, scored by the cosine distance of its last convolution to those of the
