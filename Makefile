@@ -22,8 +22,9 @@ bench: $(READY)  ## what the training loop, the imports and the latent search co
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.search
 
-docs: $(READY)  ## the pages under docs/_build
-	$(BIN)/python docs/build.py
+docs: .venv/.docs  ## the pages under docs/_build, from docstrings and executed examples
+	$(BIN)/python docs/pages.py
+	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache docs/_build
@@ -32,4 +33,8 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "unlikelihood needs Python 3.11 or newer")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+.venv/.docs: $(READY)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	touch $@

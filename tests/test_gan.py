@@ -123,22 +123,22 @@ def test_an_interrupted_fit_resumes_to_the_same_bits(name, tmp_path, monkeypatch
     # A generator that is not trained again, for it has no checkpoint of its own.
     inner = {"generator": tiny("DCGAN").fit(X)} if name == "EncoderSearch" else {}
     whole = tiny(name, epochs=12, augment=Affine(), **inner).fit(X)
-    follow, left = Players.follow, iter(range(5))
+    follow, izi_f, left = Players.follow, getattr(type(whole), "izi_f", None), iter(range(5))
 
     def breaking(self):
         if next(left, None) is None:
             raise KeyboardInterrupt
         follow(self)
 
-    def breaking_forward(self, net, x, *, original=type(whole).__dict__.get("izi_f")):
+    def breaking_izi_f(self, net, x):
         if next(left, None) is None:
             raise KeyboardInterrupt
-        return original(self, net, x)
+        return izi_f(self, net, x)
 
     with monkeypatch.context() as patch:
         patch.setattr(Players, "follow", breaking)
         if name == "EncoderSearch":
-            patch.setattr(type(whole), "izi_f", breaking_forward)
+            patch.setattr(type(whole), "izi_f", breaking_izi_f)
         with pytest.raises(KeyboardInterrupt):
             tiny(name, epochs=12, augment=Affine(), checkpoint=path, checkpoint_seconds=0.0, **inner).fit(X)
     resumed = tiny(name, epochs=12, augment=Affine(), checkpoint=path, **inner).fit(X)

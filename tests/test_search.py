@@ -7,7 +7,7 @@ from sklearn.base import clone
 from torch import nn
 
 from tiny import normals, tiny
-from unlikelihood import KNN, VAE, Adam, CriticSpace, EncoderSearch, Generator, LatentSearch, Momentum, load
+from unlikelihood import KNN, VAE, Adam, EncoderSearch, FeatureSpace, Generator, LatentSearch, Momentum, load
 from unlikelihood.checkpoint import fingerprint
 from unlikelihood.detector import cloned
 from unlikelihood.persistence import configuration
@@ -219,13 +219,13 @@ def test_an_encoder_learns_the_way_back_and_refinement_helps():
     assert losses[40, 20] < losses[40, 0] < losses[1, 0]
 
 
-def test_the_critics_space_holds_the_features_of_unit_length(gan):
+def test_a_critic_embeds_by_its_last_map_at_unit_length(gan):
     train, queries = normals((1, 8, 8)), normals((1, 8, 8), n=5, seed=1)
-    detector = CriticSpace(gan, KNN(1), layer=0).fit(train)
+    detector = FeatureSpace(gan, KNN(1)).fit(train)
 
     def f(X):
         with torch.no_grad():
-            return torch.nn.functional.normalize(gan.features(torch.from_numpy(X))[0].flatten(1), dim=1)
+            return torch.nn.functional.normalize(gan.features(torch.from_numpy(X))[-1].flatten(1), dim=1)
 
     expected = -torch.cdist(f(queries), f(train)).min(1).values
     np.testing.assert_allclose(detector.score_samples(queries), expected, rtol=1e-4)

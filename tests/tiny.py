@@ -1,6 +1,6 @@
 """Detectors and data that are small enough to fit in a moment."""
 
-from dataclasses import fields
+from dataclasses import MISSING, fields
 
 import numpy as np
 
@@ -21,12 +21,14 @@ SMALL = {
 }
 
 
+PARTS = {unlikelihood.Embedder: "Contrastive", unlikelihood.Generator: "DCGAN", unlikelihood.Detector: "KNN"}
+
+
 def tiny(name, **parameters):
-    """Return a small unfitted detector of the class `name`."""
-    known = {field.name for field in fields(DETECTORS[name])}
-    parts = {"generator": "DCGAN", "detector": "KNN"}
-    inner = {part: tiny(cls) for part, cls in parts.items() if part in known}
-    return DETECTORS[name](**{key: value for key, value in (SMALL | inner | parameters).items() if key in known})
+    """Return a small unfitted detector of the class `name`, around small ones where it is a wrapper."""
+    known = {field.name: field for field in fields(DETECTORS[name])}
+    parts = {key: tiny(PARTS[field.type]) for key, field in known.items() if field.default is MISSING}
+    return DETECTORS[name](**{key: value for key, value in (SMALL | parts | parameters).items() if key in known})
 
 
 def normals(shape, n=40, seed=0):

@@ -8,11 +8,13 @@ from .data.mnist import MNIST as MNIST
 from .data.source import Source as Source
 from .data.splits import Split as Split
 from .detector import Detector as Detector
+from .detector import Embedder as Embedder
 from .detector import Generator as Generator
 from .detector import Trained as Trained
-from .detectors.critic_space import CriticSpace as CriticSpace
+from .detectors.contrastive import Contrastive as Contrastive
 from .detectors.dcgan import DCGAN as DCGAN
 from .detectors.encoder_search import EncoderSearch as EncoderSearch
+from .detectors.feature_space import FeatureSpace as FeatureSpace
 from .detectors.intensity import TotalIntensity as TotalIntensity
 from .detectors.isolation import IsolationForest as IsolationForest
 from .detectors.knn import KNN as KNN
@@ -24,6 +26,7 @@ from .detectors.wgangp import WGANGP as WGANGP
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
 from .nn.augment import Affine as Affine
+from .nn.augment import Swap as Swap
 from .nn.contrast import Contrast as Contrast
 from .nn.descents import Adam as Adam
 from .nn.descents import Momentum as Momentum

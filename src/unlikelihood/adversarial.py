@@ -7,10 +7,11 @@ from dataclasses import KW_ONLY, asdict
 from typing import ClassVar
 
 import numpy as np
+import torch.nn.functional as F
 from sklearn.decomposition import PCA
 from torch import Tensor
 
-from unlikelihood.detector import Generator
+from unlikelihood.detector import Embedder, Generator
 from unlikelihood.generation import Quality, quality
 from unlikelihood.nn.adversarial import Critic, Intensities, Players, Synthesis
 from unlikelihood.nn.latents import Latents, UniformLatents
@@ -18,8 +19,8 @@ from unlikelihood.parameters import Count, Fraction
 from unlikelihood.training import seeded
 
 
-class Adversarial(Generator[Players]):
-    """A generator that learnt by playing against a critic, and scores by what that critic says.
+class Adversarial(Generator[Players], Embedder[Players]):
+    """A generator that learnt by playing against a critic, scores by what that critic says, and embeds by its last map.
 
     Intensities are mapped from the range of the training samples to [-1, 1] and back, so any unit will do; the
     features of vectors should be on one scale. After training, generated samples are compared with the normals:
@@ -27,13 +28,13 @@ class Adversarial(Generator[Players]):
 
     Parameters
     ----------
-    latent
+    latent : int
         Dimensions of z.
-    width
+    width : int
         Channels of the maps at half size, doubled level by level up to eight times.
-    latents
+    latents : Latents
         p(z): `UniformLatents` or `NormalLatents`.
-    average
+    average : float
         Decay of the generator's moving average, which is what generates; 0 keeps none.
     """
 
@@ -109,6 +110,9 @@ class Adversarial(Generator[Players]):
     def features(self, x: Tensor) -> list[Tensor]:
         """Return what each layer of the critic but the last makes of samples."""
         return self.net_.critic.features(x)
+
+    def _embed_batch(self, x: Tensor) -> Tensor:
+        return F.normalize(self.net_.critic.maps(x)[-1].flatten(1), dim=1)
 
     def album(self) -> np.ndarray:
         r"""Return what the generator made of the same latents at several moments of training.

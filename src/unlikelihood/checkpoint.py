@@ -25,11 +25,11 @@ class Checkpoint:
 
     Parameters
     ----------
-    path
+    path : path
         The file.
-    fingerprint
+    fingerprint : str
         What is being fitted: see `fingerprint`. A checkpoint of anything else is refused.
-    seconds
+    seconds : float
         Time between two saves.
     """
 

@@ -2,13 +2,16 @@
 
 import sys
 import warnings
+from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from importlib.metadata import version
+from itertools import pairwise
 from typing import TextIO
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
 import unlikelihood
+from unlikelihood.discovery import names
 
 COMMANDS = {
     "fit": "fit a detector to the normal samples of a data set",
@@ -27,6 +30,10 @@ examples:
 `unlikelihood COMMAND --help` explains a command, `--data.help MNIST` a data source and
 `--detector.help VAE` a detector. Research software, not a medical device.
 """
+
+
+class Help(RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """Keeps the lines of the examples as they are written."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     chosen = next((word for word in given if not word.startswith("-")), None)
-    subcommands = parser.add_subcommands(metavar="COMMAND")
+    subcommands = parser.add_subcommands(dest="command", metavar="COMMAND", required=False)
     for name, line in COMMANDS.items():
         subparser = ArgumentParser(description=f"{line[0].upper()}{line[1:]}.")
         if name == chosen:
@@ -60,6 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             getattr(commands, f"{name}_arguments")(subparser)
         subcommands.add_subcommand(name, subparser, help=line)
+    for option, package in (("--data", "data"), ("--detector", "detectors")):
+        named = next((after for word, after in pairwise(given) if word == option), None)
+        if named is not None and named not in names(package) and "." not in named:
+            from unlikelihood import commands
+
+            parser.error(f"{option} {named}: expected one of {', '.join(commands.choices(package))}")
     parsed = parser.parse_args(given)
     if parsed.command is None:
         parser.print_help()

@@ -16,15 +16,20 @@ from unlikelihood.persistence import load
 GALLERY = 40
 
 
+def choices(package: str) -> list[str]:
+    """Return what ``--data`` or ``--detector`` can name; importing them is what makes their short names known."""
+    return list(discovery.subclasses({"data": Source, "detectors": Detector}[package], package))
+
+
 def _add_data(parser: ArgumentParser) -> None:
-    discovery.subclasses(Source, "data")  # importing them is what makes their short names known
+    choices("data")
     parser.add_argument("--data", type=Source, required=True, help="where the samples come from")
 
 
 def fit_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `fit`."""
     _add_data(parser)
-    discovery.subclasses(Detector, "detectors")
+    choices("detectors")
     discovery.subclasses(object, "nn")
     parser.add_argument("--detector", type=Detector, required=True, help="what is fitted")
     parser.add_argument("--out", type=Path, required=True, help="folder of the fitted detector")
@@ -116,5 +121,5 @@ def show(data: Source, out: Path) -> None:
     chosen = images[np.linspace(0, len(images) - 1, min(GALLERY, len(images))).astype(int)]
     titles = None if chosen.label is None else ["anomalous" if label else "" for label in chosen.label]
     with replacing(out) as path:
-        plots.gallery(chosen.pixels, titles=titles).savefig(path, format=out.suffix[1:] or "png", dpi=120)
+        plots.gallery(chosen.pixels, titles=titles, columns=10).savefig(path, format=out.suffix[1:] or "png", dpi=120)
     print(f"gallery    {out}")

@@ -47,7 +47,7 @@ class Detector(BaseEstimator, ABC):
 
     Parameters
     ----------
-    seed
+    seed : int
         Seeds everything random in `fit` and in `score_samples`.
     """
 
@@ -68,9 +68,9 @@ class Detector(BaseEstimator, ABC):
 
         Parameters
         ----------
-        X
+        X : ndarray
             Normal samples: vectors (n, F), images (n, C, H, W) or volumes (n, C, D, H, W).
-        y
+        y : object
             Ignored: all samples are taken to be normal.
 
         Returns
@@ -96,7 +96,7 @@ class Detector(BaseEstimator, ABC):
 
         Parameters
         ----------
-        X
+        X : ndarray
             Samples of the shape that `fit` saw.
 
         Returns
@@ -113,7 +113,7 @@ class Detector(BaseEstimator, ABC):
         """
         check_is_fitted(self, "shape_")
         X = self._checked(X, reset=False)
-        for alarm in getattr(self, "alarms_", ()):
+        for alarm in self._alarms():
             warnings.warn(f"{type(self).__name__}: {alarm}", NotTrustworthy, stacklevel=2)
         scores = np.asarray(self._score(X), np.float64)
         if len(scores) > 1 and np.ptp(scores) == 0 and any((x != X[0]).any() for x in X):
@@ -130,7 +130,7 @@ class Detector(BaseEstimator, ABC):
 
         Parameters
         ----------
-        path
+        path : path
             The folder: it gets ``detector.json`` and ``weights.safetensors``. One that is there is replaced.
 
         Returns
@@ -140,6 +140,11 @@ class Detector(BaseEstimator, ABC):
         """
         check_is_fitted(self, "shape_")
         return persistence.save(self, path)
+
+    def _alarms(self) -> tuple[str, ...]:
+        """Return what was found wrong, after its training, with this detector or with what it is made of."""
+        parts = [part for name, part in vars(self).items() if name.endswith("_") and isinstance(part, Detector)]
+        return sum((part._alarms() for part in parts), tuple(getattr(self, "alarms_", ())))
 
     def __sklearn_clone__(self) -> Self:
         # scikit-learn's own clone forgets what parts have learnt; here a fitted part is configuration.
@@ -216,26 +221,26 @@ class Trained(Detector, Generic[Net]):
 
     Parameters
     ----------
-    epochs
+    epochs : int
         Passes over the training samples.
-    batch_size
+    batch_size : int
         Samples in a batch.
-    learning_rate
+    learning_rate : float
         Step size of the optimiser.
-    clip
+    clip : float or None
         Largest norm of a gradient; None does not shorten any.
-    augment
+    augment : Augment or None
         Changes training samples at random, anew in every epoch: `Affine`, or None.
     seed
         Seeds weights, batches and noise.
-    device
+    device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
-    precision
+    precision : {'auto', '32-true', '16-mixed', 'bf16-mixed'}
         Arithmetic of training: ``auto`` is bfloat16 mixed where a CUDA device has it, else float32. Scores are
         always computed in float32.
-    checkpoint
+    checkpoint : str or None
         File that an interrupted `fit` resumes from; None keeps none. It is deleted when `fit` ends.
-    checkpoint_seconds
+    checkpoint_seconds : float
         Time between two saves of it.
     """
 
@@ -356,7 +361,7 @@ class Generator(Trained[Net]):
 
         Parameters
         ----------
-        n
+        n : int
             How many.
 
         Returns
@@ -367,3 +372,28 @@ class Generator(Trained[Net]):
         check_is_fitted(self, "shape_")
         batches = self.draw(n).to(next(self.net_.parameters())).split(self.batch_size)
         return np.concatenate([self.decode(z).float().cpu().numpy() for z in batches])
+
+
+class Embedder(Trained[Net]):
+    """A detector whose network maps samples to vectors in which like ones are near one another."""
+
+    @abstractmethod
+    def _embed_batch(self, x: Tensor) -> Tensor:
+        r"""Return the embeddings (B, features) of the batch (B, \*shape)."""
+
+    @torch.inference_mode()
+    def embed(self, X: np.ndarray) -> np.ndarray:
+        r"""Return the embedding of each sample, from that sample alone.
+
+        Parameters
+        ----------
+        X : ndarray
+            Samples of the shape that `fit` saw.
+
+        Returns
+        -------
+        ndarray of shape (n, features)
+        """
+        check_is_fitted(self, "shape_")
+        X = self._checked(X, reset=False)
+        return np.concatenate([self._embed_batch(x).cpu().numpy() for x in self._batches(X, "Embedding")])

@@ -19,7 +19,7 @@ def names(package: str) -> dict[str, str]:
 
     Parameters
     ----------
-    package
+    package : str
         ``detectors``, ``data`` or ``nn``.
 
     Examples

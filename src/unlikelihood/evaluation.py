@@ -27,7 +27,6 @@ from unlikelihood.metrics import (
 from unlikelihood.pictures import Pictures, choose
 from unlikelihood.provenance import describe, plain, provenance
 
-
 RECORD = "evaluation.json"
 
 

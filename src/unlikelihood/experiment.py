@@ -25,15 +25,15 @@ class Experiment:
 
     Parameters
     ----------
-    title, text
+    title, text : str
         Heading of the report and the sentences below it.
-    split
+    split : callable
         Makes the split of a seed.
-    detectors
+    detectors : mapping
         By the name that the table gives it, makes the unfitted detector of a seed.
-    references
+    references : mapping
         By the name of a detector, the published AUROC to compare it with.
-    seeds
+    seeds : tuple of int
         Of splits and weights.
     """
 
@@ -52,7 +52,7 @@ class Experiment:
 
         Parameters
         ----------
-        out
+        out : path
             Folder of the results.
 
         Returns
@@ -90,15 +90,15 @@ def run_once(runs: Path, name: str, detector: Detector, split: Split, *, draw: b
 
     Parameters
     ----------
-    runs
+    runs : Path
         Folder of the results.
-    name
+    name : str
         Of the detector in the table.
-    detector
+    detector : Detector
         Unfitted.
-    split
+    split : Split
         What it is fitted to and judged on.
-    draw
+    draw : bool
         Keep a report with pictures, not the record alone.
 
     Returns

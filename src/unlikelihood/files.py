@@ -14,7 +14,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Parameters
     ----------
-    path
+    path : path
         The file or folder to write. Its parent folders are made.
 
     Yields

@@ -105,9 +105,9 @@ def ms_ssim(x: Tensor, y: Tensor, span: float) -> Tensor:
 
     Parameters
     ----------
-    x, y
+    x, y : Tensor
         (B, C, \*space).
-    span
+    span : float
         Range of the intensities.
 
     References

@@ -35,7 +35,7 @@ def check_parameters(configured: Any) -> None:
 
     Parameters
     ----------
-    configured
+    configured : Any
         An instance of a dataclass.
 
     Raises
@@ -63,9 +63,9 @@ def accepts(hint: Any, value: Any) -> bool:
     if hint is Any:
         return True
     if hint is float:
-        return isinstance(value, numbers.Real) and not isinstance(value, bool) and not math.isnan(value)
+        return not isinstance(value, bool) and isinstance(value, numbers.Real) and not math.isnan(value)
     if hint is int:
-        return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+        return not isinstance(value, bool) and isinstance(value, numbers.Integral)
     return isinstance(value, origin or hint)
 
 

@@ -33,9 +33,9 @@ def save(detector: "Detector", path: str | os.PathLike[str]) -> Path:
 
     Parameters
     ----------
-    detector
+    detector : Detector
         A fitted detector.
-    path
+    path : path
         The folder. One that is there is replaced.
 
     Returns
@@ -66,9 +66,9 @@ def load(path: str | os.PathLike[str], **runtime: Any) -> "Detector":
 
     Parameters
     ----------
-    path
+    path : path
         The folder.
-    **runtime
+    **runtime : Any
         Parameters to change, such as ``device="cpu"``.
 
     Returns

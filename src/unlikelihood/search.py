@@ -49,13 +49,13 @@ class Query:
 
     Parameters
     ----------
-    generator
+    generator : Generator
         Fitted: G, and the features f of its judge.
-    x
+    x : Tensor
         The samples (B, \*shape).
-    discrimination
+    discrimination : float
         λ.
-    layer
+    layer : int
         Which of the judge's layers f is.
     """
 
@@ -110,16 +110,16 @@ def search(
 
     Parameters
     ----------
-    generator
+    generator : Generator
         Fitted.
-    X
+    X : ndarray
         Samples (n, \*shape).
-    starts
+    starts : callable
         Maps samples, as an array and as a batch on the generator's device, to their starts (B, restarts, latent);
         the end with the least L is kept.
-    steps, descent
+    steps, descent : int, Descent
         How far, and how.
-    discrimination, layer
+    discrimination, layer : float, int
         See `Query`.
 
     Returns

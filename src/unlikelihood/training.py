@@ -36,17 +36,17 @@ class Turn(nn.Module):
 
     Parameters
     ----------
-    name
+    name : str
         What the history calls the loss.
-    module
+    module : Module
         The module whose parameters step. All others of the network stand still meanwhile.
-    loss
+    loss : callable
         Maps a batch (B, \*shape) to a scalar, in nats or whatever unit the paper has.
-    repeat
+    repeat : int
         Moves per training step, each on a batch of its own.
-    optimizer
+    optimizer : callable
         Makes the optimiser from the parameters.
-    schedule
+    schedule : callable
         Maps the fraction of training done, in [0, 1), to a factor on the learning rate.
     """
 
@@ -78,9 +78,9 @@ def one_cycle(done: float, warmup: float = 0.1) -> float:
 
     Parameters
     ----------
-    done
+    done : float
         Fraction of training done, in [0, 1).
-    warmup
+    warmup : float
         Fraction of training spent rising.
 
     References
@@ -98,7 +98,7 @@ def seeded(*key: int) -> Iterator[None]:
 
     Parameters
     ----------
-    *key
+    *key : int
         Non-negative integers: a seed, and what it is used for.
     """
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
@@ -117,9 +117,9 @@ def fabric_for(device: str, precision: str) -> lightning_fabric.Fabric:
 
     Parameters
     ----------
-    device
+    device : str
         ``auto`` (an accelerator if there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-    precision
+    precision : str
         ``auto`` (bfloat16 mixed where a CUDA device has it, else float32) or Fabric's own name for one.
     """
     accelerator, _, index = device.partition(":")
@@ -185,27 +185,27 @@ def train(
 
     Parameters
     ----------
-    net
+    net : Module
         The network, whose parts the turns name.
-    turns
+    turns : sequence of Turn
         The players, in order. The one that repeats most sees each sample once an epoch.
-    X
+    X : ndarray
         Samples (n, \*shape).
-    epochs
+    epochs : int
         Passes over the data.
-    batch_size
+    batch_size : int
         Samples in a batch, at most; the batches of an epoch are of equal size, give or take one.
-    clip
+    clip : float or None
         Largest norm of a turn's gradient; longer ones are shortened to it. None leaves them.
-    augment
+    augment : callable or None
         Maps a batch to a changed one before a turn sees it; None leaves the batches.
-    seed
+    seed : int
         Seeds the order of the data and the noise of every step.
-    fabric
+    fabric : Fabric
         Device and precision.
-    checkpoint
+    checkpoint : Checkpoint or None
         Where to resume from, and to save to while training runs.
-    title
+    title : str
         What the progress bar calls it.
 
     Returns

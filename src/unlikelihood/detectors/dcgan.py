@@ -26,17 +26,17 @@ class DCGAN(Adversarial):
 
     Parameters
     ----------
-    latent
+    latent : int
         Dimensions of z.
-    width
+    width : int
         Channels of the maps at half size, doubled level by level up to eight times.
-    latents
+    latents : Latents
         p(z): `UniformLatents` or `NormalLatents`.
-    average
+    average : float
         Decay of the generator's moving average, which is what generates; 0 keeps none.
-    smoothing
+    smoothing : float
         The discriminator's target for training samples is 1 - smoothing, and 0 for generated ones.
-    contrast
+    contrast : Contrast or None
         A `Contrast` that the discriminator learns of training samples beside its own task, by an embedding that
         becomes the last of its features; or None.
 

@@ -27,20 +27,20 @@ class EncoderSearch(Trained[Encoder]):
 
     Parameters
     ----------
-    generator
+    generator : Generator
         `DCGAN`, `WGANGP`, or `VAE` with a kappa and a discrimination of 0. One that is fitted is kept as it is, by a
         clone of this detector too; of any other, `fit` trains a clone.
-    refine
+    refine : int
         k.
-    kappa
+    kappa : float
         κ.
-    discrimination
+    discrimination : float
         λ of L.
-    descent
+    descent : Descent
         How the refinement steps: `Momentum` or `Adam`.
-    layer
+    layer : int
         Which of the critic's layers f is; -1 is the last before its answer.
-    width
+    width : int
         Channels of the encoder's first map.
 
     References
@@ -67,7 +67,6 @@ class EncoderSearch(Trained[Encoder]):
 
     def _fit(self, X: np.ndarray) -> None:
         self.generator_ = fitted(self.generator, X)
-        self.alarms_ = tuple(getattr(self.generator_, "alarms_", ()))
         if self.kappa or self.discrimination:
             check_judge(self.generator_, X, self.layer)
         with frozen(self.generator_.net_):
@@ -101,7 +100,7 @@ class EncoderSearch(Trained[Encoder]):
 
         Parameters
         ----------
-        X
+        X : ndarray
             Samples of the shape that `fit` saw.
 
         Returns

@@ -12,9 +12,9 @@ class IsolationForest(Detector):
 
     Parameters
     ----------
-    trees
+    trees : int
         Number of trees.
-    subsample
+    subsample : int
         Training samples that each tree sees; fewer if there are fewer.
 
     References

@@ -14,7 +14,7 @@ class KNN(Detector):
 
     Parameters
     ----------
-    neighbours
+    neighbours : int
         k; fewer if there are fewer training samples.
 
     References

@@ -23,18 +23,18 @@ class LatentSearch(Detector):
 
     Parameters
     ----------
-    generator
+    generator : Generator
         `DCGAN`, `WGANGP`, or `VAE` with a discrimination of 0. One that is fitted is kept as it is, by a clone of this
         detector too; of any other, `fit` trains a clone.
-    steps
+    steps : int
         Steps of the search.
-    discrimination
+    discrimination : float
         λ.
-    descent
+    descent : Descent
         How it steps: `Momentum`, equation 15, or `Adam`.
-    restarts
+    restarts : int
         Starts for each sample; the end with the least L is kept.
-    layer
+    layer : int
         Which of the discriminator's layers f is; -1 is the last before its answer.
 
     References
@@ -61,7 +61,6 @@ class LatentSearch(Detector):
 
     def _fit(self, X: np.ndarray) -> None:
         self.generator_ = fitted(self.generator, X)
-        self.alarms_ = tuple(getattr(self.generator_, "alarms_", ()))
         if self.discrimination:
             check_judge(self.generator_, X, self.layer)
 
@@ -73,7 +72,7 @@ class LatentSearch(Detector):
 
         Parameters
         ----------
-        X
+        X : ndarray
             Samples of the shape that `fit` saw.
 
         Returns

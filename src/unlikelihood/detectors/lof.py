@@ -12,7 +12,7 @@ class LOF(Detector):
 
     Parameters
     ----------
-    neighbours
+    neighbours : int
         k, the size of a neighbourhood; fewer if there are fewer training samples.
 
     References

@@ -14,7 +14,7 @@ class PCAResidual(Detector):
 
     Parameters
     ----------
-    components
+    components : int
         Dimensions of the subspace; fewer if samples or features are fewer.
 
     References

@@ -57,15 +57,15 @@ class VAE(Generator[Autoencoder]):
 
     Parameters
     ----------
-    latent
+    latent : int
         Dimensions of z.
-    width
+    width : int
         Channels of the convolutions at full size; deeper levels have up to eight times as many.
-    likelihood
+    likelihood : Likelihood
         p(x|z): `Gaussian`, `LearntGaussian`, `OptimalGaussian`, `CorrelatedGaussian` or `Bernoulli`.
-    prior
+    prior : Prior
         p(z) of scoring and generating: `StandardNormal` or `Exemplars`.
-    scoring
+    scoring : Score
         What `score_samples` returns, in nats: `Reconstruction`, `ELBO`, `IWAE` or `LatentDensity`.
 
     References
@@ -101,10 +101,11 @@ class VAE(Generator[Autoencoder]):
     @torch.no_grad()
     def _finish(self, X: np.ndarray) -> None:
         posteriors, residuals = [], []
-        for x in self._batches(X, "Settling VAE"):
-            q = self.net_.posterior(x)
-            posteriors.append((q.loc, q.scale))
-            residuals.append((x - self.net_.likelihood.mean(self.net_.decoder(q.loc))).flatten(1))
+        with seeded(self.seed):
+            for x in self._batches(X, "Settling VAE"):
+                q = self.net_.posterior(x)
+                posteriors.append((q.loc, q.scale))
+                residuals.append((x - self.decode(q.sample())).flatten(1))
         self.net_.likelihood.settle(torch.cat(residuals))
         mean, scale = map(torch.cat, zip(*posteriors, strict=True))
         self.net_.prior.settle(Normal(mean, scale, validate_args=False))
@@ -133,7 +134,7 @@ class VAE(Generator[Autoencoder]):
 
         Parameters
         ----------
-        X
+        X : ndarray
             Samples of the shape that `fit` saw.
 
         Returns

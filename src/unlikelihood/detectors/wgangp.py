@@ -24,17 +24,17 @@ class WGANGP(Adversarial):
 
     Parameters
     ----------
-    latent
+    latent : int
         Dimensions of z.
-    width
+    width : int
         Channels of the maps at half size, doubled level by level up to eight times.
-    latents
+    latents : Latents
         p(z): `UniformLatents` or `NormalLatents`.
-    average
+    average : float
         Decay of the generator's moving average, which is what generates; 0 keeps none.
-    critic_steps
+    critic_steps : int
         Steps of the critic for each of the generator.
-    penalty
+    penalty : float
         w, the weight of the gradient penalty.
 
     References
@@ -93,11 +93,11 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], x: Tensor, made: Tensor
 
     Parameters
     ----------
-    critic
+    critic : callable
         f.
-    x, made
+    x, made : Tensor
         Samples and generated ones, (B, \*shape).
-    unit
+    unit : float
         The distance, in the samples' unit, along which f may change by 1.
     """
     epsilon = torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device, dtype=x.dtype)

@@ -52,13 +52,13 @@ class Synthesis(nn.Module):
 
     Parameters
     ----------
-    shape
+    shape : sequence of int
         Of one sample: (F,), (C, H, W) or (C, D, H, W).
-    latent
+    latent : int
         Dimensions of z.
-    width
+    width : int
         Channels of the last map, doubled level by level towards the first; an eighth of the units for vectors.
-    intensities
+    intensities : Intensities
         The samples' range.
 
     References
@@ -105,16 +105,16 @@ class Critic(nn.Module):
 
     Parameters
     ----------
-    shape
+    shape : sequence of int
         Of one sample: (F,), (C, H, W) or (C, D, H, W).
-    width
+    width : int
         Channels of the first map, doubled level by level; an eighth of the units for vectors.
-    intensities
+    intensities : Intensities
         The samples' range.
-    normalised
+    normalised : bool
         Batch normalisation in all layers but the first. The gradient penalty of WGAN-GP allows none, for it is of
         one sample at a time.
-    embedding
+    embedding : int
         Dimensions of an embedding of the last map, beside the answer; 0 for none.
     """
 
@@ -172,13 +172,13 @@ class Players(nn.Module):
 
     Parameters
     ----------
-    generator, critic
+    generator, critic : Module
         The players.
-    decay
+    decay : float
         β; 0 keeps no average.
-    z
+    z : Tensor
         Latents (k, latent) of the album.
-    moments
+    moments : sequence of int
         Steps of the generator after which the album gets a page.
 
     References

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unlikelihood.parameters import NonNegative, check_parameters
+from unlikelihood.parameters import Fraction, NonNegative, check_parameters
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,13 @@ class Affine(Augment):
 
     Parameters
     ----------
-    rotation
+    rotation : float
         Largest angle in each plane, in degrees.
-    scale
+    scale : float
         Largest logarithm of the factor of an axis.
-    shear
+    shear : float
         Largest shear of an axis along the next.
-    shift
+    shift : float
         Largest shift of an axis, as a fraction of its length.
     """
 
@@ -51,9 +51,8 @@ class Affine(Augment):
         """Return the samples, resampled with linear interpolation."""
         axes = x.ndim - 2
         if axes not in (2, 3):
-            raise ValueError(
-                f"Affine: x has shape {tuple(x.shape)}, expected images (B, C, H, W) or volumes (B, C, D, H, W)"
-            )
+            shape = tuple(x.shape[1:])
+            raise ValueError(f"Affine changes images (C, H, W) and volumes (C, D, H, W), not samples of shape {shape}")
 
         def uniform(largest: float, *shape: int) -> Tensor:
             return (2 * torch.rand(len(x), *shape, device=x.device) - 1) * largest
@@ -73,6 +72,28 @@ class Affine(Augment):
         theta = torch.cat([matrix, uniform(2 * self.shift, axes, 1)], dim=2)
         grid = F.affine_grid(theta, list(x.shape), align_corners=False)
         return F.grid_sample(x, grid, align_corners=False)
+
+
+@dataclass(frozen=True)
+class Swap(Augment):
+    """Takes some values of every sample from another sample of the batch, for vectors.
+
+    Parameters
+    ----------
+    rate : float
+        Probability that a value is swapped.
+
+    References
+    ----------
+    Bahri, Jiang, Tay and Metzler, "SCARF: self-supervised contrastive learning using random feature corruption", 2022.
+    """
+
+    rate: Fraction = 0.3
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the samples with values swapped."""
+        other = x[torch.randperm(len(x), device=x.device)]
+        return torch.where(torch.rand_like(x) < self.rate, other, x)
 
 
 def rotation(angle: Tensor, one: int, other: int, axes: int) -> Tensor:

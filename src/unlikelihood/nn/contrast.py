@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unlikelihood.nn.augment import Affine, Augment
+from unlikelihood.nn.augment import Affine, Augment, Swap
 from unlikelihood.parameters import Count, Positive, check_parameters
 
 
@@ -21,13 +21,13 @@ class Contrast:
 
     Parameters
     ----------
-    views
-        Draws a view of every sample.
-    temperature
+    views : Augment or None
+        Draws a view of every sample. None takes `Affine` for images and volumes and `Swap` for vectors.
+    temperature : float
         τ.
-    weight
+    weight : float
         Of the loss beside the one that it is added to.
-    dimensions
+    dimensions : int
         Of the embedding.
 
     References
@@ -36,7 +36,7 @@ class Contrast:
     Shin, "Training GANs with stronger augmentations via contrastive discriminator", 2021, for its use in a GAN.
     """
 
-    views: Augment = Affine()
+    views: Augment | None = None
     temperature: Positive = 0.5
     weight: Positive = 1.0
     dimensions: Count = 64
@@ -46,8 +46,15 @@ class Contrast:
 
     def __call__(self, embed: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """Return the weighted loss of a batch of samples under `embed`, in nats."""
-        views = F.normalize(embed(torch.cat([self.views(x), self.views(x)])).float(), dim=1)
-        likeness = views @ views.T / self.temperature
-        likeness = likeness.masked_fill(torch.eye(len(views), dtype=torch.bool, device=x.device), -torch.inf)
-        other = torch.arange(len(views), device=x.device).roll(len(x))
-        return self.weight * F.cross_entropy(likeness, other)
+        view = self.views or (Affine() if x.ndim > 2 else Swap())
+        embedded = embed(torch.cat([view(x), view(x)])).to(x.dtype)
+        return self.weight * contrast(F.normalize(embedded, dim=1), self.temperature)
+
+
+def contrast(embedding: Tensor, temperature: float) -> Tensor:
+    """Return the contrastive loss in nats, averaged, of unit embeddings (2B, F) whose halves are partners in order."""
+    n = len(embedding)
+    similarity = embedding @ embedding.T / temperature
+    similarity = similarity.masked_fill(torch.eye(n, dtype=torch.bool, device=embedding.device), -torch.inf)
+    partner = (torch.arange(n, device=embedding.device) + n // 2) % n
+    return F.cross_entropy(similarity, partner)

@@ -16,7 +16,7 @@ class Descent(ABC):
 
     Parameters
     ----------
-    step_size
+    step_size : float
         α.
     """
 
@@ -41,9 +41,9 @@ class Momentum(Descent):
 
     Parameters
     ----------
-    step_size
+    step_size : float
         α.
-    momentum
+    momentum : float
         β.
     """
 
@@ -61,7 +61,7 @@ class Adam(Descent):
 
     Parameters
     ----------
-    step_size
+    step_size : float
         α.
     """
 

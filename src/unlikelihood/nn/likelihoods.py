@@ -44,14 +44,14 @@ class Gaussian(Likelihood):
 
     Parameters
     ----------
-    sigma
+    sigma : float
         Standard deviation in the samples' unit. The thesis' 1/(2σ²) = 1, its equation 16, is the default.
     """
 
     def __init__(self, sigma: float = math.sqrt(0.5)) -> None:
         super().__init__()
         if not sigma > 0:
-            raise ValueError(f"Gaussian: sigma is {sigma!r}, expected a number above 0")
+            raise ValueError(f"{type(self).__name__}: sigma is {sigma!r}, expected a number above 0")
         self.sigma = sigma
 
     def forward(self, x: Tensor, output: Tensor) -> Tensor:
@@ -100,24 +100,26 @@ class OptimalGaussian(Likelihood):
         self.log_variance.copy_(residual.square().mean().clamp_min(1e-12).log())
 
 
-class CorrelatedGaussian(OptimalGaussian):
+class CorrelatedGaussian(Gaussian):
     r"""N(x; μ(z) + b, Σ) with a mean b and a covariance Σ of the residuals that are fitted once training has ended.
 
-    Training uses `OptimalGaussian`. Then, with the eigenvectors v and eigenvalues λ of the residuals' covariance,
+    Training uses `Gaussian`. Then, with the eigenvectors v and eigenvalues λ of the residuals' covariance,
 
     .. math:: \Sigma = \sum_{i \le k} (\lambda_i + \epsilon) \, v_i v_i^\top
               + (\bar\lambda + \epsilon) \, \bigl(I - \sum_{i \le k} v_i v_i^\top\bigr),
               \qquad \epsilon = \text{ridge} \cdot \tfrac{1}{D} \mathrm{tr}
 
     where the mean λ̄ of the remaining eigenvalues stands in for them. So errors that every normal sample shows
-    weigh little and unusual ones much: the score is the negative Mahalanobis distance of the residual, in nats.
+    weigh little and unusual ones much: the score is the whitened residual, in nats.
 
     Parameters
     ----------
-    rank
+    rank : int or None
         k, the eigenvectors kept. None keeps all of them: a full covariance.
-    ridge
+    ridge : float
         Added to every eigenvalue, as a fraction of the mean residual variance.
+    sigma : float
+        Standard deviation while training, in the samples' unit.
 
     References
     ----------
@@ -129,8 +131,8 @@ class CorrelatedGaussian(OptimalGaussian):
     variance: Tensor
     rest: Tensor
 
-    def __init__(self, rank: int | None = None, ridge: float = 0.1) -> None:
-        super().__init__()
+    def __init__(self, rank: int | None = None, ridge: float = 1e-3, sigma: float = math.sqrt(0.5)) -> None:
+        super().__init__(sigma)
         if rank is not None and rank < 1:
             raise ValueError(f"CorrelatedGaussian: rank is {rank!r}, expected an integer of at least 1 or None")
         if not ridge > 0:
@@ -161,7 +163,6 @@ class CorrelatedGaussian(OptimalGaussian):
 
     def settle(self, residual: Tensor) -> None:
         """Fit b and Σ to the training residuals."""
-        super().settle(residual)
         d, k = len(self.offset), len(self.variance)
         self.offset.copy_(residual.mean(0))
         centred = residual - self.offset

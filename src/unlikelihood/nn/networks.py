@@ -22,11 +22,11 @@ def conv(
 
     Parameters
     ----------
-    axes
+    axes : int
         Spatial axes: 1, 2 or 3.
-    channels_in, channels_out
+    channels_in, channels_out : int
         Channels before and after.
-    kernel, stride, padding
+    kernel, stride, padding : int
         As in torch; the padding is half the kernel unless given.
     """
     layer = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}[axes]
@@ -61,11 +61,11 @@ class Encoder(nn.Sequential):
 
     Parameters
     ----------
-    shape
+    shape : sequence of int
         Of one sample: (F,), (C, H, W) or (C, D, H, W).
-    features
+    features : int
         Outputs.
-    width
+    width : int
         Channels of the first level, or an eighth of the hidden units for vectors.
     """
 
@@ -109,11 +109,11 @@ class Decoder(nn.Sequential):
 
     Parameters
     ----------
-    shape
+    shape : sequence of int
         Of one sample: (F,), (C, H, W) or (C, D, H, W).
-    features
+    features : int
         Inputs.
-    width
+    width : int
         Channels of the last level, or an eighth of the hidden units for vectors.
     """
 

@@ -18,7 +18,7 @@ class Score(ABC):
 
     Parameters
     ----------
-    samples
+    samples : int
         L, the number of samples z⁽ˡ⁾ ~ q(z|x).
     """
 
@@ -33,13 +33,13 @@ class Score(ABC):
 
         Parameters
         ----------
-        log_px_z
+        log_px_z : Tensor
             log p(x|z⁽ˡ⁾) in nats, (L, B).
-        z
+        z : Tensor
             The samples z⁽ˡ⁾, (L, B, latent).
-        q
+        q : Normal
             The posterior q(z|x), (B, latent).
-        p
+        p : Prior
             The prior p(z).
 
         Returns

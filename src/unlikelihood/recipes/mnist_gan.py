@@ -1,8 +1,8 @@
 """The thesis' GAN-AD on MNIST: nines among the other nine digits."""
 
 from unlikelihood.data.mnist import MNIST
-from unlikelihood.detectors.critic_space import CriticSpace
 from unlikelihood.detectors.dcgan import DCGAN
+from unlikelihood.detectors.feature_space import FeatureSpace
 from unlikelihood.detectors.knn import KNN
 from unlikelihood.detectors.latent_search import LatentSearch
 from unlikelihood.experiment import Experiment
@@ -35,9 +35,9 @@ def experiment(quick: bool) -> Experiment:
     def thesis(seed: int) -> LatentSearch:
         return LatentSearch(DCGAN(width=width, epochs=epochs, seed=seed), steps=100, discrimination=0.5, seed=seed)
 
-    def ours(seed: int) -> CriticSpace:
+    def ours(seed: int) -> FeatureSpace:
         gan = DCGAN(width=our_width, epochs=our_epochs, learning_rate=5e-4, contrast=Contrast(), seed=seed)
-        return CriticSpace(gan, KNN(), layer=-2, seed=seed)
+        return FeatureSpace(gan, KNN(), seed=seed)
 
     return Experiment(
         title="GAN-AD on MNIST, nines against the other digits",

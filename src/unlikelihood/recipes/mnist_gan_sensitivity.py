@@ -6,8 +6,8 @@ from functools import cache
 from unlikelihood.data.mnist import MNIST
 from unlikelihood.data.splits import Split
 from unlikelihood.detector import Detector
-from unlikelihood.detectors.critic_space import CriticSpace
 from unlikelihood.detectors.dcgan import DCGAN
+from unlikelihood.detectors.feature_space import FeatureSpace
 from unlikelihood.detectors.knn import KNN
 from unlikelihood.detectors.latent_search import LatentSearch
 from unlikelihood.experiment import Experiment
@@ -47,7 +47,7 @@ def experiment(quick: bool) -> Experiment:
     def contrastive(epochs: int) -> Callable[[int], Detector]:
         def made(seed: int) -> Detector:
             gan = DCGAN(width=16 if quick else 32, epochs=epochs, learning_rate=5e-4, contrast=Contrast(), seed=seed)
-            return CriticSpace(gan, KNN(), layer=-2, seed=seed)
+            return FeatureSpace(gan, KNN(), seed=seed)
 
         return made
 

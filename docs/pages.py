@@ -1,0 +1,56 @@
+"""Writes what the pages include: results from JSON files, and the output of every example; run before sphinx-build."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+HEAD = """\
+Results
+=======
+
+Every table is made from a JSON file under ``benchmarks/results`` by ``make docs``, and every such file by the command
+below its title.
+"""
+
+
+def comparison(path: Path) -> str:
+    """Return the section of one recipe's ``comparison.json``."""
+    record = json.loads(path.read_text())
+    lines = []
+    for row in record["rows"]:
+        auroc, spread, published = row["auroc"], row["spread"], row["reference"]
+        cells = (
+            row["name"],
+            f"{auroc['value']:.3f}" + ("" if spread is None else f" ± {spread:.3f}"),
+            f"{auroc['low']:.3f} to {auroc['high']:.3f}",
+            str(row["seeds"]),
+            "" if published is None else f"{published:.2f}",
+            f"{row['fit_seconds']:.0f} s",
+        )
+        lines.append(cells)
+    head = ("detector", "AUROC ± sd", "95 % interval", "seeds", "published", "to fit")
+    table = "".join(
+        f"   * - {first}\n" + "".join(f"     - {cell}\n" for cell in rest) for first, *rest in (head, *lines)
+    )
+    name, title = path.parent.name, record["title"]
+    return (
+        f"\n{title}\n{'-' * len(title)}\n\n``unlikelihood reproduce {name} --out reports/{name}``\n\n"
+        f"{record['text']}\n\n.. list-table::\n   :header-rows: 1\n\n{table}"
+    )
+
+
+def main() -> None:
+    """Write the pages and run the examples."""
+    found = sorted((ROOT / "benchmarks" / "results").glob("*/comparison.json"))
+    (ROOT / "docs" / "results.rst").write_text(HEAD + "".join(map(comparison, found)), encoding="utf-8")
+    made = ROOT / "docs" / "generated" / "examples"
+    made.mkdir(parents=True, exist_ok=True)
+    for example in sorted((ROOT / "docs" / "examples").glob("*.py")):
+        run = subprocess.run([sys.executable, example], cwd=made, check=True, stdout=subprocess.PIPE, text=True)
+        (made / f"{example.stem}.txt").write_text(run.stdout, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

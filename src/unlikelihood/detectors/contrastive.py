@@ -1,0 +1,86 @@
+"""A contrastive encoder of normal samples, and the distance to their embeddings."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from sklearn.neighbors import NearestNeighbors
+from torch import Tensor
+
+from unlikelihood.detector import Embedder
+from unlikelihood.nn.augment import Affine, Augment, Swap
+from unlikelihood.nn.contrast import contrast
+from unlikelihood.nn.networks import Encoder
+from unlikelihood.parameters import Count, Positive
+from unlikelihood.training import Turn, one_cycle
+
+
+class Contrastive(Embedder[Encoder]):
+    r"""Learns to tell normal samples apart however they are changed, and scores by the nearest of them.
+
+    Two random changes v, v' of each of the B samples of a batch are embedded on the unit sphere. Training lets each
+    find its partner among all 2B:
+
+    .. math:: -\log \frac{\exp(e_v \cdot e_{v'} / \tau)}{\sum_{u \neq v} \exp(e_v \cdot e_u / \tau)}
+
+    So the embedding keeps what makes a sample this sample and drops what `views` may change. The score is the mean
+    distance to the nearest training embeddings, with a minus sign; `FeatureSpace` puts any other detector on them.
+
+    Parameters
+    ----------
+    features : int
+        Dimensions of the embedding.
+    width : int
+        Channels of the first convolution.
+    temperature : float
+        τ: the lower, the more the closest strangers count.
+    neighbours : int
+        Nearest training embeddings whose distance is averaged.
+    views : Augment or None
+        The changes that leave a normal sample the same sample; two draws of it are partners. None takes `Affine` for
+        images and volumes and `Swap` for vectors.
+
+    References
+    ----------
+    Chen, Kornblith, Norouzi and Hinton, "A simple framework for contrastive learning of visual representations",
+    2020, equation 1; Sohn et al., "Learning and evaluating representations for deep one-class classification", 2021.
+    """
+
+    features: Count = 64
+    width: Count = 32
+    temperature: Positive = 0.5
+    neighbours: Count = 5
+    epochs: Count = 16
+    batch_size: Count = 256
+    learning_rate: Positive = 2e-3
+    views: Augment | None = None
+
+    def build(self, shape: Sequence[int]) -> Encoder:
+        """Return the untrained encoder for samples of `shape`."""
+        return Encoder(shape, self.features, self.width)
+
+    def turns(self, net: Encoder) -> list[Turn]:
+        """Return the one turn: the encoder steps down the contrastive loss."""
+        view = self.views or (Affine() if len(self.shape_) > 1 else Swap())
+
+        def loss(x: Tensor) -> Tensor:
+            views = torch.cat([view(x), view(x)])
+            return contrast(F.normalize(net(views).to(x.dtype), dim=1), self.temperature)
+
+        adam = partial(torch.optim.Adam, lr=self.learning_rate)
+        return [Turn("contrastive loss", net, loss, optimizer=adam, schedule=one_cycle)]
+
+    def _finish(self, X: np.ndarray) -> None:
+        self.embeddings_ = self.embed(X)
+
+    def _restore(self) -> None:
+        self._index = NearestNeighbors(n_neighbors=min(self.neighbours, len(self.embeddings_))).fit(self.embeddings_)
+
+    def _embed_batch(self, x: Tensor) -> Tensor:
+        return F.normalize(self.net_(x), dim=1)
+
+    def _score_batch(self, x: Tensor) -> Tensor:
+        distance, _ = self._index.kneighbors(self._embed_batch(x).cpu().numpy())
+        return -torch.from_numpy(distance.mean(axis=1))

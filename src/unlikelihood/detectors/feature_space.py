@@ -1,0 +1,32 @@
+"""Any detector on the embeddings that another one learnt."""
+
+import numpy as np
+from sklearn.base import clone
+
+from unlikelihood.detector import Detector, Embedder, fitted
+
+
+class FeatureSpace(Detector):
+    """Fits a detector to the embeddings of normal samples instead of to their pixels.
+
+    Parameters
+    ----------
+    encoder : Embedder
+        What embeds. One that is fitted already is used as it is and not trained again.
+    detector : Detector
+        What is fitted to the embeddings, and scores.
+
+    References
+    ----------
+    Sohn, Li, Yoon, Jin and Pfister, "Learning and evaluating representations for deep one-class classification", 2021.
+    """
+
+    encoder: Embedder
+    detector: Detector
+
+    def _fit(self, X: np.ndarray) -> None:
+        self.encoder_ = fitted(self.encoder, X)
+        self.detector_ = clone(self.detector).fit(self.encoder_.embed(X))
+
+    def _score(self, X: np.ndarray) -> np.ndarray:
+        return self.detector_.score_samples(self.encoder_.embed(X))

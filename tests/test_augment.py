@@ -1,0 +1,60 @@
+"""Random changes of samples."""
+
+import pytest
+import torch
+
+from unlikelihood import Affine, Swap
+from unlikelihood.nn.augment import rotation
+
+NOTHING = {"rotation": 0, "scale": 0, "shear": 0, "shift": 0}
+
+
+@pytest.mark.parametrize("shape", [(5, 1, 8, 8), (5, 3, 9, 16), (5, 1, 6, 7, 8)])
+def test_no_change_is_no_change(shape):
+    x = torch.rand(shape)
+    torch.testing.assert_close(Affine(**NOTHING)(x), x, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(64, 2, 9, 16), (64, 2, 9, 9, 9)])
+@pytest.mark.parametrize("change", ["rotation", "scale", "shear", "shift"])
+def test_every_change_changes_every_sample_in_its_own_way(shape, change):
+    x = torch.rand(1, *shape[1:]).expand(shape)
+    changed = Affine(**NOTHING | {change: 0.2 if change != "rotation" else 20})(x)
+    assert changed.shape == x.shape
+    assert all((one - x[0]).abs().max() > 1e-3 for one in changed)
+    assert (changed[0] - changed[1]).abs().max() > 1e-3
+
+
+def test_channels_move_together():
+    x = torch.rand(8, 1, 12, 12).expand(-1, 2, -1, -1)
+    changed = Affine()(x)
+    torch.testing.assert_close(changed[:, 0], changed[:, 1])
+
+
+def test_rotation_is_orthogonal_and_keeps_the_other_axis():
+    matrix = rotation(torch.tensor([0.3, -1.2]), 0, 2, 3)
+    torch.testing.assert_close(matrix @ matrix.mT, torch.eye(3).expand(2, 3, 3))
+    torch.testing.assert_close(matrix[:, 1], torch.tensor([0.0, 1.0, 0.0]).expand(2, 3))
+
+
+def test_angles_are_kept_in_images_that_are_not_square():
+    x = torch.zeros(200, 1, 20, 60)
+    x[:, :, 10, 15:45] = 1  # a bar of length 30, which a rotation keeps that long
+    bar = Affine(**NOTHING | {"rotation": 15})(x)
+    columns = (bar.sum(2) > 0.3).sum(-1).float()
+    torch.testing.assert_close(columns.mean(), torch.tensor(29.6), atol=1.0, rtol=0)
+
+
+def test_swapped_values_come_from_the_same_column_of_the_batch():
+    x = torch.arange(60.0).reshape(10, 6)
+    changed = Swap(0.5)(x)
+    assert torch.equal(changed % 6, x % 6)
+    assert 0.2 < (changed != x).float().mean() < 0.7
+    assert torch.equal(Swap(0.0)(x), x)
+
+
+def test_vectors_and_bounds_are_refused_by_name():
+    with pytest.raises(ValueError, match=r"Affine changes images .* not samples of shape \(6,\)"):
+        Affine()(torch.rand(3, 6))
+    with pytest.raises(ValueError, match="Swap: rate is 2, expected a number at least 0 and at most 1"):
+        Swap(2)

@@ -1,0 +1,47 @@
+"""What is there is found, and only that."""
+
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+
+import unlikelihood
+from unlikelihood import Detector, Source, discovery
+
+
+@pytest.mark.parametrize(("package", "base"), [("detectors", Detector), ("data", Source)])
+def test_the_stub_lists_every_detector_and_source(package, base):
+    module = importlib.import_module(f"unlikelihood.{package}")
+    defined = set()
+    for info in pkgutil.iter_modules(module.__path__):
+        inner = importlib.import_module(f"{module.__name__}.{info.name}")
+        defined |= {
+            name
+            for name, value in vars(inner).items()
+            if inspect.isclass(value)
+            and issubclass(value, base)
+            and value.__module__ == inner.__name__
+            and not inspect.isabstract(value)
+        }
+    assert set(discovery.subclasses(base, package)) == defined
+
+
+def test_every_name_of_the_stub_can_be_imported():
+    for name in unlikelihood.__all__:
+        assert getattr(unlikelihood, name).__name__ == name
+
+
+def test_every_recipe_makes_an_experiment_in_both_sizes():
+    for name in discovery.recipes():
+        for quick in (False, True):
+            experiment = discovery.recipe(name)(quick)
+            assert set(experiment.references) <= set(experiment.detectors)
+            assert len(experiment.seeds) >= (1 if quick else 3)
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"'os' is not one of the detectors: .*VAE"):
+        discovery.find("os", "detectors")
+    with pytest.raises(ValueError, match=r"'nope' is not one of the recipes: .*mnist-vae"):
+        discovery.recipe("nope")

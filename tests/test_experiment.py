@@ -1,0 +1,71 @@
+"""An experiment judges every detector at every seed once, and its table says what it found."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tiny import tiny
+from unlikelihood import KNN, Digits, TotalIntensity
+from unlikelihood.evaluation import Evaluation
+from unlikelihood.experiment import Experiment, mean_interval
+
+
+@pytest.fixture
+def experiment():
+    return Experiment(
+        title="Digits",
+        text="A test.",
+        split=lambda seed: Digits(seed=seed).split(),
+        detectors={"neighbours": lambda seed: KNN(seed=seed), "ink": lambda seed: TotalIntensity(seed=seed)},
+        references={"ink": 0.5},
+        seeds=(0, 1, 2),
+    )
+
+
+def test_the_table_holds_the_mean_over_the_seeds(experiment, tmp_path):
+    text = experiment.run(tmp_path)
+    record = {row["name"]: row for row in json.loads((tmp_path / "comparison.json").read_text())["rows"]}
+    found = [Evaluation.load(path).metrics["auroc"].value for path in sorted(tmp_path.glob("runs/neighbours-*"))]
+    assert len(found) == 3
+    assert record["neighbours"]["auroc"]["value"] == pytest.approx(np.mean(found))
+    assert record["neighbours"]["spread"] == pytest.approx(np.std(found, ddof=1))
+    assert record["ink"]["reference"] == 0.5
+    assert f"{np.mean(found):.3f}" in text
+    assert (tmp_path / "report.html").exists()
+
+
+def test_a_run_that_was_interrupted_fits_only_what_is_missing(experiment, tmp_path, monkeypatch):
+    first = experiment.run(tmp_path)
+    for file in next(tmp_path.glob("runs/ink-seed2-*")).iterdir():
+        file.unlink()
+    fitted = []
+    fit = TotalIntensity.fit
+    monkeypatch.setattr(KNN, "fit", lambda *_: pytest.fail("fitted again"))
+    monkeypatch.setattr(TotalIntensity, "fit", lambda self, X: fitted.append(self.seed) or fit(self, X))
+    again = experiment.run(tmp_path)
+    assert fitted == [2]
+    assert [line.split()[:3] for line in again.splitlines()] == [line.split()[:3] for line in first.splitlines()]
+
+
+def test_another_parameter_is_another_run(experiment, tmp_path):
+    experiment.run(tmp_path)
+    runs = len(list(tmp_path.glob("runs/*")))
+    experiment.detectors["neighbours"] = lambda seed: KNN(neighbours=2, seed=seed)
+    experiment.run(tmp_path)
+    assert len(list(tmp_path.glob("runs/*"))) == runs + 3
+
+
+def test_a_trained_detector_leaves_no_checkpoint(tmp_path):
+    Experiment(
+        "Digits", "A test.", lambda seed: Digits(seed=seed).split(), {"vae": lambda seed: tiny("VAE")}, seeds=(0,)
+    ).run(tmp_path)
+    assert not list(tmp_path.glob("runs/*.checkpoint"))
+
+
+def test_the_interval_of_a_mean_covers_it():
+    rng = np.random.default_rng(0)
+    inside = [
+        (interval := mean_interval(list(draw))).low <= 0.7 <= interval.high for draw in rng.normal(0.7, 0.02, (2000, 5))
+    ]
+    assert 0.935 < np.mean(inside) < 0.965
