@@ -18,8 +18,9 @@ check: $(READY)  ## style, types, import directions, doctests
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest src
 
-bench: $(READY)  ## what the training loop and the imports cost, beside named alternatives
+bench: $(READY)  ## what the training loop, the imports and the latent search cost, beside named alternatives
 	$(BIN)/python -m benchmarks.speed
+	$(BIN)/python -m benchmarks.search
 
 docs: .venv/.docs  ## the pages under docs/_build, from docstrings and executed examples
 	$(BIN)/python docs/pages.py

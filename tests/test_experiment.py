@@ -1,6 +1,7 @@
 """An experiment judges every detector at every seed once, and its table says what it found."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from tiny import tiny
 from unlikelihood import KNN, Digits, TotalIntensity
 from unlikelihood.evaluation import Evaluation
-from unlikelihood.experiment import Experiment, mean_interval
+from unlikelihood.experiment import Experiment, keep_checkpoints, mean_interval
+from unlikelihood.persistence import configuration
 
 
 @pytest.fixture
@@ -69,3 +71,15 @@ def test_the_interval_of_a_mean_covers_it():
         (interval := mean_interval(list(draw))).low <= 0.7 <= interval.high for draw in rng.normal(0.7, 0.02, (2000, 5))
     ]
     assert 0.935 < np.mean(inside) < 0.965
+
+
+def test_every_part_with_a_network_keeps_a_checkpoint_of_its_own():
+    detector = tiny("EncoderSearch", generator=tiny("DCGAN", checkpoint="mine"))
+    described = configuration(detector)
+    keep_checkpoints(detector, Path("runs/one"))
+    assert detector.checkpoint == "runs/one.checkpoint"
+    assert detector.generator.checkpoint == "mine"
+    detector = tiny("LatentSearch")
+    keep_checkpoints(detector, Path("runs/one"))
+    assert detector.generator.checkpoint == "runs/one.generator.checkpoint"
+    assert configuration(tiny("EncoderSearch")) == described

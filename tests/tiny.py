@@ -9,10 +9,19 @@ from unlikelihood.discovery import subclasses
 
 DETECTORS = subclasses(unlikelihood.Detector, "detectors")
 SHAPES = {"vectors": (6,), "images": (1, 8, 8), "colour": (3, 9, 16), "volumes": (1, 8, 8, 8)}
-SMALL = {"epochs": 2, "batch_size": 16, "width": 2, "latent": 2, "trees": 5, "components": 3}
+SMALL = {
+    "epochs": 2,
+    "batch_size": 16,
+    "width": 2,
+    "latent": 2,
+    "trees": 5,
+    "components": 3,
+    "critic_steps": 2,
+    "steps": 3,
+}
 
 
-PARTS = {unlikelihood.Embedder: "Contrastive", unlikelihood.Detector: "KNN"}
+PARTS = {unlikelihood.Embedder: "Contrastive", unlikelihood.Generator: "DCGAN", unlikelihood.Detector: "KNN"}
 
 
 def tiny(name, **parameters):

@@ -9,8 +9,8 @@ from jsonargparse import ArgumentParser
 
 from unlikelihood import decisions, discovery, evaluation, plots, tables
 from unlikelihood.data.source import Source
-from unlikelihood.detector import Detector, Trained
-from unlikelihood.experiment import Experiment
+from unlikelihood.detector import Detector
+from unlikelihood.experiment import Experiment, keep_checkpoints
 from unlikelihood.files import replacing
 from unlikelihood.identity import seen, unseen
 from unlikelihood.persistence import load
@@ -40,8 +40,7 @@ def fit_arguments(parser: ArgumentParser) -> None:
 def fit(data: Source, detector: Detector, out: Path) -> None:
     """Fit a detector to the training normals of a source and save it."""
     split = data.split()
-    if isinstance(detector, Trained) and detector.checkpoint is None:
-        detector.set_params(checkpoint=f"{out}.checkpoint")
+    keep_checkpoints(detector, out)
     detector.fit(split.train.pixels)
     held_out = unseen(detector, split.calibration.pixels)
     if len(held_out):

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, dataclass_tra
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
@@ -24,6 +24,7 @@ from unlikelihood.parameters import Count, NonNegative, Positive, check_paramete
 from unlikelihood.progress import progress
 from unlikelihood.training import (
     NothingLearnt,
+    NotTrustworthy,
     Turn,
     batches_of,
     fabric_for,
@@ -33,6 +34,7 @@ from unlikelihood.training import (
 )
 
 Net = TypeVar("Net", bound=nn.Module)
+AnyDetector = TypeVar("AnyDetector", bound="Detector")
 
 
 @dataclass_transform(eq_default=False, kw_only_default=False)
@@ -139,6 +141,8 @@ class Detector(BaseEstimator, ABC):
         """
         check_is_fitted(self, "shape_")
         X = self._checked(X, reset=False)
+        for alarm in self._alarms():
+            warnings.warn(f"{type(self).__name__}: {alarm}", NotTrustworthy, stacklevel=2)
         scores = np.asarray(self._score(X), np.float64)
         if len(scores) > 1 and np.ptp(scores) == 0 and any((x != X[0]).any() for x in X):
             warnings.warn(
@@ -164,6 +168,15 @@ class Detector(BaseEstimator, ABC):
         """
         check_is_fitted(self, "shape_")
         return persistence.save(self, path)
+
+    def _alarms(self) -> tuple[str, ...]:
+        """Return what was found wrong, after its training, with this detector or with what it is made of."""
+        parts = [part for name, part in vars(self).items() if name.endswith("_") and isinstance(part, Detector)]
+        return sum((part._alarms() for part in parts), tuple(getattr(self, "alarms_", ())))
+
+    def __sklearn_clone__(self) -> Self:
+        # scikit-learn's own clone forgets what parts have learnt; here a fitted part is configuration.
+        return type(self)(**{name: cloned(value) for name, value in self.get_params(deep=False).items()})
 
     @abstractmethod
     def _fit(self, X: np.ndarray) -> None:
@@ -206,6 +219,30 @@ class Detector(BaseEstimator, ABC):
             self.range_ = (float(X.min()), float(X.max()))
             self.n_samples_ = len(X)
         return X
+
+
+def cloned(value: Any) -> Any:
+    """Return an unfitted copy of a parameter, but a detector that is fitted as it is."""
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(cloned, value))
+    return value if isinstance(value, Detector) and hasattr(value, "shape_") else clone(value, safe=False)
+
+
+def fitted(part: AnyDetector, X: np.ndarray) -> AnyDetector:
+    r"""Return a wrapper's part as it is if it is fitted, else a clone of it that is fitted to `X`.
+
+    Raises
+    ------
+    ValueError
+        If it was fitted on samples of another shape.
+    """
+    if not hasattr(part, "shape_"):
+        return clone(part).fit(X)
+    if part.shape_ != X.shape[1:]:
+        raise ValueError(
+            f"X has samples of shape {X.shape[1:]}, but the {type(part).__name__} was fitted on {part.shape_}"
+        )
+    return part
 
 
 class Trained(Detector, Generic[Net]):
@@ -340,8 +377,12 @@ class Generator(Trained[Net]):
         r"""Return the samples (B, \*shape) at the latents (B, latent), differentiably."""
 
     @abstractmethod
-    def draw(self, n: int) -> Tensor:
-        """Return `n` latents (n, latent) from the prior, that follow from the fitted seed."""
+    def draw(self, n: int, *key: int) -> Tensor:
+        """Return `n` latents (n, latent) from the prior, that follow from the fitted seed and `key` alone."""
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        r"""Return what a judge sees in samples (B, \*shape), layer by layer; a generator without one has none."""
+        return []
 
     @torch.inference_mode()
     def generate(self, n: int) -> np.ndarray:

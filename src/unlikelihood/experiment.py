@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import t as student_t
 
 from unlikelihood.data.splits import Split
-from unlikelihood.detector import Detector, Trained
+from unlikelihood.detector import Detector
 from unlikelihood.evaluation import RECORD, Evaluation, evaluate
 from unlikelihood.intervals import Interval
 from unlikelihood.persistence import configuration
@@ -110,11 +110,17 @@ def run_once(runs: Path, name: str, detector: Detector, split: Split, *, draw: b
     folder = runs / f"{slug}-seed{detector.seed}-{hashlib.sha256(configured.encode()).hexdigest()[:8]}"
     if (folder / RECORD).exists():
         return Evaluation.load(folder)
-    if isinstance(detector, Trained):
-        detector.set_params(checkpoint=str(folder.with_suffix(".checkpoint")))
+    keep_checkpoints(detector, folder)
     evaluation = evaluate(detector.fit(split.train.pixels), split, name=name, seed=detector.seed)
     (evaluation.save if draw else evaluation.save_record)(folder)
     return evaluation
+
+
+def keep_checkpoints(detector: Detector, path: Path) -> None:
+    """Let a detector and its parts keep checkpoints beside `path`, one each, those that can and do not yet."""
+    for name, value in detector.get_params().items():
+        if name.split("__")[-1] == "checkpoint" and value is None:
+            detector.set_params(**{name: f"{path}.{name.replace('__', '.')}"})
 
 
 def mean_interval(values: list[float], level: float = 0.95) -> Interval:

@@ -26,6 +26,7 @@ class Range:
 
 
 Count = Annotated[int, Range(1)]
+Whole = Annotated[int, Range(0)]
 Positive = Annotated[float, Range(0, above=True)]
 NonNegative = Annotated[float, Range(0)]
 Fraction = Annotated[float, Range(0, 1)]

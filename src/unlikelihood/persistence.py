@@ -135,15 +135,32 @@ def encode(value: Any, name: str, arrays: dict[str, np.ndarray], seen: dict[int,
             "$detector": type(value).__name__,
             "name": name,
             "parameters": encode(parameters, f"{name}.parameters", arrays, seen),
-            "state": encode(value._state(), name or "state", arrays, seen),
+            "state": encode(value._state(), f"{name}.state" if name else "state", arrays, seen),
         }
     parameters = {key: getattr(value, key) for key in inspect.signature(type(value)).parameters}
     return {"$part": type(value).__name__, "parameters": encode(parameters, name, arrays, seen)}
 
 
 def configuration(detector: "Detector") -> dict[str, Any]:
-    """Return a detector's class and parameters as JSON, without what it has learnt."""
-    return encode(clone(detector), "", {}, {})
+    """Return a detector's class and parameters as JSON, without what it has learnt.
+
+    A part that was fitted before stays so in a clone: it is described by a hash of its arrays.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    return hashed(encode(clone(detector), "", arrays, {}), arrays)
+
+
+def hashed(record: Any, arrays: dict[str, np.ndarray]) -> Any:
+    """Return `record` with the state of every detector replaced by a hash of the arrays in it."""
+    if isinstance(record, list):
+        return [hashed(item, arrays) for item in record]
+    if not isinstance(record, dict):
+        return record
+    if "$detector" in record:
+        within = [array for name, array in sorted(arrays.items()) if name.startswith(f"{record['name']}.state")]
+        state = sha256(b"".join(array.tobytes() for array in within)) if record["state"] else None
+        return record | {"parameters": hashed(record["parameters"], arrays), "state": state}
+    return {key: hashed(item, arrays) for key, item in record.items()}
 
 
 def check(record: Any, arrays: dict[str, np.ndarray]) -> None:

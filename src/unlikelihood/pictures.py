@@ -20,6 +20,14 @@ class _Reconstructs(Protocol):
     def reconstruct(self, X: NDArray[Any]) -> NDArray[Any]: ...
 
 
+@runtime_checkable
+class _KeepsAnAlbum(Protocol):
+    quality_: Mapping[str, float | None]
+    alarms_: tuple[str, ...]
+
+    def album(self) -> NDArray[Any]: ...
+
+
 @dataclass(frozen=True, eq=False)
 class Pictures:
     """The few samples that a report shows.
@@ -35,6 +43,12 @@ class Pictures:
         What the detector generates, if it can.
     reconstructed : dict of int to (ndarray (k, *shape), ndarray (k, *shape))
         By true label, test samples at evenly spaced ranks and their reconstructions; empty if it cannot.
+    album : ndarray, shape (pages, k, *shape), optional
+        What its adversarial generator made of the same latents at several moments of training.
+    quality : dict of str to float
+        The figures of that generator: see `generation.Quality`.
+    alarms : tuple of str
+        What is wrong with it.
     """
 
     train: NDArray[Any]
@@ -42,6 +56,9 @@ class Pictures:
     unlikely: Mapping[int, tuple[NDArray[Any], NDArray[np.float64]]]
     generated: NDArray[Any] | None = None
     reconstructed: Mapping[int, tuple[NDArray[Any], NDArray[Any]]] = field(default_factory=dict)
+    album: NDArray[Any] | None = None
+    quality: Mapping[str, float | None] = field(default_factory=dict)
+    alarms: tuple[str, ...] = ()
 
 
 def choose(detector: object, split: Split, label: NDArray[np.int64], score: NDArray[np.float64]) -> Pictures:
@@ -70,12 +87,17 @@ def choose(detector: object, split: Split, label: NDArray[np.int64], score: NDAr
         for k, order in ranked.items():
             chosen = pixels[_spread(order, 6)]
             reconstructed[k] = (chosen, np.asarray(detector.reconstruct(chosen)))
+    maker = getattr(detector, "generator_", detector)
+    kept = maker if isinstance(maker, _KeepsAnAlbum) else None
     return Pictures(
         train=np.array(train[_spread(np.arange(len(train)), few)]),
         likely={k: (pixels[order[:few]], score[order[:few]]) for k, order in ranked.items()},
         unlikely={k: (pixels[order[::-1][:few]], score[order[::-1][:few]]) for k, order in ranked.items()},
         generated=np.asarray(detector.generate(few)) if isinstance(detector, _Generates) else None,
         reconstructed=reconstructed,
+        album=None if kept is None else kept.album(),
+        quality=kept.quality_ if kept else {},
+        alarms=kept.alarms_ if kept else (),
     )
 
 

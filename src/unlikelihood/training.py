@@ -27,6 +27,10 @@ class NothingLearnt(UserWarning):
     """Training or scoring ran, but its result carries no information."""
 
 
+class NotTrustworthy(UserWarning):
+    """A detector scores with a part that was found bad after its training."""
+
+
 class Turn(nn.Module):
     r"""One player's move in a training step: a module steps down its loss.
 
@@ -149,7 +153,7 @@ def batches_of(
 
     if isinstance(X, np.memmap) or X.nbytes > free_memory(device) / 2:
         return lambda index: batch(torch.from_numpy(np.asarray(X[index], np.float32)))
-    kept = X if X.dtype in (np.float32, np.uint8) else X.astype(np.float32)
+    kept = np.ascontiguousarray(X if X.dtype in (np.float32, np.uint8) else X.astype(np.float32))
     resident = torch.from_numpy(kept if kept.flags.writeable else kept.copy()).to(device)
     return lambda index: batch(resident[torch.from_numpy(index).to(device)])
 

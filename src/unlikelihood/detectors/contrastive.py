@@ -11,6 +11,7 @@ from torch import Tensor
 
 from unlikelihood.detector import Embedder
 from unlikelihood.nn.augment import Affine, Augment, Swap
+from unlikelihood.nn.contrast import contrast
 from unlikelihood.nn.networks import Embedding
 from unlikelihood.parameters import Count, Positive
 from unlikelihood.training import Turn, one_cycle
@@ -83,12 +84,3 @@ class Contrastive(Embedder[Embedding]):
     def _score_batch(self, x: Tensor) -> Tensor:
         distance, _ = self._index.kneighbors(self._embed_batch(x).cpu().numpy())
         return -torch.from_numpy(distance.mean(axis=1))
-
-
-def contrast(embedding: Tensor, temperature: float) -> Tensor:
-    """Return the contrastive loss in nats, averaged, of unit embeddings (2B, F) whose halves are partners in order."""
-    n = len(embedding)
-    similarity = embedding @ embedding.T / temperature
-    similarity = similarity.masked_fill(torch.eye(n, dtype=torch.bool, device=embedding.device), -torch.inf)
-    partner = (torch.arange(n, device=embedding.device) + n // 2) % n
-    return F.cross_entropy(similarity, partner)

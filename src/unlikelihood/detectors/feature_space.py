@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.base import clone
 
-from unlikelihood.detector import Detector, Embedder
+from unlikelihood.detector import Detector, Embedder, fitted
 
 
 class FeatureSpace(Detector):
@@ -25,7 +25,7 @@ class FeatureSpace(Detector):
     detector: Detector
 
     def _fit(self, X: np.ndarray) -> None:
-        self.encoder_ = self.encoder if hasattr(self.encoder, "shape_") else clone(self.encoder).fit(X)
+        self.encoder_ = fitted(self.encoder, X)
         self.detector_ = clone(self.detector).fit(self.encoder_.embed(X))
 
     def _score(self, X: np.ndarray) -> np.ndarray:

@@ -121,9 +121,9 @@ class VAE(Generator[Autoencoder]):
         r"""Return E[x|z], (B, \*shape), differentiably."""
         return self.net_.likelihood.mean(self.net_.decoder(z))
 
-    def draw(self, n: int) -> Tensor:
+    def draw(self, n: int, *key: int) -> Tensor:
         """Return `n` latents from the prior."""
-        with seeded(self.seed):
+        with seeded(self.seed, *key):
             noise, choice = torch.randn(n, self.latent), torch.rand(n)
         weight = next(self.net_.parameters())
         return self.net_.prior.draw(noise.to(weight), choice.to(weight))

@@ -33,8 +33,8 @@ def conv(
     return layer(channels_in, channels_out, kernel, stride, kernel // 2 if padding is None else padding)
 
 
-def pyramid(space: Sequence[int]) -> list[tuple[int, ...]]:
-    """Return the sizes of the spatial axes level by level, halved (rounded up) while the shortest is longer than 7.
+def pyramid(space: Sequence[int], smallest: int = SMALLEST) -> list[tuple[int, ...]]:
+    """Return the sizes of the spatial axes level by level, halved (rounded up) while the shortest is above `smallest`.
 
     Examples
     --------
@@ -44,7 +44,7 @@ def pyramid(space: Sequence[int]) -> list[tuple[int, ...]]:
     [(64, 48), (32, 24), (16, 12), (8, 6)]
     """
     levels = [tuple(space)]
-    while min(levels[-1]) > SMALLEST:
+    while min(levels[-1]) > smallest:
         levels.append(tuple(math.ceil(size / 2) for size in levels[-1]))
     return levels
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from unlikelihood import plots
 from unlikelihood.report.browser import browse
 from unlikelihood.report.decisions import drift, operating, promised
+from unlikelihood.report.generator import generator
 from unlikelihood.report.page import THIN, Plate, Section, Table, duration, percent, span, write_page
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def draw(evaluation: "Evaluation", folder: Path) -> None:
     sections += [browse(evaluation), promised(evaluation), _probability(evaluation), drift(evaluation)]
     if evaluation.pictures:
         pictures = evaluation.pictures
-        sections += [_samples(pictures), _reconstructions(pictures), _extremes(pictures)]
+        sections += [_samples(pictures), generator(pictures), _reconstructions(pictures), _extremes(pictures)]
     sections += [_training(evaluation), _data(evaluation)]
     write_page(
         folder,

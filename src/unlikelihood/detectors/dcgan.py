@@ -1,0 +1,107 @@
+"""The deep convolutional generative adversarial network: the thesis' generator of digits."""
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unlikelihood.adversarial import Adversarial
+from unlikelihood.nn.adversarial import Critic, Intensities, Players
+from unlikelihood.nn.contrast import Contrast
+from unlikelihood.parameters import Fraction, Positive
+from unlikelihood.training import Turn
+
+
+class DCGAN(Adversarial):
+    r"""Generator and discriminator of a zero-sum game, scored by the discriminator.
+
+    .. math:: \min_G \max_D \; E_x \log D(x) + E_z \log(1 - D(G(z)))
+
+    (equations 6 and 7 of the thesis). The generator steps down -log D(G(z)), which has the same fixed point and does
+    not vanish when the discriminator wins. The defaults are the paper's: widths, N(0, 0.02) weights, Adam at 2e-4 with
+    β₁ = 0.5, uniform latents of size 100. The score is the logit of D(x).
+
+    Parameters
+    ----------
+    latent : int
+        Dimensions of z.
+    width : int
+        Channels of the maps at half size, doubled level by level up to eight times.
+    latents : Latents
+        p(z): `UniformLatents` or `NormalLatents`.
+    average : float
+        Decay of the generator's moving average, which is what generates; 0 keeps none.
+    smoothing : float
+        The discriminator's target for training samples is 1 - smoothing, and 0 for generated ones.
+    contrast : Contrast or None
+        A `Contrast` that the discriminator learns of training samples beside its own task, by an embedding that
+        becomes the last of its features; or None.
+
+    References
+    ----------
+    Goodfellow et al., "Generative adversarial nets", 2014; Radford, Metz and Chintala, "Unsupervised representation
+    learning with deep convolutional generative adversarial networks", 2016; Salimans et al., "Improved techniques for
+    training GANs", 2016, section 3.4, for the one-sided smoothing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).random((64, 1, 8, 8), dtype=np.float32)
+    >>> DCGAN(latent=2, width=4, epochs=1).fit(X).generate(3).shape
+    (3, 1, 8, 8)
+    """
+
+    smoothing: Fraction = 0.0
+    contrast: Contrast | None = None
+    _: KW_ONLY
+    learning_rate: Positive = 2e-4
+
+    def critic(self, shape: Sequence[int], intensities: Intensities) -> Critic:
+        """Return the untrained discriminator."""
+        embedding = self.contrast.dimensions if self.contrast else 0
+        return Critic(shape, self.width, intensities, normalised=True, embedding=embedding)
+
+    def build(self, shape: Sequence[int]) -> Players:
+        """Return the untrained generator and discriminator, with the paper's initial weights."""
+        net = super().build(shape)
+        net.generator.apply(small_weights)
+        net.critic.apply(small_weights)
+        net.average.load_state_dict(net.generator.state_dict())
+        return net
+
+    def turns(self, net: Players) -> list[Turn]:
+        """Return the two turns: first the discriminator's, then the generator's."""
+        adam = partial(torch.optim.Adam, lr=self.learning_rate, betas=(0.5, 0.999))
+        return [
+            Turn("discriminator", net.critic, partial(self.discriminating, net), optimizer=adam),
+            Turn("generator", net.generator, partial(self.deceiving, net), optimizer=net.followed(adam)),
+        ]
+
+    def discriminating(self, net: Players, x: Tensor) -> Tensor:
+        r"""Return the discriminator's loss in nats.
+
+        .. math:: -E[(1 - s) \log D(x) + s \log(1 - D(x))] - E \log(1 - D(G(z)))
+        """
+        with torch.no_grad():
+            made = net.generator(self.latents(len(x), self.latent, x.device))
+        real, fake = net.critic(x), net.critic(made)
+        loss = (F.softplus(-real) + self.smoothing * real).mean() + F.softplus(fake).mean()
+        return loss + self.contrast(net.critic.embed, x) if self.contrast else loss
+
+    def deceiving(self, net: Players, x: Tensor) -> Tensor:
+        """Return the generator's loss in nats, -E log D(G(z)), of as many latents as samples in `x`."""
+        made = net.generator(self.latents(len(x), self.latent, x.device))
+        return F.softplus(-net.critic(made)).mean()
+
+
+def small_weights(module: nn.Module) -> None:
+    """Draw the weights of a layer from N(0, 0.02), those of batch normalisation from N(1, 0.02)."""
+    if isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.modules.batchnorm._BatchNorm):
+        nn.init.normal_(module.weight, 1.0, 0.02)

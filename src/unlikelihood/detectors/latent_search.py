@@ -1,0 +1,106 @@
+"""The search of a generator's latent space: the thesis' GAN-AD."""
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from unlikelihood.detector import Detector, Generator, fitted
+from unlikelihood.nn.descents import Descent, Momentum
+from unlikelihood.parameters import Count, Fraction, Whole
+from unlikelihood.search import Search, check_judge, content, search
+
+
+class LatentSearch(Detector):
+    r"""Scores a sample by how near a generator can come to it: AnoGAN, the thesis' GAN-AD.
+
+    .. math:: L_R(z) = \sum |x - G(z)|, \qquad L_D(z) = \sum |f(x) - f(G(z))|, \qquad
+              L(z) = (1 - \lambda) L_R(z) + \lambda L_D(z)
+
+    (equations 13 to 15 of the thesis), with f a layer of the discriminator. From a random z the search takes steps
+    down L; the score is -L at the last. The starts follow from the seed and the sample's own values, all samples are
+    searched at once, and memory is bounded by doing that in chunks.
+
+    Parameters
+    ----------
+    generator : Generator
+        `DCGAN`, `WGANGP`, or `VAE` with a discrimination of 0. One that is fitted is kept as it is, by a clone of this
+        detector too; of any other, `fit` trains a clone.
+    steps : int
+        Steps of the search.
+    discrimination : float
+        λ.
+    descent : Descent
+        How it steps: `Momentum`, equation 15, or `Adam`.
+    restarts : int
+        Starts for each sample; the end with the least L is kept.
+    layer : int
+        Which of the discriminator's layers f is; -1 is the last before its answer.
+
+    References
+    ----------
+    Schlegl et al., "Unsupervised anomaly detection with generative adversarial networks to guide marker discovery",
+    2017; Santos Buitrago, 2018, equations 13 to 15.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from unlikelihood import DCGAN
+    >>> X = np.random.default_rng(0).random((64, 1, 8, 8), dtype=np.float32)
+    >>> detector = LatentSearch(DCGAN(latent=2, width=4, epochs=1), steps=5).fit(X)
+    >>> detector.search(X[:3]).residual_map.shape
+    (3, 1, 8, 8)
+    """
+
+    generator: Generator
+    steps: Whole = 100
+    discrimination: Fraction = 0.5
+    descent: Descent = Momentum()
+    restarts: Count = 1
+    layer: int = -1
+
+    def _fit(self, X: np.ndarray) -> None:
+        self.generator_ = fitted(self.generator, X)
+        if self.discrimination:
+            check_judge(self.generator_, X, self.layer)
+
+    def _score(self, X: np.ndarray) -> np.ndarray:
+        return -self._search(X).loss
+
+    def search(self, X: np.ndarray) -> Search:
+        r"""Search for samples, and return all that was found.
+
+        Parameters
+        ----------
+        X : ndarray
+            Samples of the shape that `fit` saw.
+
+        Returns
+        -------
+        Search
+            L, of which the score is the negative, its parts, G(z) and abs(x - G(z)).
+        """
+        check_is_fitted(self, "shape_")
+        return self._search(self._checked(X, reset=False))
+
+    def reconstruct(self, X: np.ndarray) -> np.ndarray:
+        r"""Return the nearest generation G(z) of each sample, (n, \*shape)."""
+        return self.search(X).nearest
+
+    def generate(self, n: int) -> np.ndarray:
+        r"""Return `n` samples of the generator, (n, \*shape)."""
+        return self.generator_.generate(n)
+
+    def _search(self, X: np.ndarray) -> Search:
+        return search(
+            self.generator_,
+            X,
+            self._starts,
+            steps=self.steps,
+            descent=self.descent,
+            discrimination=self.discrimination,
+            layer=self.layer,
+        )
+
+    def _starts(self, X: np.ndarray, x: Tensor) -> Tensor:
+        return torch.stack([self.generator_.draw(self.restarts, self.seed, content(sample)) for sample in X])

@@ -1,0 +1,106 @@
+"""The Wasserstein generative adversarial network with gradient penalty: the thesis' generator of nodules."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from unlikelihood.adversarial import Adversarial
+from unlikelihood.nn.adversarial import Critic, Intensities, Players
+from unlikelihood.parameters import Count, NonNegative, Positive
+from unlikelihood.training import Turn
+
+
+class WGANGP(Adversarial):
+    r"""Generator against a critic f that is kept about 1-Lipschitz, scored by the critic.
+
+    .. math:: \min_f \; E_z f(G(z)) - E_x f(x) + w \, E_{\hat{x}} (\lVert \nabla f(\hat{x}) \rVert_2 - 1)^2,
+              \qquad \min_G \; -E_z f(G(z))
+
+    (equations 8 and 9 of the thesis), x̂ uniform on the lines between samples and generated ones. The critic has no
+    batch normalisation. The score is f(x).
+
+    Parameters
+    ----------
+    latent : int
+        Dimensions of z.
+    width : int
+        Channels of the maps at half size, doubled level by level up to eight times.
+    latents : Latents
+        p(z): `UniformLatents` or `NormalLatents`.
+    average : float
+        Decay of the generator's moving average, which is what generates; 0 keeps none.
+    critic_steps : int
+        Steps of the critic for each of the generator.
+    penalty : float
+        w, the weight of the gradient penalty.
+
+    References
+    ----------
+    Gulrajani et al., "Improved training of Wasserstein GANs", 2017, algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).random((64, 6), dtype=np.float32)
+    >>> WGANGP(latent=2, width=4, epochs=1).fit(X).generate(3).shape
+    (3, 6)
+    """
+
+    critic_steps: Count = 5
+    penalty: NonNegative = 10.0
+    _: KW_ONLY
+    learning_rate: Positive = 1e-4
+
+    @property
+    def critic_repeats(self) -> int:
+        """Steps of the critic for each of the generator."""
+        return self.critic_steps
+
+    def critic(self, shape: Sequence[int], intensities: Intensities) -> Critic:
+        """Return the untrained critic."""
+        return Critic(shape, self.width, intensities, normalised=False)
+
+    def turns(self, net: Players) -> list[Turn]:
+        """Return the two turns: the critic's, which repeats, then the generator's."""
+        adam = partial(torch.optim.Adam, lr=self.learning_rate, betas=(0.0, 0.9))
+        return [
+            Turn("critic", net.critic, partial(self.criticising, net), optimizer=adam, repeat=self.critic_steps),
+            Turn("generator", net.generator, partial(self.pleasing, net), optimizer=net.followed(adam)),
+        ]
+
+    def criticising(self, net: Players, x: Tensor) -> Tensor:
+        """Return the critic's loss."""
+        with torch.no_grad():
+            made = net.generator(self.latents(len(x), self.latent, x.device)).to(x.dtype)
+        difference = net.critic(made).mean() - net.critic(x).mean()
+        # A distance is in units of half the range, as the critic sees it, whatever the intensities' own unit.
+        unit = net.critic.intensities.half
+        return difference + self.penalty * gradient_penalty(net.critic, x, made, unit)
+
+    def pleasing(self, net: Players, x: Tensor) -> Tensor:
+        """Return the generator's loss, of as many latents as samples in `x`."""
+        return -net.critic(net.generator(self.latents(len(x), self.latent, x.device))).mean()
+
+
+def gradient_penalty(critic: Callable[[Tensor], Tensor], x: Tensor, made: Tensor, unit: float = 1.0) -> Tensor:
+    r"""Return how far the critic's slope is from 1 between samples and generated ones.
+
+    .. math:: E (\lVert \nabla f(\hat{x}) \rVert_2 - 1)^2, \qquad \hat{x} = \epsilon x + (1 - \epsilon) G(z), \;
+              \epsilon \sim U[0, 1]
+
+    Parameters
+    ----------
+    critic : callable
+        f.
+    x, made : Tensor
+        Samples and generated ones, (B, \*shape).
+    unit : float
+        The distance, in the samples' unit, along which f may change by 1.
+    """
+    epsilon = torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device, dtype=x.dtype)
+    between = (epsilon * x + (1 - epsilon) * made).requires_grad_(True)
+    (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+    return (unit * slope.flatten(1).norm(dim=1) - 1).square().mean()

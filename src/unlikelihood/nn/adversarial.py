@@ -1,0 +1,232 @@
+"""Generator and critic of an adversarial network, for vectors, images and volumes from one definition each."""
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from unlikelihood.nn.networks import WIDEST, conv, pyramid, widths
+
+SMALLEST = 4  # the DCGAN paper starts from a 4x4 map and doubles it
+KERNEL = 5  # and its convolutions are 5x5
+SLOPE = 0.2
+
+
+class Intensities:
+    """Maps intensities from `low` to `high` to [-1, 1], where the networks work, and back."""
+
+    def __init__(self, low: float, high: float) -> None:
+        self.middle = (low + high) / 2
+        self.half = (high - low) / 2 or 1.0
+
+    def scaled(self, x: Tensor) -> Tensor:
+        """Return intensities as numbers, those of the range in [-1, 1]."""
+        return (x - self.middle) / self.half
+
+    def restored(self, u: Tensor) -> Tensor:
+        """Return the intensities of numbers."""
+        return u * self.half + self.middle
+
+
+def norm(axes: int, channels: int) -> nn.Module:
+    """Return batch normalisation over the given number of spatial axes, 0 for vectors."""
+    layer: type[nn.Module] = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}[axes]
+    return layer(channels)
+
+
+def up(channels_in: int, channels_out: int, size: Sequence[int], target: Sequence[int]) -> nn.Module:
+    """Return the transposed convolution of stride 2 that maps axes of `size` to those of `target`."""
+    layer = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}[len(size)]
+    # Without padding of the output, n becomes 2n - 1.
+    padding = tuple(after - (2 * before - 1) for before, after in zip(size, target, strict=True))
+    return layer(channels_in, channels_out, KERNEL, 2, KERNEL // 2, padding)  # type: ignore[arg-type]
+
+
+class Synthesis(nn.Module):
+    r"""Maps latents (B, latent) to samples (B, \*shape): the generator G.
+
+    Transposed convolutions with batch normalisation and ReLU, doubling axes of about 4; fully connected layers for
+    vectors. The output ends in tanh, whose [-1, 1] stands for the intensities' range.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Of one sample: (F,), (C, H, W) or (C, D, H, W).
+    latent : int
+        Dimensions of z.
+    width : int
+        Channels of the last map, doubled level by level towards the first; an eighth of the units for vectors.
+    intensities : Intensities
+        The samples' range.
+
+    References
+    ----------
+    Radford, Metz and Chintala, "Unsupervised representation learning with deep convolutional generative adversarial
+    networks", 2016, figure 1: with a width of 128, 64x64 images have its 1024, 512, 256 and 128 channels.
+    """
+
+    def __init__(self, shape: Sequence[int], latent: int, width: int, intensities: Intensities) -> None:
+        super().__init__()
+        self.intensities = intensities
+        channels, *space = shape
+        if not space:
+            hidden = WIDEST * width
+            self.layers = nn.Sequential(
+                *(nn.Linear(latent, hidden), norm(0, hidden), nn.ReLU()),
+                *(nn.Linear(hidden, hidden), norm(0, hidden), nn.ReLU()),
+                *(nn.Linear(hidden, channels), nn.Tanh()),
+            )
+            return
+        axes = len(space)
+        sizes = pyramid(space, SMALLEST)[::-1]
+        wide = widths(width, max(1, len(sizes) - 1))[::-1]
+        layers = [
+            nn.Linear(latent, wide[0] * math.prod(sizes[0])),
+            nn.Unflatten(1, (wide[0], *sizes[0])),
+            norm(axes, wide[0]),
+            nn.ReLU(),
+        ]
+        for before, after, size, target in zip(wide, wide[1:], sizes, sizes[1:], strict=False):
+            layers += [up(before, after, size, target), norm(axes, after), nn.ReLU()]
+        last = up(wide[-1], channels, *sizes[-2:]) if len(sizes) > 1 else conv(axes, wide[-1], channels, KERNEL)
+        self.layers = nn.Sequential(*layers, last, nn.Tanh())
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Return the samples G(z)."""
+        return self.intensities.restored(self.layers(z))
+
+
+class Critic(nn.Module):
+    r"""Maps samples (B, \*shape) to a number each, (B,): DCGAN's discriminator, as a logit, or the critic of WGAN-GP.
+
+    Convolutions of stride 2 with LeakyReLU, the mirror of `Synthesis`; fully connected layers for vectors.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Of one sample: (F,), (C, H, W) or (C, D, H, W).
+    width : int
+        Channels of the first map, doubled level by level; an eighth of the units for vectors.
+    intensities : Intensities
+        The samples' range.
+    normalised : bool
+        Batch normalisation in all layers but the first. The gradient penalty of WGAN-GP allows none, for it is of
+        one sample at a time.
+    embedding : int
+        Dimensions of an embedding of the last map, beside the answer; 0 for none.
+    """
+
+    def __init__(
+        self, shape: Sequence[int], width: int, intensities: Intensities, *, normalised: bool, embedding: int = 0
+    ) -> None:
+        super().__init__()
+        self.intensities = intensities
+        channels, *space = shape
+        axes = len(space)
+        sizes = pyramid(space, SMALLEST) if space else [(), ()]
+        wide = widths(width, max(1, len(sizes) - 1)) if space else [WIDEST * width] * 2
+        self.layers = nn.ModuleList()
+        for level, after in enumerate(wide):
+            stride = 2 if len(sizes) > 1 else 1
+            step = conv(axes, channels, after, KERNEL, stride) if space else nn.Linear(channels, after)
+            between = [norm(axes, after)] if normalised and level else []
+            self.layers.append(nn.Sequential(step, *between, nn.LeakyReLU(SLOPE)))
+            channels = after
+        flat = channels * math.prod(sizes[-1])
+        self.head = nn.Linear(flat, 1)
+        self.embedding = nn.Sequential(nn.Flatten(), nn.Linear(flat, embedding)) if embedding else None
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """Return what every layer makes of the samples, the embedding last, but not the answer: the f of L_D."""
+        maps = self.maps(x)
+        return maps if self.embedding is None else [*maps, self.embedding(maps[-1])]
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """Return what every layer makes of the samples, without the embedding."""
+        found, h = [], self.intensities.scaled(x)
+        for layer in self.layers:
+            h = layer(h)
+            found.append(h)
+        return found
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Return the samples' embeddings (B, embedding)."""
+        return self.features(x)[-1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return D(x)."""
+        return self.head(self.maps(x)[-1].flatten(1))[:, 0]
+
+
+class Players(nn.Module):
+    r"""Generator and critic, the generator's moving average, and an album of what that made in training.
+
+    After the t-th step of the generator, its average θ' moves by
+
+    .. math:: \theta' \leftarrow \beta_t \theta' + (1 - \beta_t) \theta, \qquad
+              \beta_t = \min\bigl(\beta, \tfrac{1 + t}{10 + t}\bigr)
+
+    so that it does not remember the initial weights. All of this is state of the network: a checkpoint holds it.
+
+    Parameters
+    ----------
+    generator, critic : Module
+        The players.
+    decay : float
+        β; 0 keeps no average.
+    z : Tensor
+        Latents (k, latent) of the album.
+    moments : sequence of int
+        Steps of the generator after which the album gets a page.
+
+    References
+    ----------
+    Yazıcı et al., "The unusual effectiveness of averaging in GAN training", 2019.
+    """
+
+    steps: Tensor
+    z: Tensor
+    album: Tensor
+
+    def __init__(self, generator: Synthesis, critic: Critic, decay: float, z: Tensor, moments: Sequence[int]) -> None:
+        super().__init__()
+        self.generator = generator
+        self.critic = critic
+        self.average = copy.deepcopy(generator)
+        self.decay = decay
+        self.moments = tuple(moments)
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("z", z)
+        with torch.no_grad():
+            page = self.average.eval()(z)
+        # Flat, for a module in a layout for convolutions may hold no other tensors of as many axes.
+        self.register_buffer("album", torch.zeros(len(moments), *page.flatten(1).shape))
+        self._taken: int | None = None  # steps, without asking an accelerator for it
+
+    def followed(self, make: Callable[..., torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
+        """Return `make` of an optimiser after whose every step the average follows the generator."""
+
+        def optimizer(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+            made = make(parameters)
+            made.register_step_post_hook(lambda *_: self.follow())
+            return made
+
+        return optimizer
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """Move the average after a step of the generator, and photograph it if it is time."""
+        taken = int(self.steps) if self._taken is None else self._taken
+        decay = min(self.decay, (1 + taken) / (10 + taken))
+        live = self.generator.state_dict()
+        for name, mean in self.average.state_dict().items():
+            if mean.is_floating_point():
+                mean.lerp_(live[name], 1 - decay)
+            else:
+                mean.copy_(live[name])
+        self.steps += 1
+        self._taken = taken + 1
+        for page in (page for page, moment in enumerate(self.moments) if moment == self._taken):
+            self.album[page] = self.average.eval()(self.z).flatten(1)

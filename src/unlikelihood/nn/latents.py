@@ -1,0 +1,34 @@
+"""Distributions that an adversarial generator's latents are drawn from."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Latents(ABC):
+    """p(z), from which torch's generator draws."""
+
+    @abstractmethod
+    def __call__(self, n: int, dimensions: int, device: torch.device | None = None) -> Tensor:
+        """Return `n` latents (n, dimensions)."""
+
+
+@dataclass(frozen=True)
+class NormalLatents(Latents):
+    """N(0, I)."""
+
+    def __call__(self, n: int, dimensions: int, device: torch.device | None = None) -> Tensor:
+        """Return standard normal numbers."""
+        return torch.randn(n, dimensions, device=device)
+
+
+@dataclass(frozen=True)
+class UniformLatents(Latents):
+    """Uniform on [-1, 1] in every dimension, as in the DCGAN paper and the thesis."""
+
+    def __call__(self, n: int, dimensions: int, device: torch.device | None = None) -> Tensor:
+        """Return uniform numbers."""
+        return 2 * torch.rand(n, dimensions, device=device) - 1

@@ -1,0 +1,51 @@
+"""The part of a page about an adversarial generator."""
+
+from typing import TYPE_CHECKING
+
+from unlikelihood import plots
+from unlikelihood.report.page import Plate, Section, Table
+
+if TYPE_CHECKING:
+    from unlikelihood.pictures import Pictures
+
+FIGURES = {
+    "frechet": ("Fréchet distance (FID)", "0 for equal distributions, {variance:.3g} for their mean alone."),
+    "kernel": ("Kernel distance (KID)", "0 in the mean for equal distributions."),
+    "density": ("Density", "How densely normals lie around generated samples; 1 for normals."),
+    "coverage": ("Coverage", "Share of the normals that have a generated sample near; dropped kinds lower it."),
+    "diversity": ("Diversity", "Distance of two generated samples over that of two normals."),
+    "novelty": ("Novelty", "Distance to the nearest training sample over that of unseen normals; 0 for copies."),
+    "likeness": ("MS-SSIM of generated pairs", "Higher than that of normal pairs where the generator repeats itself."),
+    "real_likeness": ("MS-SSIM of normal pairs", ""),
+}
+
+
+def generator(pictures: "Pictures") -> Section | None:
+    """Return the section on how good a generator is and how it came to be, or None if there is none.
+
+    Parameters
+    ----------
+    pictures : Pictures
+
+    Returns
+    -------
+    Section or None
+    """
+    if pictures.album is None:
+        return None
+    pages, few, *shape = pictures.album.shape
+    known = {key: value for key, value in pictures.quality.items() if value is not None}
+    rows = [
+        (name, f"{known[key]:.3g}", meaning.format(**known)) for key, (name, meaning) in FIGURES.items() if key in known
+    ]
+    alarms = " ".join(f"{alarm[0].upper()}{alarm[1:]}." for alarm in pictures.alarms)
+    text = "Its samples beside the normals it was trained on, by the principal components of those."
+    if not rows:
+        text = "Too few normals to tell how good its samples are."
+    album = plots.gallery(pictures.album.reshape(-1, *shape), columns=few, limits=plots.limits_of(pictures.train))
+    return Section(
+        "The generator",
+        f"{alarms or 'No alarm.' if rows else ''} {text}".strip(),
+        [Plate("album", f"The same {few} latents at {pages} moments of training, the last at its end", album)],
+        Table(("", "value", ""), rows, words=True) if rows else None,
+    )

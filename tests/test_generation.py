@@ -1,0 +1,152 @@
+"""What is measured of a generator, and when it raises an alarm."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tiny import normals, tiny
+from unlikelihood import DCGAN, EncoderSearch, Images, LatentSearch, Split, evaluate
+from unlikelihood.generation import (
+    density_and_coverage,
+    frechet_distance,
+    inception_score,
+    kernel_distance,
+    ms_ssim,
+    nearest,
+    quality,
+)
+from unlikelihood.training import NotTrustworthy
+
+
+def gaussian(n, d=3, mean=0.0, scale=1.0, seed=0):
+    return np.random.default_rng(seed).normal(mean, scale, (n, d))
+
+
+def test_the_frechet_distance_of_gaussians_is_in_closed_form():
+    real, made = gaussian(50_000), gaussian(50_000, mean=2.0, scale=3.0, seed=1)
+    # |mean|^2 + d (1 - 3)^2
+    assert frechet_distance(real, made) == pytest.approx(3 * 4 + 3 * 4, rel=0.02)
+    assert frechet_distance(real, real) == pytest.approx(0, abs=1e-6)
+    assert frechet_distance(real[:, :1], real[:, :1] + 2) == pytest.approx(4)
+
+
+def test_the_kernel_distance_is_unbiased_and_sees_a_shift():
+    equal = [kernel_distance(gaussian(40, seed=2 * i), gaussian(40, seed=2 * i + 1)) for i in range(300)]
+    assert abs(np.mean(equal)) < 3 * np.std(equal) / np.sqrt(300)
+    assert kernel_distance(gaussian(500), gaussian(500, mean=1.0, seed=1)) > 1
+
+
+def test_coverage_shows_dropped_modes_and_density_does_not():
+    rng = np.random.default_rng(0)
+    real = np.concatenate([rng.normal(mode, 0.1, (200, 2)) for mode in (-3, 0, 3, 6)])
+    again = np.concatenate([rng.normal(mode, 0.1, (200, 2)) for mode in (-3, 0, 3, 6)])
+    density, coverage = density_and_coverage(real, again)
+    assert density == pytest.approx(1, abs=0.15)
+    assert coverage > 0.9
+    density, coverage = density_and_coverage(real, again[:200])
+    assert density == pytest.approx(1, abs=0.3)
+    assert coverage == pytest.approx(0.25, abs=0.03)
+    assert density_and_coverage(real, again + 100) == (0, 0)
+
+
+def test_the_distance_to_the_nearest_is_that():
+    np.testing.assert_allclose(nearest(np.array([[0.0], [10.0]]), np.array([[1.0], [7.0]])), [1, 3])
+
+
+def test_the_inception_score_is_the_number_of_classes_at_best_and_one_at_worst():
+    assert inception_score(np.eye(5)[np.arange(100) % 5]) == pytest.approx(5)
+    assert inception_score(np.eye(5)[np.zeros(10, int)]) == pytest.approx(1)
+    assert inception_score(np.full((10, 5), 0.2)) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 40, 24), (1, 20, 20, 20), (2, 5, 6)])
+def test_ms_ssim_is_one_for_equals_and_falls_with_noise(shape):
+    x = torch.from_numpy(normals(shape, n=8))
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(ms_ssim(x, x, 1.0), torch.ones(8))
+    little, much = (ms_ssim(x, x + level * noise, 1.0) for level in (0.05, 0.3))
+    assert (little < 1).all()
+    assert (little > much).all()
+    torch.testing.assert_close(ms_ssim(x, x + 0.05 * noise, 1.0), ms_ssim(x + 0.05 * noise, x, 1.0))
+    torch.testing.assert_close(ms_ssim(7 * x, 7 * (x + 0.05 * noise), 7.0), little)
+
+
+def judged(made, real):
+    return quality(real, made, (real.reshape(len(real), -1), made.reshape(len(made), -1)))
+
+
+def test_every_alarm_is_raised_by_its_fault_alone():
+    rng = np.random.default_rng(0)
+    real = np.concatenate([rng.normal(mode, 0.3, (100, 2)) for mode in (-3, 0, 3, 6)])
+    healthy = np.concatenate([rng.normal(mode, 0.3, (100, 2)) for mode in (-3, 0, 3, 6)])
+    assert judged(healthy, real).alarms == ()
+    (collapsed,) = judged(real[:1] + rng.normal(0, 0.1, (400, 2)), real).alarms
+    assert "has collapsed" in collapsed
+    (lost,) = judged(healthy + 50, real).alarms
+    assert "has not learnt" in lost
+    (copied,) = judged(real + 1e-4, real).alarms
+    assert "memorises" in copied
+
+
+def test_random_pairs_of_a_collapsed_generator_are_too_alike():
+    real = normals((1, 16, 16), n=300)
+    found = judged(real[:1] + np.zeros_like(real), real)
+    assert found.likeness == pytest.approx(1)
+    assert found.real_likeness < 0.9
+
+
+class Collapsed(DCGAN):
+    """Its generator cannot see z."""
+
+    def build(self, shape):
+        net = super().build(shape)
+        for synthesis in (net.generator, net.average):
+            nn.init.zeros_(synthesis.layers[0].weight)
+            synthesis.layers[0].weight.register_hook(torch.zeros_like)
+        return net
+
+
+def gan(cls):
+    return cls(latent=4, width=8, epochs=10, batch_size=32, learning_rate=1e-3, average=0.9)
+
+
+@pytest.fixture(scope="module")
+def train():
+    return normals((1, 8, 8), n=512)
+
+
+@pytest.fixture(scope="module")
+def collapsed(train):
+    return gan(Collapsed).fit(train)
+
+
+def test_a_collapsed_generators_detectors_say_so_when_they_score(collapsed, train):
+    assert "has collapsed" in collapsed.alarms_[0]
+    wrappers = [LatentSearch(collapsed, 1), EncoderSearch(collapsed, epochs=1, width=2)]
+    for detector in [collapsed, *(wrapper.fit(train) for wrapper in wrappers)]:
+        with pytest.warns(NotTrustworthy, match=f"{type(detector).__name__}: the generator has collapsed"):
+            detector.score_samples(train[:5])
+
+
+def test_the_album_ends_with_the_fitted_generator(train):
+    fitted = gan(DCGAN).set_params(epochs=6).fit(train[:128])
+    album = fitted.album()
+    assert album.shape == (6, 6, 1, 8, 8)
+    with torch.no_grad():
+        np.testing.assert_allclose(album[-1], fitted.decode(fitted.net_.z).numpy(), atol=1e-6)
+    assert all(np.abs(page - album[-1]).max() > 0.01 for page in album[:-1])
+
+
+def test_the_report_shows_the_generator(train, collapsed, tmp_path):
+    X = normals((1, 8, 8), n=20, seed=1)
+    test = Images(pixels=X, label=np.arange(20) % 2)
+    split = Split(train=Images(pixels=train), calibration=Images(pixels=train[:0]), test=test)
+    with pytest.warns(NotTrustworthy):
+        evaluate(LatentSearch(collapsed, 1).fit(train), split, draws=10).save(tmp_path / "collapsed")
+    page = (tmp_path / "collapsed" / "report.html").read_text(encoding="utf-8")
+    assert "The generator has collapsed" in page
+    assert "Coverage" in page
+    assert (tmp_path / "collapsed" / "figures" / "album.png").exists()
+    evaluate(tiny("DCGAN").fit(train[:40]), split, draws=10).save(tmp_path / "few")
+    assert "Too few normals" in (tmp_path / "few" / "report.html").read_text(encoding="utf-8")
