@@ -11,9 +11,6 @@ from .data.mnist import MNIST as MNIST
 from .data.source import Source as Source
 from .data.splits import Split as Split
 from .detector import Detector as Detector
-from .detector import Embedder as Embedder
-from .detector import Generator as Generator
-from .detector import Trained as Trained
 from .detectors.contrastive import Contrastive as Contrastive
 from .detectors.dcgan import DCGAN as DCGAN
 from .detectors.encoder_search import EncoderSearch as EncoderSearch
@@ -54,4 +51,7 @@ from .prevalence import at_prevalence as at_prevalence
 from .pvalues import Marginal as Marginal
 from .pvalues import MonteCarlo as MonteCarlo
 from .pvalues import Simes as Simes
+from .trained import Embedder as Embedder
+from .trained import Generator as Generator
+from .trained import Trained as Trained
 from .training import Turn as Turn

@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from sklearn.decomposition import PCA
 from torch import Tensor
 
-from unlikelihood.detector import Embedder, Generator
 from unlikelihood.generation import Quality, quality
 from unlikelihood.nn.adversarial import Critic, Intensities, Players, Synthesis
 from unlikelihood.nn.latents import Latents, UniformLatents
 from unlikelihood.parameters import Count, Fraction
+from unlikelihood.trained import Embedder, Generator
 from unlikelihood.training import seeded
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unlikelihood.detector import Generator
 from unlikelihood.nn.descents import Descent
 from unlikelihood.progress import progress
+from unlikelihood.trained import Generator
 from unlikelihood.training import batches_of, free_memory
 
 AT_ONCE = 256  # more latents than this at once do not make a step any faster

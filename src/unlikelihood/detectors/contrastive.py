@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
-from unlikelihood.detector import Embedder
 from unlikelihood.nn.augment import Affine, Augment, Swap
 from unlikelihood.nn.contrast import contrast
 from unlikelihood.nn.networks import Embedding
 from unlikelihood.parameters import Count, Positive
+from unlikelihood.trained import Embedder
 from unlikelihood.training import Turn, one_cycle
 
 

@@ -8,11 +8,12 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from unlikelihood.detector import Generator, Trained, fitted
+from unlikelihood.detector import fitted
 from unlikelihood.nn.descents import Adam, Descent
 from unlikelihood.nn.networks import Encoder
 from unlikelihood.parameters import Count, Fraction, NonNegative, Whole
 from unlikelihood.search import Query, Search, check_judge, frozen, search
+from unlikelihood.trained import Generator, Trained
 from unlikelihood.training import Turn, one_cycle
 
 

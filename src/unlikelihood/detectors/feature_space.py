@@ -3,7 +3,8 @@
 import numpy as np
 from sklearn.base import clone
 
-from unlikelihood.detector import Detector, Embedder, fitted
+from unlikelihood.detector import Detector, fitted
+from unlikelihood.trained import Embedder
 
 
 class FeatureSpace(Detector):

@@ -5,10 +5,11 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from unlikelihood.detector import Detector, Generator, fitted
+from unlikelihood.detector import Detector, fitted
 from unlikelihood.nn.descents import Descent, Momentum
 from unlikelihood.parameters import Count, Fraction, Whole
 from unlikelihood.search import Search, check_judge, content, search
+from unlikelihood.trained import Generator
 
 
 class LatentSearch(Detector):

@@ -10,12 +10,12 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
-from unlikelihood.detector import Generator
 from unlikelihood.nn.likelihoods import Gaussian, Likelihood
 from unlikelihood.nn.networks import Decoder, Encoder
 from unlikelihood.nn.priors import Prior, StandardNormal
 from unlikelihood.nn.scores import Reconstruction, Score
 from unlikelihood.parameters import Count
+from unlikelihood.trained import Generator
 from unlikelihood.training import Turn, one_cycle, seeded
 
 

@@ -23,8 +23,9 @@ TEXT = (
     "Nines are anomalous and the other digits normal: 9,216 normals to train on, 450 unseen normals and 450 nines to "
     "test on. The thesis' recipe is a convolutional VAE with summed squared error, 30 epochs, scored by its "
     "reconstruction term. The best VAE-AD is fitted to the embeddings of a contrastive encoder of the same normals and "
-    "scored by the density of its latents, log p(z) under the prior of exemplars. Encoder, size and score were chosen "
-    "with one of the digits 0 to 8 held out in the nines' place, and no nine in sight."
+    "scored by the density of its latents, log p(z) under the prior of exemplars. Size and score were chosen with the "
+    "digits 1, 4 and 7 held out in the nines' place. That the encoder needs batch normalisation was noticed when one "
+    "seed on the nines fell short of a published figure; the remedy was judged on digit 7, and nothing changed since."
 )
 
 
