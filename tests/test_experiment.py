@@ -1,6 +1,7 @@
 """An experiment judges every detector at every seed once, and its table says what it found."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from tiny import tiny
 from unlikelihood import KNN, Digits, TotalIntensity
+from unlikelihood.data.source import DataUnavailable
 from unlikelihood.evaluation import Evaluation
 from unlikelihood.experiment import Experiment, keep_checkpoints, mean_interval
 from unlikelihood.persistence import configuration
@@ -83,3 +85,16 @@ def test_every_part_with_a_network_keeps_a_checkpoint_of_its_own():
     keep_checkpoints(detector, Path("runs/one"))
     assert detector.generator.checkpoint == "runs/one.generator.checkpoint"
     assert configuration(tiny("EncoderSearch")) == described
+
+
+def test_without_data_the_other_experiment_runs_and_says_so(experiment, tmp_path, capsys):
+    def unavailable(seed):
+        raise DataUnavailable("train.gz could not be downloaded: no network")
+
+    lost = replace(experiment, split=unavailable, otherwise=replace(experiment, title="Small digits", seeds=(0,)))
+    lost.run(tmp_path)
+    said = capsys.readouterr().err.strip()
+    assert said == "train.gz could not be downloaded; running instead: Small digits"
+    assert json.loads((tmp_path / "comparison.json").read_text())["title"] == "Small digits"
+    with pytest.raises(DataUnavailable):
+        replace(lost, otherwise=None).run(tmp_path)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import t as student_t
 
+from unlikelihood.data.source import DataUnavailable
 from unlikelihood.data.splits import Split
 from unlikelihood.detector import Detector
 from unlikelihood.evaluation import RECORD, Evaluation, evaluate
@@ -35,6 +37,8 @@ class Experiment:
         By the name of a detector, the published AUROC to compare it with.
     seeds : tuple of int
         Of splits and weights.
+    otherwise : Experiment or None
+        What runs instead where the data is neither at hand nor reachable; None makes that an error.
     """
 
     title: str
@@ -43,6 +47,7 @@ class Experiment:
     detectors: Mapping[str, Callable[[int], Detector]]
     references: Mapping[str, float] = field(default_factory=dict)
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    otherwise: "Experiment | None" = None
 
     def run(self, out: str | os.PathLike[str]) -> str:
         """Fit and judge every detector at every seed, draw the comparison, and return its table as text.
@@ -59,7 +64,19 @@ class Experiment:
         -------
         str
             The table.
+
+        Raises
+        ------
+        DataUnavailable
+            If there is no data and no experiment to run otherwise.
         """
+        try:
+            self.split(self.seeds[0])
+        except DataUnavailable as error:
+            if self.otherwise is None:
+                raise
+            print(f"{str(error).split(':')[0]}; running instead: {self.otherwise.title}", file=sys.stderr)
+            return self.otherwise.run(out)
         folder = Path(out)
         judged: dict[str, list[Evaluation]] = {name: [] for name in self.detectors}
         for seed in self.seeds:

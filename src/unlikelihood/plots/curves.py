@@ -117,7 +117,8 @@ def rocs(curves: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Figure:
     for (name, (label, score)), (colour, line) in zip(curves.items(), cycle(strokes), strict=False):
         fpr, tpr, _ = roc_curve(label, score)
         axes.plot(fpr, tpr, color=colour, linestyle=line, label=name)
-    axes.legend(loc="lower right", frameon=False, handlelength=1.4)
+    figure.set_figheight(3.4 + 0.12 * len(curves))
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, handlelength=1.4)
     figure.set_label(f"ROC curves of {', '.join(curves)}")
     return figure
 

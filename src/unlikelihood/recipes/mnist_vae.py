@@ -1,11 +1,10 @@
 """The thesis' VAE-AD on MNIST: nines among the other nine digits."""
 
-import sys
+from collections.abc import Callable, Mapping
 
 from unlikelihood.data.digits import Digits
 from unlikelihood.data.mnist import MNIST
-from unlikelihood.data.source import DataUnavailable
-from unlikelihood.data.splits import Split
+from unlikelihood.detector import Detector
 from unlikelihood.detectors.contrastive import Contrastive
 from unlikelihood.detectors.feature_space import FeatureSpace
 from unlikelihood.detectors.intensity import TotalIntensity
@@ -27,6 +26,11 @@ TEXT = (
     "digits 1, 4 and 7 held out in the nines' place. That the encoder needs batch normalisation was noticed when one "
     "seed on the nines fell short of a published figure; the remedy was judged on digit 7, and nothing changed since."
 )
+QUICK = " This is the quick setting: one seed, {vae} epochs of the VAEs on pixels, {encoder} of the encoder."
+DIGITS = (
+    "MNIST is not at hand, so this is scikit-learn's 1,797 digits of 8x8 pixels: nines are anomalous and the others "
+    "normal, 900 to train on, 162 of each to test on. Nothing was published on it; it shows that everything runs."
+)
 
 
 def experiment(quick: bool) -> Experiment:
@@ -35,50 +39,61 @@ def experiment(quick: bool) -> Experiment:
     Parameters
     ----------
     quick : bool
-        One seed, a third of the epochs.
+        One seed and a fraction of the epochs.
 
     Returns
     -------
     Experiment
     """
-    epochs, views = (6, 6) if quick else (30, 16)
-    width = 16
+    if not quick:
+        return on_mnist(detectors(vae=30, encoder=16), TEXT, seeds=(0, 1, 2, 3, 4))
+    few = {"vae": 6, "encoder": 6}
+    small = Experiment(
+        title="VAE-AD on small digits, nines against the others",
+        text=DIGITS,
+        split=lambda seed: Digits(seed=seed).split(),
+        detectors=detectors(vae=60, encoder=60),
+        seeds=(0,),
+    )
+    return on_mnist(detectors(**few), TEXT + QUICK.format(**few), seeds=(0,), otherwise=small)
+
+
+def on_mnist(
+    made: Mapping[str, Callable[[int], Detector]],
+    text: str,
+    seeds: tuple[int, ...],
+    otherwise: Experiment | None = None,
+) -> Experiment:
+    """Return the experiment under the thesis' protocol, beside its published figure."""
     return Experiment(
         title="VAE-AD on MNIST, nines against the other digits",
-        text=TEXT,
-        split=digits_at_hand if quick else lambda seed: MNIST(seed=seed).split(),
-        detectors={
-            "VAE, thesis recipe": lambda seed: VAE(latent=20, width=width, epochs=epochs, seed=seed),
-            "VAE, whitened residual": lambda seed: VAE(
-                latent=20, width=width, epochs=epochs, likelihood=CorrelatedGaussian(), seed=seed
-            ),
-            "VAE on contrastive features": lambda seed: FeatureSpace(
-                Contrastive(epochs=views, seed=seed),
-                VAE(
-                    latent=16,
-                    epochs=20,
-                    likelihood=OptimalGaussian(),
-                    prior=Exemplars(),
-                    scoring=LatentDensity(),
-                    seed=seed,
-                ),
-                seed=seed,
-            ),
-            "nearest neighbours": lambda seed: KNN(seed=seed),
-            "LOF": lambda seed: LOF(seed=seed),
-            "isolation forest": lambda seed: IsolationForest(seed=seed),
-            "PCA residual": lambda seed: PCAResidual(seed=seed),
-            "ink": lambda seed: TotalIntensity(seed=seed),
-        },
+        text=text,
+        split=lambda seed: MNIST(seed=seed).split(),
+        detectors=made,
         references={"VAE, thesis recipe": 0.84},
-        seeds=(0,) if quick else (0, 1, 2, 3, 4),
+        seeds=seeds,
+        otherwise=otherwise,
     )
 
 
-def digits_at_hand(seed: int) -> Split:
-    """Return the split of MNIST, or of scikit-learn's small digits where MNIST is neither here nor reachable."""
-    try:
-        return MNIST(seed=seed).split()
-    except DataUnavailable:
-        print("MNIST is neither at hand nor reachable: running on scikit-learn's 8x8 digits instead", file=sys.stderr)
-        return Digits(seed=seed).split()
+def detectors(vae: int, encoder: int) -> dict[str, Callable[[int], Detector]]:
+    """Return the detectors, for the epochs of the VAEs on pixels and of the contrastive encoder."""
+
+    def on_features(seed: int) -> FeatureSpace:
+        density = VAE(
+            latent=16, epochs=20, likelihood=OptimalGaussian(), prior=Exemplars(), scoring=LatentDensity(), seed=seed
+        )
+        return FeatureSpace(Contrastive(epochs=encoder, seed=seed), density, seed=seed)
+
+    return {
+        "VAE, thesis recipe": lambda seed: VAE(latent=20, width=16, epochs=vae, seed=seed),
+        "VAE, whitened residual": lambda seed: VAE(
+            latent=20, width=16, epochs=vae, likelihood=CorrelatedGaussian(), seed=seed
+        ),
+        "VAE on contrastive features": on_features,
+        "nearest neighbours": lambda seed: KNN(seed=seed),
+        "LOF": lambda seed: LOF(seed=seed),
+        "isolation forest": lambda seed: IsolationForest(seed=seed),
+        "PCA residual": lambda seed: PCAResidual(seed=seed),
+        "ink": lambda seed: TotalIntensity(seed=seed),
+    }
