@@ -33,6 +33,14 @@ def _console() -> "Console":
     return Console(stderr=True)
 
 
+def _in_jupyter() -> bool:
+    return "IPython" in sys.modules and _console().is_jupyter
+
+
+def _nothing(advance: int = 1, note: str = "") -> None:
+    """Take the place of a bar that nobody would see."""
+
+
 @contextmanager
 def progress(title: str, total: int | None, start: int = 0) -> Iterator[Update]:
     """Show a bar with the time left, if standard error is a terminal or a Jupyter cell.
@@ -57,6 +65,10 @@ def progress(title: str, total: int | None, start: int = 0) -> Iterator[Update]:
     ...     for n in range(3):
     ...         update(note=f"n = {n}")
     """
+    # Not `console.is_terminal`, which FORCE_COLOR switches on in the log files of a CI.
+    if not (sys.stderr.isatty() or _in_jupyter()):
+        yield _nothing
+        return
     # Imported here, not above: a bar is not worth a slower `import unlikelihood`.
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -68,9 +80,7 @@ def progress(title: str, total: int | None, start: int = 0) -> Iterator[Update]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", markup=False),
     )
-    # Not `console.is_terminal`, which FORCE_COLOR switches on in the log files of a CI.
-    hidden = not (sys.stderr.isatty() or console.is_jupyter)
-    with Progress(*columns, console=console, disable=hidden) as bars:
+    with Progress(*columns, console=console) as bars:
         task = bars.add_task(title, total=total, completed=start, note="")
 
         def update(advance: int = 1, note: str = "") -> None:

@@ -228,6 +228,7 @@ def train(
     steps = max(1, epochs * batches_per_epoch // rounds)
     start, losses = (checkpoint and checkpoint.resume(net, optimizers)) or (0, [[] for _ in turns])
     unread: list[Tensor] = []
+    note = ""
 
     with seeded(seed), progress(title, steps, start) as advance:
         for step in range(start, steps):
@@ -235,7 +236,8 @@ def train(
             chosen = [indices(len(X), batches_per_epoch, seed, step * rounds + round_) for round_ in range(rounds)]
             batches = [augment(batch_of(index)) if augment else batch_of(index) for index in chosen]
             for (player, optimizer, turn), base in zip(players, rates, strict=True):
-                stand_still(net, except_for=turn.module)
+                if len(turns) > 1:
+                    stand_still(net, except_for=turn.module)
                 for group, rate in zip(optimizer.param_groups, base, strict=True):
                     group["lr"] = rate * turn.schedule(step / steps)
                 for x in batches[: turn.repeat]:
@@ -248,9 +250,10 @@ def train(
                 unread.append(loss.detach())
             if (step + 1) % LOSS_CHECK_STEPS == 0 or step + 1 == steps or (checkpoint and checkpoint.due):
                 read(unread, losses, turns, step)
+                note = "loss " + ", ".join(f"{values[-1]:.4g}" for values in losses)
                 if checkpoint and checkpoint.due:
                     checkpoint.save(step + 1, losses, net, optimizers)
-            advance(1, note="loss " + ", ".join(f"{values[-1]:.4g}" for values in losses if values))
+            advance(note=note)
 
     net.requires_grad_(True).eval()
     if checkpoint:
@@ -266,13 +269,13 @@ def train(
 def indices(n: int, batches_per_epoch: int, seed: int, batch: int) -> np.ndarray:
     """Return which of `n` samples are in the `batch`-th batch since training began."""
     epoch, position = divmod(batch, batches_per_epoch)
-    return np.array_split(order(n, seed, epoch), batches_per_epoch)[position]
+    return visits(n, batches_per_epoch, seed, epoch)[position]
 
 
 @lru_cache(maxsize=2)
-def order(n: int, seed: int, epoch: int) -> np.ndarray:
-    """Return the order in which the epoch visits `n` samples."""
-    return np.random.default_rng([seed, epoch]).permutation(n)
+def visits(n: int, batches_per_epoch: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """Return the batches, of indices, in which the epoch visits `n` samples."""
+    return np.array_split(np.random.default_rng([seed, epoch]).permutation(n), batches_per_epoch)
 
 
 def stand_still(net: nn.Module, *, except_for: nn.Module) -> None:
