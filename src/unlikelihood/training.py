@@ -236,7 +236,7 @@ def train(
             chosen = [indices(len(X), batches_per_epoch, seed, step * rounds + round_) for round_ in range(rounds)]
             batches = [augment(batch_of(index)) if augment else batch_of(index) for index in chosen]
             for (player, optimizer, turn), base in zip(players, rates, strict=True):
-                if len(turns) > 1:
+                if len(turns) > 1 or step == start:  # a single player keeps the turn
                     stand_still(net, except_for=turn.module)
                 for group, rate in zip(optimizer.param_groups, base, strict=True):
                     group["lr"] = rate * turn.schedule(step / steps)
