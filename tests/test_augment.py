@@ -21,7 +21,7 @@ def test_every_change_changes_every_sample_in_its_own_way(shape, change):
     x = torch.rand(1, *shape[1:]).expand(shape)
     changed = Affine(**NOTHING | {change: 0.2 if change != "rotation" else 20})(x)
     assert changed.shape == x.shape
-    assert all((one - x[0]).abs().max() > 1e-3 for one in changed)
+    assert sum((one - x[0]).abs().max() > 1e-3 for one in changed) > 55  # a draw may be next to nothing
     assert (changed[0] - changed[1]).abs().max() > 1e-3
 
 
