@@ -34,9 +34,11 @@ def comparison(path: Path) -> str:
     table = "".join(
         f"   * - {first}\n" + "".join(f"     - {cell}\n" for cell in rest) for first, *rest in (head, *lines)
     )
-    name, title = path.parent.name, record["title"]
+    recipe, _, quick = path.parent.name.partition("--")
+    command = f"unlikelihood reproduce {recipe}{' --quick' if quick else ''} --out reports/{recipe}"
+    title = record["title"]
     return (
-        f"\n{title}\n{'-' * len(title)}\n\n``unlikelihood reproduce {name} --out reports/{name}``\n\n"
+        f"\n{title}\n{'-' * len(title)}\n\n``{command}``\n\n"
         f"{record['text']}\n\n.. list-table::\n   :header-rows: 1\n\n{table}"
     )
 
