@@ -109,7 +109,13 @@ def seeded(*key: int) -> Iterator[None]:
 def reseed(*key: int) -> None:
     """Set torch's generators from `key`; only inside a `seeded` block."""
     state = np.random.SeedSequence(key).generate_state(2, np.uint32)
-    torch.random.manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)
+    number = int(state[0]) << 31 | int(state[1]) >> 1
+    # Not torch.manual_seed: on a machine without CUDA it files a stack trace at every call.
+    torch.default_generator.manual_seed(number)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(number)
+    if torch.backends.mps.is_available():
+        torch.mps.manual_seed(number)
 
 
 def fabric_for(device: str, precision: str) -> lightning_fabric.Fabric:
