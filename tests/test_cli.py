@@ -123,7 +123,8 @@ def test_help_and_import_load_neither_torch_nor_scikit_learn():
     code = "import sys, unlikelihood; from unlikelihood.cli import main\n"
     code += "try: main(['--help'])\nexcept SystemExit: pass\n"
     code += "assert not {'torch', 'sklearn', 'matplotlib'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
 
 
 def test_an_interrupted_command_says_that_it_resumes(capsys, monkeypatch, tmp_path):

@@ -1,14 +1,17 @@
 """The search of a generator's latent space for the samples nearest to given ones."""
 
 import hashlib
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from unlikelihood.detector import Detector, fitted
 from unlikelihood.nn.descents import Descent
 from unlikelihood.progress import progress
 from unlikelihood.trained import Generator
@@ -39,6 +42,48 @@ class Search:
     residual: np.ndarray
     discrimination: np.ndarray
     loss: np.ndarray
+
+
+class Searcher(Detector):
+    """A detector that scores by what a search of the latent space of its fitted `generator_` leaves over."""
+
+    generator: Generator
+
+    def _fit_generator(self, X: np.ndarray, layer: int, *, judged: bool) -> None:
+        self.generator_ = fitted(self.generator, X)
+        if judged:
+            check_judge(self.generator_, X, layer)
+
+    @abstractmethod
+    def _search(self, X: np.ndarray) -> Search:
+        """Return what the search found for checked samples."""
+
+    def _score(self, X: np.ndarray) -> np.ndarray:
+        return -self._search(X).loss
+
+    def search(self, X: np.ndarray) -> Search:
+        r"""Search for samples, and return all that was found.
+
+        Parameters
+        ----------
+        X : ndarray
+            Samples of the shape that `fit` saw.
+
+        Returns
+        -------
+        Search
+            L, of which the score is the negative, its parts, G(z) and abs(x - G(z)).
+        """
+        check_is_fitted(self, "shape_")
+        return self._search(self._checked(X, reset=False))
+
+    def reconstruct(self, X: np.ndarray) -> np.ndarray:
+        r"""Return the nearest generation G(z) of each sample, (n, \*shape)."""
+        return self.search(X).nearest
+
+    def generate(self, n: int) -> np.ndarray:
+        r"""Return `n` samples of the generator, (n, \*shape)."""
+        return self.generator_.generate(n)
 
 
 class Query:

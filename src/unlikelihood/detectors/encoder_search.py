@@ -5,19 +5,17 @@ from functools import partial
 
 import numpy as np
 import torch
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from unlikelihood.detector import fitted
 from unlikelihood.nn.descents import Adam, Descent
 from unlikelihood.nn.networks import Encoder
 from unlikelihood.parameters import Count, Fraction, NonNegative, Whole
-from unlikelihood.search import Query, Search, check_judge, frozen, search
-from unlikelihood.trained import Generator, Trained
+from unlikelihood.search import Query, Search, Searcher, frozen, search
+from unlikelihood.trained import Trained
 from unlikelihood.training import Turn, one_cycle
 
 
-class EncoderSearch(Trained[Encoder]):
+class EncoderSearch(Searcher, Trained[Encoder]):
     r"""Scores a sample by how near a generator comes to it where an encoder points: f-AnoGAN, with refinement.
 
     With a fitted generator G and a layer f of its critic, of D and F values, the encoder E steps down the loss izi_f
@@ -58,7 +56,6 @@ class EncoderSearch(Trained[Encoder]):
     (3,)
     """
 
-    generator: Generator
     refine: Whole = 0
     kappa: NonNegative = 1.0
     discrimination: Fraction = 0.5
@@ -67,9 +64,7 @@ class EncoderSearch(Trained[Encoder]):
     width: Count = 32
 
     def _fit(self, X: np.ndarray) -> None:
-        self.generator_ = fitted(self.generator, X)
-        if self.kappa or self.discrimination:
-            check_judge(self.generator_, X, self.layer)
+        self._fit_generator(X, self.layer, judged=self.kappa > 0 or self.discrimination > 0)
         with frozen(self.generator_.net_):
             super()._fit(X)
 
@@ -90,35 +85,8 @@ class EncoderSearch(Trained[Encoder]):
         missed = (x - made).square().mean()
         return missed + self.kappa * (query.f - query.features(made)).square().mean() if self.kappa else missed
 
-    def _score(self, X: np.ndarray) -> np.ndarray:
-        return -self._search(X).loss
-
     def _score_batch(self, x: Tensor) -> Tensor:
         raise NotImplementedError("EncoderSearch scores by a search, which batches by itself")
-
-    def search(self, X: np.ndarray) -> Search:
-        r"""Encode and refine samples, and return all that was found.
-
-        Parameters
-        ----------
-        X : ndarray
-            Samples of the shape that `fit` saw.
-
-        Returns
-        -------
-        Search
-            L, of which the score is the negative, its parts, G(z) and abs(x - G(z)).
-        """
-        check_is_fitted(self, "shape_")
-        return self._search(self._checked(X, reset=False))
-
-    def reconstruct(self, X: np.ndarray) -> np.ndarray:
-        r"""Return the nearest generation G(z) of each sample, (n, \*shape)."""
-        return self.search(X).nearest
-
-    def generate(self, n: int) -> np.ndarray:
-        r"""Return `n` samples of the generator, (n, \*shape)."""
-        return self.generator_.generate(n)
 
     def _search(self, X: np.ndarray) -> Search:
         return search(

@@ -2,17 +2,14 @@
 
 import numpy as np
 import torch
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from unlikelihood.detector import Detector, fitted
 from unlikelihood.nn.descents import Descent, Momentum
 from unlikelihood.parameters import Count, Fraction, Whole
-from unlikelihood.search import Search, check_judge, content, search
-from unlikelihood.trained import Generator
+from unlikelihood.search import Search, Searcher, content, search
 
 
-class LatentSearch(Detector):
+class LatentSearch(Searcher):
     r"""Scores a sample by how near a generator can come to it: AnoGAN, the thesis' GAN-AD.
 
     .. math:: L_R(z) = \sum |x - G(z)|, \qquad L_D(z) = \sum |f(x) - f(G(z))|, \qquad
@@ -53,7 +50,6 @@ class LatentSearch(Detector):
     (3, 1, 8, 8)
     """
 
-    generator: Generator
     steps: Whole = 100
     discrimination: Fraction = 0.5
     descent: Descent = Momentum()
@@ -61,36 +57,7 @@ class LatentSearch(Detector):
     layer: int = -1
 
     def _fit(self, X: np.ndarray) -> None:
-        self.generator_ = fitted(self.generator, X)
-        if self.discrimination:
-            check_judge(self.generator_, X, self.layer)
-
-    def _score(self, X: np.ndarray) -> np.ndarray:
-        return -self._search(X).loss
-
-    def search(self, X: np.ndarray) -> Search:
-        r"""Search for samples, and return all that was found.
-
-        Parameters
-        ----------
-        X : ndarray
-            Samples of the shape that `fit` saw.
-
-        Returns
-        -------
-        Search
-            L, of which the score is the negative, its parts, G(z) and abs(x - G(z)).
-        """
-        check_is_fitted(self, "shape_")
-        return self._search(self._checked(X, reset=False))
-
-    def reconstruct(self, X: np.ndarray) -> np.ndarray:
-        r"""Return the nearest generation G(z) of each sample, (n, \*shape)."""
-        return self.search(X).nearest
-
-    def generate(self, n: int) -> np.ndarray:
-        r"""Return `n` samples of the generator, (n, \*shape)."""
-        return self.generator_.generate(n)
+        self._fit_generator(X, self.layer, judged=self.discrimination > 0)
 
     def _search(self, X: np.ndarray) -> Search:
         return search(
