@@ -25,6 +25,8 @@ from .detectors.vae import VAE as VAE
 from .detectors.wgangp import WGANGP as WGANGP
 from .drift import Martingale as Martingale
 from .drift import TwoSample as TwoSample
+from .embedder import Embedder as Embedder
+from .embedder import NearestEmbeddings as NearestEmbeddings
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
 from .nn.augment import Affine as Affine
@@ -51,7 +53,6 @@ from .prevalence import at_prevalence as at_prevalence
 from .pvalues import Marginal as Marginal
 from .pvalues import MonteCarlo as MonteCarlo
 from .pvalues import Simes as Simes
-from .trained import Embedder as Embedder
 from .trained import Generator as Generator
 from .trained import Trained as Trained
 from .training import Turn as Turn
