@@ -21,6 +21,7 @@ from .detectors.knn import KNN as KNN
 from .detectors.latent_search import LatentSearch as LatentSearch
 from .detectors.lof import LOF as LOF
 from .detectors.pca import PCAResidual as PCAResidual
+from .detectors.radiomics import Radiomics as Radiomics
 from .detectors.vae import VAE as VAE
 from .detectors.wgangp import WGANGP as WGANGP
 from .drift import Martingale as Martingale
