@@ -48,8 +48,8 @@ def test_the_euler_number_counts_components_tunnels_and_cavities():
     assert [euler_number(mask) for mask in (ball(5), hollow, torus, two)] == [1, 2, 0, 2]
 
 
-def test_the_depth_of_a_ball_is_its_radius_also_at_the_frame():
-    assert depths(ball(5)).max() == pytest.approx(6, abs=0.5)
+def test_depth_is_the_distance_to_the_nearest_pixel_outside_also_at_the_frame():
+    assert depths(ball(5)).max() == np.sqrt(26)
     np.testing.assert_array_equal(np.unique(depths(np.ones((3, 3), bool))), [1, 2])
 
 

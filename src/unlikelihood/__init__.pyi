@@ -15,6 +15,7 @@ from .detectors.contrastive import Contrastive as Contrastive
 from .detectors.dcgan import DCGAN as DCGAN
 from .detectors.encoder_search import EncoderSearch as EncoderSearch
 from .detectors.feature_space import FeatureSpace as FeatureSpace
+from .detectors.inside_distance import InsideDistance as InsideDistance
 from .detectors.intensity import TotalIntensity as TotalIntensity
 from .detectors.isolation import IsolationForest as IsolationForest
 from .detectors.knn import KNN as KNN
