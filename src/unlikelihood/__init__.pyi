@@ -23,6 +23,7 @@ from .detectors.latent_search import LatentSearch as LatentSearch
 from .detectors.lof import LOF as LOF
 from .detectors.pca import PCAResidual as PCAResidual
 from .detectors.radiomics import Radiomics as Radiomics
+from .detectors.torch_encoder import TorchEncoder as TorchEncoder
 from .detectors.vae import VAE as VAE
 from .detectors.wgangp import WGANGP as WGANGP
 from .drift import Martingale as Martingale
