@@ -27,7 +27,7 @@ PARTS = {
     unlikelihood.Embedder: lambda: tiny("Contrastive"),
     unlikelihood.Generator: lambda: tiny("DCGAN"),
     unlikelihood.Detector: lambda: tiny("KNN"),
-    Sequence[unlikelihood.Detector]: lambda: [tiny("KNN"), tiny("PCAResidual")],
+    Sequence[unlikelihood.Detector]: lambda: [tiny("KNN"), tiny("IsolationForest")],
     nn.Module: lambda: nn.Sequential(nn.Flatten(), nn.AdaptiveAvgPool1d(5)),
 }
 

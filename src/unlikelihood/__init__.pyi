@@ -11,6 +11,7 @@ from .data.mnist import MNIST as MNIST
 from .data.source import Source as Source
 from .data.splits import Split as Split
 from .detector import Detector as Detector
+from .detectors.committee import Committee as Committee
 from .detectors.contrastive import Contrastive as Contrastive
 from .detectors.dcgan import DCGAN as DCGAN
 from .detectors.encoder_search import EncoderSearch as EncoderSearch
@@ -53,6 +54,9 @@ from .nn.scores import Reconstruction as Reconstruction
 from .persistence import load as load
 from .power import cases_needed as cases_needed
 from .prevalence import at_prevalence as at_prevalence
+from .pvalues import Cauchy as Cauchy
+from .pvalues import Fisher as Fisher
+from .pvalues import HarmonicMean as HarmonicMean
 from .pvalues import Marginal as Marginal
 from .pvalues import MonteCarlo as MonteCarlo
 from .pvalues import Simes as Simes
