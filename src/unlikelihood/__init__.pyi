@@ -51,6 +51,11 @@ from .nn.scores import ELBO as ELBO
 from .nn.scores import IWAE as IWAE
 from .nn.scores import LatentDensity as LatentDensity
 from .nn.scores import Reconstruction as Reconstruction
+from .nn.statistics import Intensity as Intensity
+from .nn.statistics import Shape as Shape
+from .nn.statistics import Size as Size
+from .nn.statistics import Texture as Texture
+from .nn.statistics import Thickness as Thickness
 from .persistence import load as load
 from .power import cases_needed as cases_needed
 from .prevalence import at_prevalence as at_prevalence
