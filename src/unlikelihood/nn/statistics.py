@@ -53,7 +53,7 @@ class Region:
     def faces(self) -> int:
         """The number of sides of pixels between foreground and outside."""
         padded = np.pad(self.box, 1)
-        return sum(np.count_nonzero(np.diff(padded, axis=axis)) for axis in range(padded.ndim))
+        return sum(int(np.count_nonzero(np.diff(padded, axis=axis))) for axis in range(padded.ndim))
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Size(Family):
 
     def __call__(self, region: Region) -> list[float]:
         """Return the two logarithms."""
-        return [np.log(max(np.count_nonzero(region.box), 1)), np.log(max(region.faces, 1))]
+        return [np.log(max(int(np.count_nonzero(region.box)), 1)), np.log(max(region.faces, 1))]
 
 
 class Shape(Family):
