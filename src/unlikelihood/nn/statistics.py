@@ -76,7 +76,7 @@ class Size(Family):
 
 
 class Shape(Family):
-    r"""How the foreground is shaped, whatever its size, place and direction.
+    r"""How the foreground is shaped, whatever its size and place.
 
     log surface\ :sup:`d` / volume\ :sup:`d-1`, logarithms of the ratios of the principal axes, logarithm of the share
     of the bounding box that is filled, Euler number, number of components, and share of the largest.
