@@ -1,5 +1,6 @@
 """Flat views of samples of any shape: an image as it is, a volume slice by slice in one of three planes."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -72,6 +73,12 @@ def evenly(depth: int, most: int = MONTAGE) -> NDArray[np.intp]:
     return np.linspace(0, depth - 1, min(depth, most)).round().astype(np.intp)
 
 
+def rows_and_columns(count: int) -> tuple[int, int]:
+    """Return the rows and columns in which slices are laid out: a square, or as near to one as their number allows."""
+    columns = math.isqrt(max(count - 1, 0)) + 1
+    return -(-count // columns), columns
+
+
 def flat(image: NDArray[Any]) -> NDArray[np.float64]:
     """Return what is drawn of a sample that is no volume: (H, W), (H, W, 3) or (F,)."""
     shown = np.asarray(image, np.float64)
@@ -87,7 +94,18 @@ def view(sample: NDArray[Any], at: int | None = None) -> NDArray[np.float64]:
     return flat(AXIAL.slices(sample)[sample.shape[1] // 2 if at is None else at])
 
 
-def ratio(shape: Sequence[int], spacing: Sequence[float] | None) -> float:
-    r"""Return the width over the height of what is drawn of a sample of `shape`, (C, \*space), in mm."""
+def ratio(shape: Sequence[int], spacing: Sequence[float] | None, slices: int = 1) -> float:
+    r"""Return the width over the height of what is drawn of a sample of `shape`, (C, \*space), in mm.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Of an image or a volume.
+    spacing : sequence of float or None
+        In mm along each spatial axis.
+    slices : int
+        How many axial slices are laid out beside each other.
+    """
     (height, width), (down, right) = shape[-2:], (spacing or (1.0, 1.0))[-2:]
-    return width * right / (height * down)
+    rows, columns = rows_and_columns(slices)
+    return columns * width * right / (rows * height * down)

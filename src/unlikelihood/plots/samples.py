@@ -11,7 +11,7 @@ from matplotlib.gridspec import GridSpec
 from numpy.typing import NDArray
 
 from unlikelihood.plots.planes import ratio, view
-from unlikelihood.plots.stills import glow
+from unlikelihood.plots.stills import overlaid
 from unlikelihood.plots.style import ANOMALOUS, INK, MUTED, NORMAL, WIDTH, styled
 
 _RESIDUAL = LinearSegmentedColormap.from_list("residual", [NORMAL, "#f7f7f7", ANOMALOUS])
@@ -97,8 +97,7 @@ def reconstructions(
         draw(frames[1, column], view(x_hat[column], number), limits)
         draw(frames[2, column], left, (-scale, scale), _RESIDUAL)
         if x.ndim > 2:
-            draw(frames[3, column], shown, limits)
-            frames[3, column].imshow(glow(np.abs(left), scale), interpolation="none", aspect="auto")
+            draw(frames[3, column], overlaid(shown, np.abs(left), limits, scale), (0, 1))
         if number is not None:
             frames[0, column].set_title(f"slice {number + 1}", size=8, color=MUTED, pad=2, loc="right")
     for row, name in zip(frames, names, strict=True):

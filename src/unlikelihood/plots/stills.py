@@ -10,11 +10,12 @@ from matplotlib import colormaps
 from matplotlib.image import imsave
 from numpy.typing import NDArray
 
-from unlikelihood.plots.planes import AXIAL, evenly, flat, view
+from unlikelihood.plots.planes import AXIAL, evenly, flat, rows_and_columns, view
 
 HEAT = "inferno"  # brightness rises with the value, so it reads alike with any colour vision, and in print
 LARGEST = 320  # pixels along a side
 THINNED = 64  # voxels along an axis of a sheet
+DIMMED = 0.6  # brightness of what a map is laid over, so that white is not taken for its strongest colour
 
 
 @dataclass(frozen=True)
@@ -29,19 +30,16 @@ class Sheet:
         Voxels along D, H and W that it holds.
     step : tuple of int
         Of how many voxels of the volume each is one.
-    columns : int
-        Slices in a row.
     """
 
     source: str
     size: tuple[int, ...]
     step: tuple[int, ...]
-    columns: int
 
     @property
-    def rows(self) -> int:
-        """Rows of slices."""
-        return -(-self.size[0] // self.columns)
+    def columns(self) -> int:
+        """Slices in a row."""
+        return rows_and_columns(self.size[0])[1]
 
 
 def still(sample: NDArray[Any], limits: tuple[float, float], colours: str = "gray", whole: bool = True) -> str:
@@ -109,7 +107,7 @@ def sheet(volume: NDArray[Any], limits: tuple[float, float]) -> Sheet:
     thin, step = _thinned(volume)
     shown = _shown(_tiled(thin), limits)
     source = _address(shown if shown.ndim == 3 else np.repeat(shown[..., None], 3, axis=2))
-    return Sheet(source, thin.shape[1:], step, _columns(thin.shape[1]))
+    return Sheet(source, thin.shape[1:], step)
 
 
 def hot_sheet(values: NDArray[Any], scale: float) -> Sheet:
@@ -127,7 +125,7 @@ def hot_sheet(values: NDArray[Any], scale: float) -> Sheet:
     Sheet
     """
     thin, step = _thinned(values[None])
-    return Sheet(_address(glow(_tiled(thin), scale)), thin.shape[1:], step, _columns(thin.shape[1]))
+    return Sheet(_address(glow(_tiled(thin), scale)), thin.shape[1:], step)
 
 
 def glow(values: NDArray[Any], scale: float) -> NDArray[np.float64]:
@@ -151,6 +149,33 @@ def glow(values: NDArray[Any], scale: float) -> NDArray[np.float64]:
     return colours
 
 
+def overlaid(
+    plane: NDArray[np.float64], values: NDArray[Any], limits: tuple[float, float], scale: float
+) -> NDArray[np.float64]:
+    """Return a flat view with an anomaly map over it.
+
+    Parameters
+    ----------
+    plane : ndarray, shape (H, W) or (H, W, 3)
+        The view.
+    values : ndarray, shape (H, W)
+        The map.
+    limits : tuple of float
+        Intensities of black and of the brightest grey.
+    scale : float
+        Value of the map's strongest colour.
+
+    Returns
+    -------
+    ndarray, shape (H, W, 3)
+        Red, green and blue in [0, 1].
+    """
+    below = DIMMED * _shown(plane, limits)
+    above = glow(values, scale)
+    opacity = above[..., 3:]
+    return opacity * above[..., :3] + (1 - opacity) * (below if below.ndim == 3 else below[..., None])
+
+
 def _thinned(volume: NDArray[Any]) -> tuple[NDArray[Any], tuple[int, ...]]:
     step = tuple(-(-size // THINNED) for size in volume.shape[1:])
     return volume[:, :: step[0], :: step[1], :: step[2]], step
@@ -160,14 +185,10 @@ def _laid_out(volume: NDArray[Any]) -> NDArray[np.float64]:
     return _tiled(volume[:, evenly(volume.shape[1])])
 
 
-def _columns(count: int) -> int:
-    return int(np.ceil(np.sqrt(count)))
-
-
 def _tiled(volume: NDArray[Any]) -> NDArray[np.float64]:
     """Return the axial slices of a volume side by side, row by row, the rest of the last row at the lowest value."""
     planes = [flat(plane) for plane in AXIAL.slices(volume)]
-    columns = _columns(len(planes))
+    _, columns = rows_and_columns(len(planes))
     planes += [np.full_like(planes[0], min(float(plane.min()) for plane in planes))] * (-len(planes) % columns)
     return np.vstack([np.hstack(planes[row : row + columns]) for row in range(0, len(planes), columns)])
 

@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from unlikelihood.plots.planes import AXIAL, MONTAGE, PLANES, Plane, evenly, flat
+from unlikelihood.plots.planes import AXIAL, MONTAGE, PLANES, Plane, evenly, flat, rows_and_columns
 from unlikelihood.plots.samples import draw, frames_of, limits_of
-from unlikelihood.plots.stills import glow
+from unlikelihood.plots.stills import overlaid
 from unlikelihood.plots.style import MUTED, styled
 
 
@@ -51,16 +51,18 @@ def montage(
     -------
     Figure
     """
+    limits = limits or limits_of(volume)
     slices = plane.slices(volume)
     hot = None if values is None else plane.slices(values[None])[:, 0]
     picked = evenly(len(slices), count)
-    columns = int(np.ceil(np.sqrt(len(picked))))
+    _, columns = rows_and_columns(len(picked))
     height = slices.shape[2] * plane.aspect(spacing) / slices.shape[3]
     frames = frames_of(len(picked), columns, height, titled=False)
     for axes, number in zip(frames.flat, picked, strict=False):
-        draw(axes, flat(slices[number]), limits or limits_of(volume))
+        shown = flat(slices[number])
         if hot is not None:
-            _lay(axes, hot[number], scale)
+            shown = overlaid(shown, hot[number], limits, scale)
+        draw(axes, shown, limits if hot is None else (0, 1))
         _write(axes, str(number + 1), (0.03, 0.03), "left", "bottom")
     _mark(frames.flat[0], plane, orientation)
     figure = frames.flat[0].figure
@@ -81,7 +83,7 @@ def triptych(
     values: NDArray[Any] | None = None,
     scale: float = 1.0,
 ) -> Figure:
-    """Draw an axial, a coronal and a sagittal slice through one point of each volume, a row each.
+    """Draw an axial, a coronal and a sagittal slice of each volume, a row each.
 
     Parameters
     ----------
@@ -96,7 +98,7 @@ def triptych(
     orientation : str, optional
         Where D, H and W grow to, such as "SPL"; it is written at the edges of the first row.
     values : ndarray, shape (n, D, H, W), optional
-        Anomaly maps to lay over them. The slices then go through the strongest voxel, otherwise through the middle.
+        Anomaly maps to lay over them. The slices are then those with most of it, otherwise those in the middle.
     scale : float
         Value of the maps' strongest colour.
 
@@ -104,8 +106,9 @@ def triptych(
     -------
     Figure
     """
+    limits = limits or limits_of(pixels)
     middle = tuple(size // 2 for size in pixels.shape[2:])
-    points = [middle] * len(pixels) if values is None else [strongest(each) for each in values]
+    points = [middle] * len(pixels) if values is None else [busiest(each) for each in values]
     step = np.asarray(spacing or (1.0, 1.0, 1.0))
     extent = step * pixels.shape[2:]
     # Each plane is as wide and as high as it is in mm, all three on one scale.
@@ -117,27 +120,25 @@ def triptych(
     for row, (volume, point) in enumerate(zip(pixels, points, strict=True)):
         for axes, plane in zip(frames[row], PLANES, strict=True):
             at = point[plane.across]
-            draw(axes, flat(plane.slices(volume)[at]), limits or limits_of(pixels), aspect=plane.aspect(spacing))
+            shown = flat(plane.slices(volume)[at])
             if values is not None:
-                _lay(axes, plane.slices(values[row][None])[at, 0], scale, aspect=plane.aspect(spacing))
+                shown = overlaid(shown, plane.slices(values[row][None])[at, 0], limits, scale)
+            draw(axes, shown, limits if values is None else (0, 1), aspect=plane.aspect(spacing))
             axes.set_title(f"{plane.name} {at + 1}", size=8, color=MUTED, pad=2, loc="right")
             if row == 0:
                 _mark(axes, plane, orientation)
         if titles is not None:
             frames[row, 0].set_title(titles[row], size=8, color=MUTED, pad=2, loc="left")
     figure = frames[0, 0].figure
-    through = "the middle" if values is None else "the strongest voxel of the map"
-    figure.set_label(f"Axial, coronal and sagittal slices through {through} of {len(pixels)} volumes")
+    which = "middle" if values is None else "most anomalous"
+    figure.set_label(f"The {which} axial, coronal and sagittal slices of {len(pixels)} volumes")
     return figure
 
 
-def strongest(values: NDArray[Any]) -> tuple[int, ...]:
-    """Return the place of the largest value of a map."""
-    return tuple(int(at) for at in np.unravel_index(int(np.argmax(values)), values.shape))
-
-
-def _lay(axes: Axes, values: NDArray[Any], scale: float, aspect: float | str = "auto") -> None:
-    axes.imshow(glow(values, scale), interpolation="none", aspect=aspect)
+def busiest(values: NDArray[Any]) -> tuple[int, ...]:
+    """Return, for each axis of an anomaly map, the slice across it that has most of it."""
+    axes = range(values.ndim)
+    return tuple(int(values.mean(axis=tuple(set(axes) - {axis})).argmax()) for axis in axes)
 
 
 def _mark(axes: Axes, plane: Plane, orientation: str | None) -> None:

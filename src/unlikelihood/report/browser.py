@@ -47,8 +47,11 @@ def browse(evaluation: "Evaluation") -> Section | None:
             room -= sum(len(each["source"]) for each in case["volume"]["stills"])
         case["stills"] = case["volume"]["stills"] if case["volume"] else _stills(case["title"], cases, row, limits)
         shown.append(case)
-    ratio = 1.0 if cases.pixels.ndim < 4 else plots.ratio(cases.pixels.shape[2:], spacing)
-    values: dict[str, Any] = {"cases": shown, "key": "", "top": "", "ratio": ratio}
+    # Where the size of a pixel is known, pictures are as wide and as high as what they show.
+    ratio = plots.ratio(cases.pixels.shape[1:], spacing) if spacing else None
+    slices = min(cases.pixels.shape[2], plots.MONTAGE) if cases.pixels.ndim > 4 else 1
+    still_ratio = plots.ratio(cases.pixels.shape[1:], spacing, slices) if spacing else None
+    values: dict[str, Any] = {"cases": shown, "key": "", "top": "", "ratio": ratio, "still_ratio": still_ratio}
     if cases.maps is not None:
         unit = MEANINGS.get(cases.kind, ("", ""))[1]
         values["key"] = plots.heat(np.tile(np.linspace(0, cases.scale, 128), (8, 1)), cases.scale)
@@ -69,7 +72,7 @@ def _scrolling(shown: Sequence[dict[str, Any]], maps: bool, orientation: str | N
     moved = sum(case["volume"] is not None for case in shown)
     held = f"All {moved} cases" if moved == len(shown) else f"The first {moved} of the {len(shown)} cases"
     text = f"{held} can be scrolled slice by slice, with the slider or the wheel"
-    text += ", and start where the map is strongest. " if maps else ". "
+    text += "; each starts at the slices with most of its map. " if maps else ". "
     if orientation is None:
         text += (
             "How the axes lie in the body is not known: axial, coronal and sagittal are slices across the first, the "
@@ -93,11 +96,10 @@ def _volume(
     if cases.reconstructed is not None:
         sheets["as the detector would have it"] = plots.sheet(cases.reconstructed[row], limits)
     if cases.maps is not None:
-        caption = MEANINGS.get(cases.kind, (cases.kind, ""))[0]
+        caption = MEANINGS.get(cases.kind, (cases.kind, ""))[0].replace("bright", "coloured")
         sheets[caption] = plots.hot_sheet(cases.maps[row], cases.scale)
-        start = list(plots.strongest(cases.maps[row]))
+        start = list(plots.busiest(cases.maps[row]))
     first = sheets["as it is"]
-    across = plots.ratio(cases.pixels.shape[1:], spacing)
     planes = (plots.AXIAL, plots.CORONAL, plots.SAGITTAL)
     return {
         "layout": {
@@ -109,7 +111,7 @@ def _volume(
             "start": start,
             "edges": [plane.edges(orientation) for plane in planes],
         },
-        "ratio": across * first.columns / first.rows,
+        "ratio": plots.ratio(cases.pixels.shape[1:], spacing, slices=first.size[0]),
         "planes": [plane.name for plane in planes],
         "stills": [
             _still(caption, each.source, name, f"{caption}, all slices")
@@ -149,7 +151,7 @@ def _stills(name: str, cases: "Cases", row: int, limits: tuple[float, float]) ->
         stills.append(_still("as the detector would have it", plots.still(cases.reconstructed[row], limits), name))
     if cases.maps is not None:
         caption = MEANINGS.get(cases.kind, (cases.kind, ""))[0]
-        top = plots.strongest(cases.maps[row])
+        top = np.unravel_index(int(np.argmax(cases.maps[row])), cases.maps[row].shape)
         alt = f"map, strongest at {', '.join(map(str, top))} with {cases.maps[row].max():.3g}"
         stills.append(_still(caption, plots.heat(cases.maps[row], cases.scale), name, alt))
     return stills

@@ -105,7 +105,12 @@ for (const volume of document.querySelectorAll("[data-volume]")) {
       letters.forEach((letter, side) => { letter.textContent = edges[across][side]; });
       const context = canvas.getContext("2d");
       context.imageSmoothingEnabled = false;
-      for (const each of over ? [views[0].sheet, sheet] : [sheet]) cut(context, each, across, at[across]);
+      if (over) {
+        cut(context, views[0].sheet, across, at[across]);
+        context.fillStyle = "rgb(0 0 0 / 0.4)";  // dimmed, so that white is not taken for the strongest colour
+        context.fillRect(0, 0, canvas.width, canvas.height);
+      }
+      cut(context, sheet, across, at[across]);
     }
     slider.max = size[across] - 1;
     slider.value = at[across];
