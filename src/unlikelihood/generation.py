@@ -116,7 +116,8 @@ def inception_scores(real: Floats, made: Floats, count: int = 10) -> tuple[int, 
         return kinds, None, None
     kind = KMeans(kinds, n_init=3, random_state=0).fit_predict(real)
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(real, kind)
-    return kinds, *(inception_score(classifier.predict_proba(features)) for features in (made, real))
+    of_made, of_real = (inception_score(classifier.predict_proba(features)) for features in (made, real))
+    return kinds, of_made, of_real
 
 
 def ms_ssim(x: Tensor, y: Tensor, span: float) -> Tensor:

@@ -1,7 +1,7 @@
 """Pictures of samples, whatever their shape."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -170,7 +170,7 @@ def draw(
     plane: NDArray[Any],
     limits: tuple[float, float],
     colours: Any = "gray",
-    aspect: float | str = "auto",
+    aspect: float | Literal["auto"] = "auto",
 ) -> None:
     """Draw a flat view, (H, W), (H, W, 3) or (F,), so that it fills its frame, or with pixels of one aspect."""
     low, high = limits
