@@ -57,8 +57,8 @@ def browse(evaluation: "Evaluation") -> Section | None:
         values["key"] = plots.heat(np.tile(np.linspace(0, cases.scale, 128), (8, 1)), cases.scale)
         values["top"] = f"{cases.scale:.3g} {unit}".strip()
     ordered = "p-value" if evaluation.p_value is not None else "score"
-    text = f"Test samples by their {ordered}, the most anomalous first, then some from the rest of the ranking "
-    text += "with the anomalies that come last in it. "
+    text = f"Test samples by their {ordered}, the most anomalous first, then some from the rest of the ranking, "
+    text += "the anomalies that come last among them. "
     if cases.maps is not None:
         text += "All maps share one scale, which 0.5 % of the pixels of calibration normals exceed. "
     if cases.pixels.ndim > 4:
