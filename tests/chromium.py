@@ -22,7 +22,7 @@ FLAGS = [
     "--disable-sync",
     "--host-resolver-rules=MAP * ~NOTFOUND",  # no name has an address: the network is out of reach
 ]
-KEYS = {"ArrowLeft": 37, "ArrowRight": 39, "Home": 36, "End": 35, "Tab": 9, "Enter": 13}
+KEYS = {"ArrowLeft": 37, "ArrowRight": 39, "ArrowUp": 38, "ArrowDown": 40, "Home": 36, "End": 35, "Tab": 9, "Enter": 13}
 
 
 class Chromium:
@@ -77,7 +77,7 @@ class Chromium:
             self._receive(30)
 
     def run(self, script):
-        found = self.send("Runtime.evaluate", expression=script, returnByValue=True)
+        found = self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         if "exceptionDetails" in found:
             raise RuntimeError(found["exceptionDetails"])
         return found["result"].get("value")
@@ -87,6 +87,14 @@ class Chromium:
             code = {"key": key, "code": key, "windowsVirtualKeyCode": KEYS[key]}
             self.send("Input.dispatchKeyEvent", type="rawKeyDown", **code)
             self.send("Input.dispatchKeyEvent", type="keyUp", **code)
+
+    def turn(self, selector, notches):
+        """Turn the wheel over an element, down if positive."""
+        box = f"document.querySelector({selector!r}).getBoundingClientRect()"
+        x, y = self.run(f"((r) => [r.x + r.width / 2, r.y + r.height / 2])({box})")
+        for _ in range(abs(notches)):
+            delta = 120 if notches > 0 else -120
+            self.send("Input.dispatchMouseEvent", type="mouseWheel", x=x, y=y, deltaX=0, deltaY=delta)
 
     def screenshot(self, path):
         path.write_bytes(base64.b64decode(self.send("Page.captureScreenshot", captureBeyondViewport=True)["data"]))

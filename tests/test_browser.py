@@ -1,10 +1,14 @@
 """The report in a real browser: offline, without errors, by mouse and by keyboard, at two widths."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from chromium import PROGRAM, Chromium
-from test_evaluation import judged
+from test_evaluation import Distance, judged
+from unlikelihood.plots import limits_of
+from unlikelihood.plots.planes import PLANES
 from unlikelihood.report import Row, save_comparison
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="Chromium is not installed")
@@ -137,3 +141,120 @@ def test_without_scripts_every_case_and_the_table_are_there(browser, report):
         browser.send("Emulation.setScriptExecutionDisabled", value=False)
     assert browser.run("[...document.querySelectorAll('.case')].every((each) => each.offsetParent)")
     assert browser.run("document.querySelector('[data-operate]').offsetParent === null")
+
+
+@pytest.fixture(scope="module")
+def volumes():
+    """An evaluation of volumes whose voxels all differ, without a map, of voxels of 3 x 2 x 1 mm."""
+    made = judged(Distance(), shape=(1, 5, 6, 7))
+    count = len(made.cases.index)
+    voxels = np.arange(5 * 6 * 7, dtype=np.float32).reshape(1, 1, 5, 6, 7) + np.arange(count).reshape(-1, 1, 1, 1, 1)
+    return replace(made, cases=replace(made.cases, pixels=voxels), data=made.data | {"spacing_mm": [3.0, 2.0, 1.0]})
+
+
+@pytest.fixture
+def scroller(browser, volumes, tmp_path):
+    browser.open(volumes.save(tmp_path / "report") / "report.html")
+    browser.run("Promise.all([...document.images].map((each) => each.decode())).then(() => true)")
+    return browser
+
+
+FIRST = "[...document.querySelectorAll('.case')].find((each) => each.offsetParent)"
+CANVAS = f"{FIRST}.querySelector('canvas')"
+
+
+def drawn(browser):
+    """Return the grey values of the first canvas that is visible, (rows, columns)."""
+    read = f"((c) => [c.width, c.height, [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]])({CANVAS})"
+    width, height, values = browser.run(read)
+    return np.array(values).reshape(height, width, 4)[..., 0]
+
+
+def choose(browser, plane):
+    box = f"{FIRST}.querySelector('select')"
+    browser.run(f"(({box}).value = {plane!r}, ({box}).dispatchEvent(new Event('change')))")
+
+
+def said(browser):
+    return browser.run(f"{FIRST}.querySelector('.scroller output').textContent")
+
+
+@pytest.mark.parametrize("plane", PLANES, ids=lambda plane: plane.name)
+def test_the_slice_that_is_asked_for_is_the_one_that_is_drawn(scroller, volumes, plane):
+    low, high = limits_of(volumes.cases.pixels)
+    choose(scroller, plane.name)
+    slices = plane.slices(volumes.cases.pixels[0])
+    slider = f"{FIRST}.querySelector('input')"
+    for number, slice_ in enumerate(slices):
+        scroller.run(f"(({slider}).value = {number}, ({slider}).dispatchEvent(new Event('input')))")
+        assert said(scroller) == f"{plane.name} slice {number + 1} of {len(slices)}"
+        expected = 255 * np.clip((slice_[0] - low) / (high - low), 0, 1)
+        np.testing.assert_allclose(drawn(scroller), expected, atol=1.01)
+    mm = [3, 2, 1]
+    shape = scroller.run(f"((r) => r.height / r.width)({CANVAS}.getBoundingClientRect())")
+    rows, columns = slices.shape[2:]
+    assert shape == pytest.approx(rows * mm[plane.rows] / (columns * mm[plane.columns]), rel=0.03)
+
+
+def test_volumes_are_scrolled_by_keyboard_without_leaving_the_case(scroller, volumes):
+    before = visible(scroller)
+    scroller.run(f"{FIRST}.querySelector('input').focus()")
+    assert said(scroller) == "axial slice 3 of 5"
+    scroller.press("ArrowRight")
+    assert said(scroller) == "axial slice 4 of 5"
+    scroller.press("ArrowRight", times=3)
+    assert said(scroller) == "axial slice 5 of 5"
+    scroller.press("Home")
+    assert said(scroller) == "axial slice 1 of 5"
+    assert visible(scroller) == before
+    assert scroller.run("document.activeElement.getAttribute('aria-valuetext')") == said(scroller)
+    assert scroller.run(f"{CANVAS}.getAttribute('aria-label')") == "as it is, axial slice 1 of 5"
+
+
+def test_the_wheel_scrolls_slices_and_at_their_end_the_page(scroller):
+    scroller.run(f"{CANVAS}.scrollIntoView()")
+    top = scroller.run("scrollY")
+    scroller.turn("canvas", 1)
+    assert (said(scroller), scroller.run("scrollY")) == ("axial slice 4 of 5", top)
+    scroller.turn("canvas", -2)
+    assert (said(scroller), scroller.run("scrollY")) == ("axial slice 2 of 5", top)
+    scroller.turn("canvas", 3)
+    assert said(scroller) == "axial slice 5 of 5"
+
+
+def test_the_next_case_is_seen_in_the_same_plane(scroller):
+    choose(scroller, "coronal")
+    before = drawn(scroller)
+    scroller.run("document.querySelector('[data-step=\"1\"]').click()")
+    assert said(scroller).startswith("coronal slice")
+    assert (drawn(scroller) >= before).all()
+    assert (drawn(scroller) > before).any()
+
+
+def test_the_map_lies_over_the_sample_where_it_is_strongest(browser, volumes, tmp_path):
+    values = np.zeros((len(volumes.cases.index), 5, 6, 7), np.float32)
+    values[:, 1, 4, 2] = 1
+    known = replace(volumes, cases=replace(volumes.cases, maps=values, kind="Residual"))
+    browser.open(known.save(tmp_path / "report") / "report.html")
+    browser.run("Promise.all([...document.images].map((each) => each.decode())).then(() => true)")
+    assert said(browser) == "axial slice 2 of 5"
+    over = f"{FIRST}.querySelector('.over canvas')"
+    read = f"((c) => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data])({over})"
+    red, green, blue, _ = np.array(browser.run(read)).reshape(6, 7, 4).transpose(2, 0, 1)
+    coloured = (np.abs(red - green) > 2) | (np.abs(red - blue) > 2)
+    assert np.argwhere(coloured).tolist() == [[4, 2]]
+    np.testing.assert_allclose(red[~coloured], 0.6 * drawn(browser)[~coloured], atol=2)
+
+
+def test_without_scripts_volumes_are_laid_out_slice_by_slice(browser, volumes, tmp_path):
+    page = volumes.save(tmp_path / "report") / "report.html"
+    browser.send("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        browser.open(page)
+    finally:
+        browser.send("Emulation.setScriptExecutionDisabled", value=False)
+    assert browser.requested == []
+    assert browser.run("[...document.querySelectorAll('.volume img')].every((each) => each.offsetParent)")
+    assert browser.run("[...document.querySelectorAll('.scroller')].every((each) => !each.offsetParent)")
+    shape = browser.run("((r) => r.height / r.width)(document.querySelector('.volume img').getBoundingClientRect())")
+    assert shape == pytest.approx(2 * 6 * 2 / (3 * 7 * 1), rel=0.03)

@@ -202,6 +202,9 @@ def test_the_cases_are_the_most_anomalous_first_with_maps_and_neighbours():
     cases = judged().cases
     scores = judged().score[cases.index]
     assert np.all(np.diff(scores) <= 0)
+    last = [index for index in np.argsort(-judged().score) if index >= 40][-4:]  # of the anomalies
+    assert set(last) <= set(cases.index)
+    assert len(set(cases.index)) == 24
     assert cases.maps.shape == (24, 8, 8)
     assert cases.nearest.shape == (24, 3, 1, 8, 8)
     assert cases.kind == "WhitenedResidual"

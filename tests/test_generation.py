@@ -11,6 +11,7 @@ from unlikelihood.generation import (
     density_and_coverage,
     frechet_distance,
     inception_score,
+    inception_scores,
     kernel_distance,
     ms_ssim,
     nearest,
@@ -58,6 +59,20 @@ def test_the_inception_score_is_the_number_of_classes_at_best_and_one_at_worst()
     assert inception_score(np.eye(5)[np.arange(100) % 5]) == pytest.approx(5)
     assert inception_score(np.eye(5)[np.zeros(10, int)]) == pytest.approx(1)
     assert inception_score(np.full((10, 5), 0.2)) == pytest.approx(1)
+
+
+def test_without_labels_the_kinds_are_the_clusters():
+    rng = np.random.default_rng(0)
+    places = rng.normal(0, 10, (5, 3))
+    real, made = (places[np.arange(500) % 5] + rng.normal(0, 0.1, (500, 3)) for _ in range(2))
+    kinds, score, known = inception_scores(real, made, count=5)
+    assert kinds == 5
+    assert score == pytest.approx(known, rel=0.01)
+    assert 3.5 < score <= 5
+    assert inception_scores(real, made[:1].repeat(100, 0), count=5)[1] == pytest.approx(1)
+    dropped = made[np.arange(500) % 5 < 2]
+    assert inception_scores(real, dropped, count=5)[1] == pytest.approx(2, rel=0.2)
+    assert inception_scores(np.ones((300, 2)), made[:, :2]) == (1, None, None)
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 40, 24), (1, 20, 20, 20), (2, 5, 6)])
@@ -147,6 +162,7 @@ def test_the_report_shows_the_generator(train, collapsed, tmp_path):
     page = (tmp_path / "collapsed" / "report.html").read_text(encoding="utf-8")
     assert "The generator has collapsed" in page
     assert "Coverage" in page
+    assert "Inception-like score of normals" in page
     assert (tmp_path / "collapsed" / "figures" / "album.png").exists()
     evaluate(tiny("DCGAN").fit(train[:40]), split, draws=10).save(tmp_path / "few")
     assert "Too few normals" in (tmp_path / "few" / "report.html").read_text(encoding="utf-8")

@@ -157,7 +157,7 @@ def test_a_gallery_takes_any_shape(rng, shape, count):
 
 
 def test_one_volume_alone_is_25_slices(rng):
-    axes = plots.gallery(rng.random((1, 1, 32, 8, 8))).axes
+    axes = plots.montage(rng.random((1, 32, 8, 8))).axes
     assert len([frame for frame in axes if frame.images]) == 25
 
 

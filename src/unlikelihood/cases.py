@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from unlikelihood.data.splits import Split
 from unlikelihood.maps import Reconstructs, common_scale, nearest, suitable
 
-MOST_ANOMALOUS, SPREAD, NEIGHBOURS = 12, 12, 3
+MOST_ANOMALOUS, MISSED, SPREAD, NEIGHBOURS = 12, 4, 8, 3
 NORMALS = 200  # enough to know the residual of a pixel by
 
 
@@ -48,7 +48,7 @@ class Cases:
 
 
 def choose_cases(detector: Any, split: Split, score: NDArray[np.float64]) -> Cases:
-    """Return the most anomalous test samples and, after them, some at evenly spaced ranks.
+    """Return the most anomalous test samples, after them some at evenly spaced ranks, and the anomalies found last.
 
     Parameters
     ----------
@@ -68,7 +68,10 @@ def choose_cases(detector: Any, split: Split, score: NDArray[np.float64]) -> Cas
     shrink = 1 if pixels[0].nbytes <= 2**20 else 3
     order = np.argsort(-score, kind="stable")
     first, rest = np.split(order, [MOST_ANOMALOUS // shrink])
-    index = np.concatenate([first, _spread(rest, SPREAD // shrink)])
+    anomalies = rest[np.asarray(split.test.label)[rest] == 1]
+    missed = anomalies[max(0, len(anomalies) - MISSED // shrink) :]
+    others = _spread(rest[~np.isin(rest, missed)], (MISSED + SPREAD) // shrink - len(missed))
+    index = np.concatenate([first, rest[np.isin(rest, [*missed, *others])]])
     chosen = np.array(pixels[index])
     normals = split.calibration.pixels if len(split.calibration) else train
     normals = np.array(normals[_spread(np.arange(len(normals)), NORMALS // shrink)])

@@ -148,11 +148,15 @@ def show_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `show`."""
     _add_data(parser)
     parser.add_argument("--out", type=Path, default=Path("gallery.png"), help="picture to write")
+    parser.add_argument("--sample", type=int, default=0, help="of volumes: which one is drawn slice by slice")
 
 
-def show(data: Source, out: Path) -> None:
-    """Say what a source holds and draw a gallery of it."""
+def show(data: Source, out: Path, sample: int) -> None:
+    """Say what a source holds and draw a gallery of it; of volumes, the slices of one as well."""
     images = data.read()
+    volumes = images.pixels.ndim == 5
+    if volumes and not 0 <= sample < len(images):
+        raise ValueError(f"sample is {sample}, expected one from 0 to {len(images) - 1}")
     if images.label is None:
         counts = f"{len(images)} samples without labels"
     else:
@@ -167,6 +171,11 @@ def show(data: Source, out: Path) -> None:
     print("\n".join(f"{key:<10} {value}" for key, value in facts.items()))
     chosen = images[np.linspace(0, len(images) - 1, min(GALLERY, len(images))).astype(int)]
     titles = None if chosen.label is None else ["anomalous" if label else "" for label in chosen.label]
-    with replacing(out) as path:
-        plots.gallery(chosen.pixels, titles=titles, columns=10).savefig(path, format=out.suffix[1:] or "png", dpi=120)
-    print(f"gallery    {out}")
+    pictures = {out: plots.gallery(chosen.pixels, titles, columns=10, spacing=images.spacing)}
+    if volumes:
+        slices = plots.montage(np.asarray(images.pixels[sample]), spacing=images.spacing)
+        pictures[out.with_stem(f"{out.stem}-slices")] = slices
+    for picture, figure in pictures.items():
+        with replacing(picture) as path:
+            figure.savefig(path, format=out.suffix[1:] or "png", dpi=160)
+        print(f"{'picture':<10} {picture}: {figure.get_label()}")

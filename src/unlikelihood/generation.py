@@ -7,7 +7,11 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.linalg import sqrtm
+from sklearn.cluster import KMeans
+from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestNeighbors
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 Floats = NDArray[np.floating]
@@ -95,6 +99,27 @@ def inception_score(probability: Floats) -> float:
     return float(np.exp((p * (np.log(p) - np.log(p.mean(0)))).sum(1).mean()))
 
 
+def inception_scores(real: Floats, made: Floats, count: int = 10) -> tuple[int, float | None, float | None]:
+    """Return how many kinds of real samples there are taken to be, and the `inception_score` of `made` and of `real`.
+
+    Nobody labels the kinds of normals: they are clusters of the features, and the classifier is a logistic regression.
+
+    Parameters
+    ----------
+    real, made : ndarray, shapes (n, d) and (m, d)
+        Features of real and of generated samples.
+    count : int
+        The number of kinds, or as many as there are different samples. Of one kind there are no scores.
+    """
+    kinds = min(count, len(np.unique(real, axis=0)))
+    if kinds < 2:
+        return kinds, None, None
+    kind = KMeans(kinds, n_init=3, random_state=0).fit_predict(real)
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(real, kind)
+    of_made, of_real = (inception_score(classifier.predict_proba(features)) for features in (made, real))
+    return kinds, of_made, of_real
+
+
 def ms_ssim(x: Tensor, y: Tensor, span: float) -> Tensor:
     r"""Return the multi-scale structural similarity of pairs of images or volumes: 1 for equal ones.
 
@@ -166,6 +191,10 @@ class Quality:
         See `density_and_coverage`; about 1 for real samples.
     diversity : float
         Mean distance of the features of two generated samples over that of two real ones.
+    inception, real_inception : float, optional
+        See `inception_score`; of generated and of real samples, by a classifier of the `kinds` of real ones.
+    kinds : int
+        How many kinds it tells apart.
     likeness, real_likeness : float, optional
         MS-SSIM of random pairs of generated and of real samples; for images and volumes.
     novelty : float
@@ -181,6 +210,9 @@ class Quality:
     novelty: float
     likeness: float | None = None
     real_likeness: float | None = None
+    inception: float | None = None
+    real_inception: float | None = None
+    kinds: int = 0
 
     @property
     def alarms(self) -> tuple[str, ...]:
@@ -229,6 +261,7 @@ def quality(
     else:
         apart = nearest(one, np.asarray(unseen, np.float64))
     likeness = [None, None] if real.ndim == 2 else [_likeness(made, real), _likeness(real, real)]
+    kinds, inception, real_inception = inception_scores(one, other)
     return Quality(
         frechet=frechet_distance(one, other),
         kernel=kernel_distance(one, other),
@@ -239,6 +272,9 @@ def quality(
         novelty=float(np.median(nearest(one, other)) / max(np.median(apart), 1e-12)),
         likeness=likeness[0],
         real_likeness=likeness[1],
+        inception=inception,
+        real_inception=real_inception,
+        kinds=kinds,
     )
 
 

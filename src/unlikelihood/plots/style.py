@@ -60,6 +60,8 @@ def svg(figure: Figure, prefix: str) -> str:
     # HTML knows SVG's namespaces, and the size is the page's to choose.
     text = re.sub(r' (xmlns(:xlink)?="[^"]*"|width="[\d.]+pt"|height="[\d.]+pt")', "", text)
     text = text.replace("xlink:href", "href")
+    # Pictures are named by what they show, and two slices may show the same; nothing refers to them.
+    text = re.sub(r'(<image [^>]*?) ?\bid="[^"]*"', r"\1", text)
     text = re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{prefix}-", text)
     for colour, name in VARIABLES.items():
         text = text.replace(colour, f"var(--{name})")

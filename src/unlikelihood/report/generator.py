@@ -1,5 +1,6 @@
 """The part of a page about an adversarial generator."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from unlikelihood import plots
@@ -15,17 +16,24 @@ FIGURES = {
     "coverage": ("Coverage", "Share of the normals that have a generated sample near; dropped kinds lower it."),
     "diversity": ("Diversity", "Distance of two generated samples over that of two normals."),
     "novelty": ("Novelty", "Distance to the nearest training sample over that of unseen normals; 0 for copies."),
+    "inception": (
+        "Inception-like score",
+        "1 if all are of one kind, {kinds:.0f} if all kinds of normals occur equally often and none is in between.",
+    ),
+    "real_inception": ("Inception-like score of normals", "Of those that the kinds were learnt from."),
     "likeness": ("MS-SSIM of generated pairs", "Higher than that of normal pairs where the generator repeats itself."),
     "real_likeness": ("MS-SSIM of normal pairs", ""),
 }
 
 
-def generator(pictures: "Pictures") -> Section | None:
+def generator(pictures: "Pictures", spacing: Sequence[float] | None = None) -> Section | None:
     """Return the section on how good a generator is and how it came to be, or None if there is none.
 
     Parameters
     ----------
     pictures : Pictures
+    spacing : sequence of float, optional
+        Of the spatial axes in mm.
 
     Returns
     -------
@@ -42,10 +50,13 @@ def generator(pictures: "Pictures") -> Section | None:
     text = "Its samples beside the normals it was trained on, by the principal components of those."
     if not rows:
         text = "Too few normals to tell how good its samples are."
-    album = plots.gallery(pictures.album.reshape(-1, *shape), columns=few, limits=plots.limits_of(pictures.train))
+    limits = plots.limits_of(pictures.train)
+    album = plots.gallery(pictures.album.reshape(-1, *shape), columns=few, limits=limits, spacing=spacing)
+    middle = " (middle slices)" if len(shape) > 3 else ""
+    caption = f"The same {few} latents at {pages} moments of training, the last at its end{middle}"
     return Section(
         "The generator",
         f"{alarms or 'No alarm.' if rows else ''} {text}".strip(),
-        [Plate("album", f"The same {few} latents at {pages} moments of training, the last at its end", album)],
+        [Plate("album", caption, album)],
         Table(("", "value", ""), rows, words=True) if rows else None,
     )

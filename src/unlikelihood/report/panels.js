@@ -57,7 +57,7 @@ for (const browser of document.querySelectorAll("[data-browser]")) {
   });
   browser.addEventListener("keydown", (event) => {
     const to = { ArrowLeft: current - 1, ArrowRight: current + 1, Home: 0, End: cases.length - 1 }[event.key];
-    if (to === undefined || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (event.target.matches("input, select") || to === undefined || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
     go(to);
     if (document.activeElement.dataset.case) thumbs[current].focus();
@@ -65,4 +65,77 @@ for (const browser of document.querySelectorAll("[data-browser]")) {
   browser.classList.add("one");
   for (const part of browser.querySelectorAll(".bar, .thumbs")) part.hidden = false;
   go(0);
+}
+const volumes = [];
+for (const volume of document.querySelectorAll("[data-volume]")) {
+  const { depth, size, step, columns, mm, start, edges } = JSON.parse(volume.dataset.volume);
+  const [D, H, W] = size, shown = [[1, 2], [0, 2], [0, 1]];
+  const plane = volume.querySelector("select"), slider = volume.querySelector("input"), said = volume.querySelector("output");
+  const at = start.map((slice, axis) => Math.min(Math.floor(slice / step[axis]), size[axis] - 1));
+  const views = [...volume.querySelectorAll("figure")].map((figure) => {
+    const sheet = figure.querySelector("img"), canvas = document.createElement("canvas"), frame = document.createElement("div");
+    const letters = ["left", "right", "top", "bottom"].map((side) => Object.assign(document.createElement("span"), { className: side }));
+    canvas.setAttribute("role", "img");
+    frame.className = "view";
+    frame.append(canvas, ...letters);
+    figure.append(frame);
+    sheet.hidden = true;
+    return { sheet, canvas, letters, over: figure.classList.contains("over"), caption: figure.querySelector("figcaption").textContent };
+  });
+  // A sheet holds the axial slices; a slice of another plane is put together line by line. Nothing is read back from
+  // the canvas, which some browsers forbid.
+  const cut = (context, sheet, across, index) => {
+    const corner = (z) => [(z % columns) * W, Math.floor(z / columns) * H];
+    if (across === 0) return context.drawImage(sheet, ...corner(index), W, H, 0, 0, W, H);
+    context.setTransform(...(across === 1 ? [1, 0, 0, 1, 0, 0] : [0, 1, 1, 0, 0, 0]));
+    for (let z = 0; z < D; z += 1) {
+      const [x, y] = corner(z), up = D - 1 - z;
+      if (across === 1) context.drawImage(sheet, x, y + index, W, 1, 0, up, W, 1);
+      else context.drawImage(sheet, x + index, y, 1, H, up, 0, 1, H);
+    }
+    context.resetTransform();
+  };
+  const draw = () => {
+    const across = plane.selectedIndex, [rows, wide] = shown[across];
+    const text = `${plane.value} slice ${at[across] * step[across] + 1} of ${depth[across]}`;
+    for (const { sheet, canvas, letters, over, caption } of views) {
+      Object.assign(canvas, { width: size[wide], height: size[rows] });
+      canvas.style.aspectRatio = `${depth[wide] * mm[wide]} / ${depth[rows] * mm[rows]}`;
+      canvas.setAttribute("aria-label", `${caption}, ${text}`);
+      letters.forEach((letter, side) => { letter.textContent = edges[across][side]; });
+      const context = canvas.getContext("2d");
+      context.imageSmoothingEnabled = false;
+      if (over) {
+        cut(context, views[0].sheet, across, at[across]);
+        context.fillStyle = "rgb(0 0 0 / 0.4)";  // dimmed, so that white is not taken for the strongest colour
+        context.fillRect(0, 0, canvas.width, canvas.height);
+      }
+      cut(context, sheet, across, at[across]);
+    }
+    slider.max = size[across] - 1;
+    slider.value = at[across];
+    slider.setAttribute("aria-valuetext", text);
+    said.textContent = text;
+  };
+  const go = (to) => {
+    at[plane.selectedIndex] = Math.min(Math.max(to, 0), size[plane.selectedIndex] - 1);
+    draw();
+  };
+  slider.addEventListener("input", () => go(Number(slider.value)));
+  // Who goes on to the next case stays in the same plane.
+  plane.addEventListener("change", () => volumes.forEach((each) => each(plane.selectedIndex)));
+  volumes.push((across) => { plane.selectedIndex = across; draw(); });
+  let turned = 0;
+  volume.querySelector(".stills").addEventListener("wheel", (event) => {
+    if (event.ctrlKey) return;
+    const now = at[plane.selectedIndex], last = size[plane.selectedIndex] - 1;
+    if (event.deltaY < 0 ? now === 0 : now === last) return;  // at an end the page scrolls on
+    event.preventDefault();
+    turned += event.deltaMode ? 40 * Math.sign(event.deltaY) : event.deltaY;
+    if (Math.abs(turned) < 40) return;
+    go(now + Math.sign(turned));
+    turned = 0;
+  }, { passive: false });
+  volume.querySelector(".scroller").hidden = false;
+  Promise.all(views.map(({ sheet }) => sheet.decode())).then(draw);
 }

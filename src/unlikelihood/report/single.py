@@ -1,5 +1,6 @@
 """The page about one detector."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from unlikelihood.evaluation import Evaluation
     from unlikelihood.pictures import Pictures
 
+Spacing = Sequence[float] | None
 CLASSES = {0: "normal", 1: "anomalous"}
 METRICS = {
     "auroc": ("AUROC", "A random anomaly outranks a random normal this often; 0.5 is chance."),
@@ -61,7 +63,9 @@ def draw(evaluation: "Evaluation", folder: Path) -> None:
     sections += [browse(evaluation), promised(evaluation), _probability(evaluation), drift(evaluation)]
     if evaluation.pictures:
         pictures = evaluation.pictures
-        sections += [_samples(pictures), generator(pictures), _reconstructions(pictures), _extremes(pictures)]
+        spacing, orientation = (evaluation.data.get(key) for key in ("spacing_mm", "orientation"))
+        sections += [_samples(pictures, spacing, orientation), generator(pictures, spacing)]
+        sections += [_reconstructions(pictures, spacing), _extremes(pictures, spacing)]
     sections += [_training(evaluation), _data(evaluation)]
     write_page(
         folder,
@@ -144,25 +148,31 @@ def _probability(evaluation: "Evaluation") -> Section:
     )
 
 
-def _samples(pictures: "Pictures") -> Section:
-    train, generated = pictures.train, pictures.generated
-    limits = plots.limits_of(train)
-    plates = [Plate("train", f"Training normals{_slice(train)}", plots.gallery(train))]
-    if generated is not None:
-        figure = plots.gallery(generated, limits=limits)
-        plates.append(Plate("generated", f"Generated{_slice(train)}", figure))
-    if train.ndim > 4:
-        figure = plots.gallery(train[:1], limits=limits)
-        plates.append(Plate("train-slices", "A training normal, slice by slice", figure))
-    if train.ndim > 4 and generated is not None:
-        figure = plots.gallery(generated[:1], limits=limits)
-        plates.append(Plate("generated-slices", "A generated sample, slice by slice", figure))
+def _samples(pictures: "Pictures", spacing: Spacing, orientation: str | None) -> Section:
+    limits = plots.limits_of(pictures.train)
+    shown = {"train": ("Training normals", "a training normal", pictures.train)}
+    if pictures.generated is not None:
+        shown["generated"] = ("Generated", "a generated sample", pictures.generated)
+    plates = [
+        Plate(stem, f"{many}{_slice(pixels)}", plots.gallery(pixels, limits=limits, spacing=spacing))
+        for stem, (many, _, pixels) in shown.items()
+    ]
+    lie: dict[str, Any] = {"spacing": spacing, "orientation": orientation}
+    if pictures.train.ndim > 4:
+        plates += [
+            Plate(f"{stem}-slices", f"Slices of {one}, by their number", plots.montage(pixels[0], limits, **lie))
+            for stem, (_, one, pixels) in shown.items()
+        ]
+        plates += [
+            Plate(f"{stem}-planes", f"{many}, in three planes", plots.triptych(pixels[:3], None, limits, **lie))
+            for stem, (many, _, pixels) in shown.items()
+        ]
     text = "Some of what the detector was shown"
-    text += ", and what it makes up by itself." if generated is not None else "."
+    text += ", and what it makes up by itself." if pictures.generated is not None else "."
     return Section("Normal, as the detector knows it", text, plates)
 
 
-def _reconstructions(pictures: "Pictures") -> Section | None:
+def _reconstructions(pictures: "Pictures", spacing: Spacing) -> Section | None:
     if not pictures.reconstructed:
         return None
     # One scale for both classes: what is left over is what tells them apart.
@@ -172,8 +182,8 @@ def _reconstructions(pictures: "Pictures") -> Section | None:
     plates = [
         Plate(
             f"reconstructed-{CLASSES[k]}",
-            f"{CLASSES[k].capitalize()} samples, most likely first{_slice(x)}",
-            plots.reconstructions(x, x_hat, limits, scale),
+            f"{CLASSES[k].capitalize()} samples, most likely first{_where(x)}",
+            plots.reconstructions(x, x_hat, limits, scale, spacing),
         )
         for k, (x, x_hat) in pictures.reconstructed.items()
     ]
@@ -181,12 +191,13 @@ def _reconstructions(pictures: "Pictures") -> Section | None:
     return Section("Reconstructions", text, plates)
 
 
-def _extremes(pictures: "Pictures") -> Section:
+def _extremes(pictures: "Pictures", spacing: Spacing) -> Section:
+    limits = plots.limits_of(pictures.train)
     plates = [
         Plate(
             f"{end}-{CLASSES[k]}",
             f"{CLASSES[k].capitalize()}, found {end.replace('-', ' ')}{_slice(pixels)}",
-            plots.gallery(pixels, [f"{score:.4g}" for score in scores], limits=plots.limits_of(pictures.train)),
+            plots.gallery(pixels, [f"{score:.4g}" for score in scores], limits=limits, spacing=spacing),
         )
         for end, ranked in (("most-likely", pictures.likely), ("least-likely", pictures.unlikely))
         for k, (pixels, scores) in ranked.items()
@@ -201,6 +212,10 @@ def _extremes(pictures: "Pictures") -> Section:
 
 def _slice(pixels: NDArray[Any]) -> str:
     return " (middle slices)" if pixels.ndim > 4 else ""
+
+
+def _where(pixels: NDArray[Any]) -> str:
+    return " (the slices of which most is left over)" if pixels.ndim > 4 else ""
 
 
 def _training(evaluation: "Evaluation") -> Section | None:
