@@ -21,7 +21,13 @@ SMALL = {
 }
 
 
-PARTS = {unlikelihood.Embedder: "Contrastive", unlikelihood.Generator: "DCGAN", unlikelihood.Detector: "KNN"}
+PARTS = {
+    unlikelihood.Embedder: "Contrastive",
+    unlikelihood.Generator: "DCGAN",
+    unlikelihood.Trained: "VAE",
+    unlikelihood.Variational: "VAE",
+    unlikelihood.Detector: "KNN",
+}
 
 
 def tiny(name, **parameters):

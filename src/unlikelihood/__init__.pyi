@@ -15,12 +15,20 @@ from .detectors.contrastive import Contrastive as Contrastive
 from .detectors.dcgan import DCGAN as DCGAN
 from .detectors.encoder_search import EncoderSearch as EncoderSearch
 from .detectors.feature_space import FeatureSpace as FeatureSpace
+from .detectors.gradient_norm import GradientNorm as GradientNorm
+from .detectors.input_complexity import InputComplexity as InputComplexity
 from .detectors.intensity import TotalIntensity as TotalIntensity
 from .detectors.isolation import IsolationForest as IsolationForest
 from .detectors.knn import KNN as KNN
 from .detectors.latent_search import LatentSearch as LatentSearch
+from .detectors.likelihood_ratio import LikelihoodRatio as LikelihoodRatio
+from .detectors.likelihood_regret import LikelihoodRegret as LikelihoodRegret
 from .detectors.lof import LOF as LOF
+from .detectors.path_statistics import PathStatistics as PathStatistics
 from .detectors.pca import PCAResidual as PCAResidual
+from .detectors.rapp import NAP as NAP
+from .detectors.rapp import SAP as SAP
+from .detectors.typicality import Typicality as Typicality
 from .detectors.vae import VAE as VAE
 from .detectors.wgangp import WGANGP as WGANGP
 from .drift import Martingale as Martingale
@@ -54,4 +62,5 @@ from .pvalues import Simes as Simes
 from .trained import Embedder as Embedder
 from .trained import Generator as Generator
 from .trained import Trained as Trained
+from .trained import Variational as Variational
 from .training import Turn as Turn
