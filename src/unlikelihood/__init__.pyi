@@ -26,6 +26,7 @@ from .detectors.likelihood_regret import LikelihoodRegret as LikelihoodRegret
 from .detectors.lof import LOF as LOF
 from .detectors.path_statistics import PathStatistics as PathStatistics
 from .detectors.pca import PCAResidual as PCAResidual
+from .detectors.radiomics import Radiomics as Radiomics
 from .detectors.rapp import NAP as NAP
 from .detectors.rapp import SAP as SAP
 from .detectors.typicality import Typicality as Typicality
@@ -33,6 +34,8 @@ from .detectors.vae import VAE as VAE
 from .detectors.wgangp import WGANGP as WGANGP
 from .drift import Martingale as Martingale
 from .drift import TwoSample as TwoSample
+from .embedder import Embedder as Embedder
+from .embedder import NearestEmbeddings as NearestEmbeddings
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
 from .nn.augment import Affine as Affine
@@ -59,7 +62,6 @@ from .prevalence import at_prevalence as at_prevalence
 from .pvalues import Marginal as Marginal
 from .pvalues import MonteCarlo as MonteCarlo
 from .pvalues import Simes as Simes
-from .trained import Embedder as Embedder
 from .trained import Generator as Generator
 from .trained import Trained as Trained
 from .trained import Variational as Variational

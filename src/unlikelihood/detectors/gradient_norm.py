@@ -45,6 +45,7 @@ class GradientNorm(Detector):
 
     def _fit(self, X: np.ndarray) -> None:
         self.detector_ = fitted(self.detector, X)
+        self._check_gradient(X)
         squares = sum(g.double().square().sum(0) for g in self._gradients(X))
         self.fisher_ = (squares / len(X)).cpu().numpy()
 
@@ -52,6 +53,16 @@ class GradientNorm(Detector):
         fisher = self.fisher_ + self.damping * self.fisher_.mean()
         weight = torch.from_numpy(1 / fisher)
         return -np.concatenate([(g.double().square() @ weight.to(g.device)).cpu().numpy() for g in self._gradients(X)])
+
+    def _check_gradient(self, X: np.ndarray) -> None:
+        """Raise if the detector's score is not one that torch can take the gradient of."""
+        try:
+            next(self._gradients(X[:1]))
+        except (RuntimeError, NotImplementedError) as error:
+            raise ValueError(
+                f"detector is a {type(self.detector_).__name__}, whose score has no gradient, expected a model of a "
+                f"likelihood such as VAE: {error}"
+            ) from error
 
     def _gradients(self, X: np.ndarray) -> Iterator[Tensor]:
         """Yield ∇ log p(x) of the samples, (B, weights), in batches that memory holds."""

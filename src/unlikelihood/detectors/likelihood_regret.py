@@ -11,7 +11,7 @@ from torch.distributions import Normal
 
 from unlikelihood.detector import Detector, fitted
 from unlikelihood.nn.descents import Adam, Descent
-from unlikelihood.parameters import Range, Whole
+from unlikelihood.parameters import Count, Range
 from unlikelihood.search import frozen
 from unlikelihood.trained import Variational, precise
 
@@ -48,7 +48,7 @@ class LikelihoodRegret(Detector):
     """
 
     vae: Variational
-    steps: Whole = 50
+    steps: Count = 50
     samples: Annotated[int, Range(2)] = 8
     descent: Descent = Adam()
 

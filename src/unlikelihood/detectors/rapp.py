@@ -1,6 +1,6 @@
 """How a sample and its reconstruction differ on their way through the encoder: RaPP."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -27,14 +27,17 @@ class RaPP(Detector):
     def _fit(self, X: np.ndarray) -> None:
         self.autoencoder_ = fitted(self.autoencoder, X)
 
-    @torch.inference_mode()
-    def _differences(self, X: np.ndarray) -> Iterator[Tensor]:
-        """Yield h(x) - h(x̂), the activations of all layers side by side, batch by batch."""
+    def _of_differences(self, function: Callable[[Tensor], Tensor], X: np.ndarray) -> np.ndarray:
+        """Return what `function` makes of h(x) - h(x̂), the activations of all layers side by side."""
         part = precise(self.autoencoder_)
-        for x in self.autoencoder_._batches(X, "Comparing activations"):
-            there = part.activations(x.double())
-            back = part.activations(part.decode(part.posterior(x.double()).loc))
-            yield torch.cat([(h - k).flatten(1) for h, k in zip(there, back, strict=True)], 1)
+        return part._mapped(lambda x: function(differences(part, x)), X, "Comparing activations")
+
+
+def differences(autoencoder: Variational, x: Tensor) -> Tensor:
+    r"""Return h(x) - h(x̂), (B, activations), of samples (B, \*shape)."""
+    there = autoencoder.activations(x)
+    back = autoencoder.activations(autoencoder.decode(autoencoder.posterior(x).loc))
+    return torch.cat([(h - k).flatten(1) for h, k in zip(there, back, strict=True)], 1)
 
 
 class SAP(RaPP):
@@ -56,7 +59,7 @@ class SAP(RaPP):
     """
 
     def _score(self, X: np.ndarray) -> np.ndarray:
-        return np.concatenate([-difference.square().sum(1).cpu().numpy() for difference in self._differences(X)])
+        return -self._of_differences(lambda d: d.square().sum(1), X)
 
 
 class NAP(RaPP):
@@ -84,16 +87,15 @@ class NAP(RaPP):
 
     def _fit(self, X: np.ndarray) -> None:
         super()._fit(X)
-        differences = torch.cat(list(self._differences(X)))
-        mean = differences.mean(0)
-        _, sigma, v = torch.linalg.svd(differences - mean, full_matrices=False)
+        d = self._of_differences(lambda d: d, X)
+        self.mean_ = d.mean(0)
+        _, sigma, v = np.linalg.svd(d - self.mean_, full_matrices=False)
         varied = sigma > SMALLEST * sigma.max()
-        self.mean_ = mean.cpu().numpy()
-        self.whitening_ = (v[varied] / sigma[varied, None]).T.contiguous().cpu().numpy()
+        self.whitening_ = np.ascontiguousarray(v[varied].T / sigma[varied])
 
     def _score(self, X: np.ndarray) -> np.ndarray:
-        batches = (difference.cpu().numpy() for difference in self._differences(X))
-        return np.concatenate([-np.square((d - self.mean_) @ self.whitening_).sum(1) for d in batches])
+        mean, whitening = map(torch.from_numpy, (self.mean_, self.whitening_))
+        return -self._of_differences(lambda d: ((d - mean.to(d)) @ whitening.to(d)).square().sum(1), X)
 
 
 SMALLEST = 1e-6  # of the largest: singular values below it are the arithmetic's noise
