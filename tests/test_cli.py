@@ -99,7 +99,7 @@ def test_debug_shows_the_traceback():
     ("arguments", "message"),
     [
         (["fit", "--data", "Nope", "--detector", "VAE", "--out", "x"], "expected one of Arrays, Digits"),
-        (["fit", "--data", "Digits", "--detector", "Nope", "--out", "x"], "FeatureSpace, IsolationForest, KNN"),
+        (["fit", "--data", "Digits", "--detector", "Nope", "--out", "x"], "VAE, WGANGP"),
         (["fit", "--data", "Digits", "--detector", "VAE", "--detector.nope=1", "--out", "x"], "nope"),
         (["nope"], "nope"),
     ],

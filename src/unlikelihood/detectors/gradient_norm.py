@@ -1,6 +1,7 @@
 """How much a sample would change the weights of a model that has learnt normal ones."""
 
 from collections.abc import Iterator
+from functools import reduce
 
 import numpy as np
 import torch
@@ -46,7 +47,7 @@ class GradientNorm(Detector):
     def _fit(self, X: np.ndarray) -> None:
         self.detector_ = fitted(self.detector, X)
         self._check_gradient(X)
-        squares = sum(g.double().square().sum(0) for g in self._gradients(X))
+        squares = reduce(torch.add, (g.double().square().sum(0) for g in self._gradients(X)))
         self.fisher_ = (squares / len(X)).cpu().numpy()
 
     def _score(self, X: np.ndarray) -> np.ndarray:

@@ -60,7 +60,7 @@ def mutated(X: np.ndarray, rate: float, seed: int) -> np.ndarray:
     Returns
     -------
     ndarray
-        A copy, of floating-point numbers.
+        A copy in memory, of floating-point numbers.
     """
     rng = np.random.default_rng(seed)
     others = (0, *range(2, X.ndim))

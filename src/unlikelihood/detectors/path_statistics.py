@@ -12,7 +12,7 @@ from torch import Tensor
 from unlikelihood.detector import fitted
 from unlikelihood.embedder import Embedder
 from unlikelihood.parameters import Count
-from unlikelihood.trained import Variational, precise
+from unlikelihood.trained import Variational
 
 
 class PathStatistics(Embedder):
@@ -68,8 +68,8 @@ class PathStatistics(Embedder):
 
     def _statistics(self, X: np.ndarray) -> np.ndarray:
         """Return the statistics as they are, (n, 6)."""
-        vae = precise(self.vae_)
-        return vae._mapped(partial(statistics, vae, samples=self.samples), X, "Following paths")
+        found = self.vae_._mapped(partial(statistics, self.vae_, samples=self.samples), X, "Following paths")
+        return np.asarray(found, np.float64)
 
 
 def statistics(vae: Variational, x: Tensor, *, samples: int) -> Tensor:

@@ -9,6 +9,8 @@ from torch import Tensor
 from unlikelihood.detector import Detector, fitted
 from unlikelihood.trained import Variational, precise
 
+SMALLEST = 1e-6  # of the largest: singular values below it are the arithmetic's noise
+
 
 class RaPP(Detector):
     r"""A detector that compares the activations h_l of a sample with those of its reconstruction x̂.
@@ -96,6 +98,3 @@ class NAP(RaPP):
     def _score(self, X: np.ndarray) -> np.ndarray:
         mean, whitening = map(torch.from_numpy, (self.mean_, self.whitening_))
         return -self._of_differences(lambda d: ((d - mean.to(d)) @ whitening.to(d)).square().sum(1), X)
-
-
-SMALLEST = 1e-6  # of the largest: singular values below it are the arithmetic's noise
