@@ -29,6 +29,8 @@ PARTS = {
     unlikelihood.Detector: lambda: tiny("KNN"),
     Sequence[unlikelihood.Detector]: lambda: [tiny("KNN"), tiny("IsolationForest")],
     nn.Module: lambda: nn.Sequential(nn.Flatten(), nn.AdaptiveAvgPool1d(5)),
+    unlikelihood.Trained: lambda: tiny("VAE"),
+    unlikelihood.Variational: lambda: tiny("VAE"),
 }
 
 

@@ -1,5 +1,6 @@
 """Detectors with a network: what they share, and those that can generate."""
 
+import copy
 import json
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
+from torch.distributions import Normal
 
 from unlikelihood import persistence
 from unlikelihood.checkpoint import Checkpoint, fingerprint
@@ -20,6 +22,7 @@ from unlikelihood.progress import progress
 from unlikelihood.training import Turn, batches_of, fabric_for, place, seeded, train
 
 Net = TypeVar("Net", bound=nn.Module)
+AnyTrained = TypeVar("AnyTrained", bound="Trained")
 
 
 class Trained(Detector, Generic[Net]):
@@ -181,3 +184,30 @@ class Generator(Trained[Net]):
         check_is_fitted(self, "shape_")
         batches = self.draw(n).to(next(self.net_.parameters())).split(self.batch_size)
         return np.concatenate([self.decode(z).float().cpu().numpy() for z in batches])
+
+
+class Variational(Generator[Net]):
+    """A generator that can infer latents: p(x, z) = p(x|z) p(z), and an encoder's answer q(z|x)."""
+
+    @abstractmethod
+    def posterior(self, x: Tensor) -> Normal:
+        r"""Return q(z|x), a diagonal Gaussian (B, latent), of samples (B, \*shape)."""
+
+    @abstractmethod
+    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+        r"""Return log p(x|z) in nats, (B,), of samples (B, \*shape) and latents (B, latent)."""
+
+    @abstractmethod
+    def log_prior(self, z: Tensor) -> Tensor:
+        """Return log p(z) in nats, (...), of latents (..., latent)."""
+
+    @abstractmethod
+    def activations(self, x: Tensor) -> list[Tensor]:
+        r"""Return what the encoder's layers make of samples (B, \*shape), the samples themselves first."""
+
+
+def precise(part: AnyTrained) -> AnyTrained:
+    """Return a copy of a fitted part that computes in float64: for wrappers that take differences of its answers."""
+    copied = copy.copy(part)
+    copied.net_ = copy.deepcopy(part.net_).double()
+    return copied

@@ -15,7 +15,7 @@ from unlikelihood.nn.networks import Decoder, Encoder
 from unlikelihood.nn.priors import Prior, StandardNormal
 from unlikelihood.nn.scores import Reconstruction, Score
 from unlikelihood.parameters import Count
-from unlikelihood.trained import Generator
+from unlikelihood.trained import Variational
 from unlikelihood.training import Turn, one_cycle, seeded
 
 
@@ -46,7 +46,7 @@ class Autoencoder(nn.Module):
         return (kl_divergence(q, p).sum(1) - log_px_z).mean()
 
 
-class VAE(Generator[Autoencoder]):
+class VAE(Variational[Autoencoder]):
     r"""Variational autoencoder, scored by what it says about log p(x): the thesis' VAE-AD.
 
     It maximises the evidence lower bound (equations 3 and 12 of the thesis) on normal samples,
@@ -120,6 +120,27 @@ class VAE(Generator[Autoencoder]):
     def decode(self, z: Tensor) -> Tensor:
         r"""Return E[x|z], (B, \*shape), differentiably."""
         return self.net_.likelihood.mean(self.net_.decoder(z))
+
+    def posterior(self, x: Tensor) -> Normal:
+        r"""Return q(z|x), (B, latent)."""
+        return self.net_.posterior(x)
+
+    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+        """Return log p(x|z) in nats, (B,)."""
+        return self.net_.likelihood(x, self.net_.decoder(z))
+
+    def log_prior(self, z: Tensor) -> Tensor:
+        """Return log p(z) in nats, (...)."""
+        return self.net_.prior.log_prob(z)
+
+    def activations(self, x: Tensor) -> list[Tensor]:
+        """Return the samples and what each non-linear layer of the encoder makes of them."""
+        found = [x]
+        for layer in self.net_.encoder:
+            x = layer(x)
+            if isinstance(layer, nn.SiLU):
+                found.append(x)
+        return found
 
     def draw(self, n: int, *key: int) -> Tensor:
         """Return `n` latents from the prior."""

@@ -1,0 +1,100 @@
+"""How a sample and its reconstruction differ on their way through the encoder: RaPP."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unlikelihood.detector import Detector, fitted
+from unlikelihood.trained import Variational, precise
+
+SMALLEST = 1e-6  # of the largest: singular values below it are the arithmetic's noise
+
+
+class RaPP(Detector):
+    r"""A detector that compares the activations h_l of a sample with those of its reconstruction x̂.
+
+    h₀ is the sample itself, the others are the outputs of the encoder's hidden layers, and x̂ is the decoder's mean at
+    the mean of q(z|x).
+
+    Parameters
+    ----------
+    autoencoder : Variational
+        What encodes and reconstructs. One that is fitted already is used as it is and not trained again.
+    """
+
+    autoencoder: Variational
+
+    def _fit(self, X: np.ndarray) -> None:
+        self.autoencoder_ = fitted(self.autoencoder, X)
+
+    def _of_differences(self, function: Callable[[Tensor], Tensor], X: np.ndarray) -> np.ndarray:
+        """Return what `function` makes of h(x) - h(x̂), the activations of all layers side by side."""
+        part = precise(self.autoencoder_)
+        return part._mapped(lambda x: function(differences(part, x)), X, "Comparing activations")
+
+
+def differences(autoencoder: Variational, x: Tensor) -> Tensor:
+    r"""Return h(x) - h(x̂), (B, activations), of samples (B, \*shape)."""
+    there = autoencoder.activations(x)
+    back = autoencoder.activations(autoencoder.decode(autoencoder.posterior(x).loc))
+    return torch.cat([(h - k).flatten(1) for h, k in zip(there, back, strict=True)], 1)
+
+
+class SAP(RaPP):
+    r"""Scores by the squared differences of a sample and its reconstruction, summed over an encoder's layers.
+
+    .. math:: -\sum_l \lVert h_l(x) - h_l(\hat{x}) \rVert^2
+
+    RaPP's simple aggregation along pathways. h₀ is the sample itself, the others are the outputs of the encoder's
+    hidden layers, and x̂ is the decoder's mean at the mean of q(z|x).
+
+    Parameters
+    ----------
+    autoencoder : Variational
+        What encodes and reconstructs. One that is fitted already is used as it is and not trained again.
+
+    References
+    ----------
+    Kim et al., "RaPP: novelty detection with reconstruction along projection pathway", 2020, section 3.2.
+    """
+
+    def _score(self, X: np.ndarray) -> np.ndarray:
+        return -self._of_differences(lambda d: d.square().sum(1), X)
+
+
+class NAP(RaPP):
+    r"""Scores by the differences of a sample and its reconstruction along an encoder's layers, whitened.
+
+    .. math:: -\lVert (d(x) - \bar{d})^\top V \Sigma^{-1} \rVert^2, \qquad d(x) = [h_l(x) - h_l(\hat{x})]_l,
+              \qquad D - \bar{d} = U \Sigma V^\top
+
+    RaPP's normalised aggregation along pathways. D holds d of the samples that `fit` is given, its mean is d̄, and
+    directions in which these do not vary are left out. So the score is the same after any invertible linear map of d.
+    h₀ is the sample itself, the others are the outputs of the encoder's hidden layers, and x̂ is the decoder's mean at
+    the mean of q(z|x).
+
+    It wants more samples than activations. Memory and time are those of the singular values of D.
+
+    Parameters
+    ----------
+    autoencoder : Variational
+        What encodes and reconstructs. One that is fitted already is used as it is and not trained again.
+
+    References
+    ----------
+    Kim et al., "RaPP: novelty detection with reconstruction along projection pathway", 2020, section 3.3.
+    """
+
+    def _fit(self, X: np.ndarray) -> None:
+        super()._fit(X)
+        d = self._of_differences(lambda d: d, X)
+        self.mean_ = d.mean(0)
+        _, sigma, v = np.linalg.svd(d - self.mean_, full_matrices=False)
+        varied = sigma > SMALLEST * sigma.max()
+        self.whitening_ = np.ascontiguousarray(v[varied].T / sigma[varied])
+
+    def _score(self, X: np.ndarray) -> np.ndarray:
+        mean, whitening = map(torch.from_numpy, (self.mean_, self.whitening_))
+        return -self._of_differences(lambda d: ((d - mean.to(d)) @ whitening.to(d)).square().sum(1), X)
