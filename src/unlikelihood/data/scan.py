@@ -80,9 +80,9 @@ class Scan:
     """
 
     hu: NDArray[Any]
-    origin: ArrayLike = (0.0, 0.0, 0.0)
-    spacing: ArrayLike = (1.0, 1.0, 1.0)
-    direction: ArrayLike = IDENTITY
+    origin: Any = (0.0, 0.0, 0.0)  # held as float64 arrays, as are the next two
+    spacing: Any = (1.0, 1.0, 1.0)
+    direction: Any = IDENTITY
     series: str = ""
     patient: str = ""
 
@@ -101,7 +101,7 @@ class Scan:
             object.__setattr__(self, field, value)  # the dataclass is frozen for everyone else
 
     def __repr__(self) -> str:
-        size = " × ".join(f"{step:g}" for step in np.asarray(self.spacing))
+        size = " × ".join(f"{step:g}" for step in self.spacing)
         return f"Scan({self.series!r}, {self.hu.shape} voxels (z, y, x) of {size} mm (x, y, z))"
 
     @classmethod
@@ -133,7 +133,7 @@ class Scan:
         """
         place = existing("path", path)
         if _suffix(place) in FORMATS and place.is_file():
-            return cls(**_image(place))
+            return cls._made(place, _image(place))
         files = [place] if place.is_file() else _files(place)
         found = dicom_series(files)
         if place.is_file() and found:  # one slice stands for its series
@@ -162,7 +162,14 @@ class Scan:
         -------
         Scan
         """
-        return cls(**_stacked(slices, resample))
+        return cls._made(slices[0].file.parent, _stacked(slices, resample))
+
+    @classmethod
+    def _made(cls, where: Path, fields: dict[str, Any]) -> Self:
+        try:
+            return cls(**fields)
+        except ValueError as error:
+            raise UnreadableScan(f"{where}: {error}") from error
 
     def save(self, path: str | Path) -> None:
         """Write the scan; nothing is at `path` before all of it is.
@@ -202,7 +209,7 @@ class Scan:
             (x, y, z) in mm.
         """
         steps = np.asarray(index, np.float64)[..., ::-1] * self.spacing
-        return steps @ np.transpose(self.direction) + self.origin
+        return steps @ self.direction.T + self.origin
 
     def to_index(self, world: ArrayLike) -> NDArray[np.float64]:
         """Return the indices of world coordinates.
@@ -217,7 +224,7 @@ class Scan:
         ndarray of shape (..., 3)
             Indices (z, y, x), not rounded.
         """
-        steps = (np.asarray(world, np.float64) - self.origin) @ np.asarray(self.direction)
+        steps = (np.asarray(world, np.float64) - self.origin) @ self.direction
         return (steps / self.spacing)[..., ::-1]
 
     def __contains__(self, world: ArrayLike) -> bool:
@@ -262,7 +269,7 @@ class Scan:
             Intensities in HU, indexed (z, y, x).
         """
         # How fast each index runs along each world axis of the box, in voxels of the scan a voxel of the box.
-        rate = np.abs(np.asarray(self.direction) / self.spacing)[::-1] * spacing
+        rate = np.abs(self.direction / self.spacing)[::-1] * spacing
         points = np.maximum(1, np.ceil(rate.max(axis=1) - 1e-3)).astype(int)
         offsets = [
             ((np.arange(n * p) + 0.5) / p - n / 2) * spacing for n, p in zip(shape, points, strict=True)
@@ -292,9 +299,9 @@ class Scan:
 
     def _image(self) -> Any:
         image = _sitk().GetImageFromArray(self.hu)
-        image.SetOrigin(np.asarray(self.origin).tolist())
-        image.SetSpacing(np.asarray(self.spacing).tolist())
-        image.SetDirection(np.asarray(self.direction).ravel().tolist())
+        image.SetOrigin(self.origin.tolist())
+        image.SetSpacing(self.spacing.tolist())
+        image.SetDirection(self.direction.ravel().tolist())
         return image
 
     def _write_dicom(self, folder: Path) -> None:
@@ -304,7 +311,7 @@ class Scan:
             raise ValueError(f"hu from {stored.min():g} to {stored.max():g}: expected what 16 bits hold")
         own = self.series if uid.UID(self.series).is_valid and "." in self.series else ""
         series = own or uid.generate_uid(entropy_srcs=[self.series, self.patient, self.hu.tobytes().hex()[:4096]])
-        direction, spacing = np.asarray(self.direction), np.asarray(self.spacing)
+        direction, spacing = self.direction, self.spacing
         for k, plane in enumerate(stored.astype("<i2")):
             data = pydicom.Dataset()
             data.file_meta = pydicom.dataset.FileMetaDataset()
@@ -342,25 +349,32 @@ class Slice(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A scan on the disk: its series (or the name of its file), its path in the folder and its files."""
+    """A scan on the disk.
+
+    Its series (or the name of its file), its path in the folder, its files, and why it cannot be read, where that is
+    known already.
+    """
 
     series: str
     name: str
     files: tuple[Path, ...]
+    damage: str = ""
 
     def read(self, *, resample: bool = False) -> Scan:
         """Read the scan; see `Scan.read`."""
+        if self.damage:
+            raise UnreadableScan(self.damage)
         if _suffix(self.files[0]) in FORMATS:
             return Scan.read(self.files[0])
         return Scan.stack(dicom_series(self.files)[self.series], resample=resample)
 
     @property
     def stamp(self) -> list[tuple[str, int, int]]:
-        """Name, size in bytes and time of change in ns of each file: another content has another stamp."""
+        """Path, size in bytes and time of change in ns of each file, which stand for its content."""
         files = list(self.files)
-        if _suffix(files[0]) == ".mhd":
-            files += sorted(files[0].parent.glob(f"{files[0].stem}.*raw"))
-        return sorted((file.name, (at := file.stat()).st_size, at.st_mtime_ns) for file in files)
+        if files and _suffix(files[0]) == ".mhd":  # which has its voxels in a file beside it
+            files += files[0].parent.glob(f"{files[0].stem}.*raw")
+        return sorted((str(file.resolve()), (at := file.stat()).st_size, at.st_mtime_ns) for file in files)
 
 
 def find(path: Path) -> list[Found]:
@@ -374,18 +388,31 @@ def find(path: Path) -> list[Found]:
     Returns
     -------
     list of Found
-        Image files by their suffix, and each DICOM series of CT images, of which the headers are read.
+        Image files by their suffix, and each DICOM series of CT images, of which the headers are read. A DICOM file
+        that cannot be read damages all series of its folder, as one of them lacks it.
     """
-    files, root = ([path], path.parent) if path.is_file() else (_files(path), path)
-    whole = [file for file in files if _suffix(file) in FORMATS]
-    found = [
-        Found(file.name.removesuffix(file.name[-len(_suffix(file)) :]), file.relative_to(root).as_posix(), (file,))
-        for file in whole
-    ]
-    for series, slices in dicom_series([file for file in files if _suffix(file) not in FORMATS]).items():
-        folder = slices[0].file.parent.relative_to(root).as_posix()
-        found.append(Found(series, folder, tuple(one.file for one in slices)))
-    return sorted(found, key=lambda one: (one.name, one.series))
+    root = path if path.is_dir() else path.parent
+    found: list[Found] = []
+    slices: dict[str, list[Path]] = defaultdict(list)
+    damage: dict[Path, str] = {}
+    for file in _files(path) if path.is_dir() else [path]:
+        if suffix := _image_suffix(file):
+            found.append(Found(file.name[: -len(suffix)], file.relative_to(root).as_posix(), (file,)))
+            continue
+        try:
+            if header := _header(file):
+                slices[header.series].append(file)
+        except UnreadableScan as error:
+            damage[file.parent] = str(error)
+    first = {series: files[0].parent for series, files in slices.items()}
+    for series, files in slices.items():
+        folder = first[series].relative_to(root).as_posix()
+        name = folder if list(first.values()).count(first[series]) == 1 else f"{folder}/{series}"
+        wrong = next((damage[file.parent] for file in files if file.parent in damage), "")
+        found.append(Found(series, name, tuple(files), wrong))
+    for place in damage.keys() - {file.parent for files in slices.values() for file in files}:
+        found.append(Found(place.name, place.relative_to(root).as_posix(), (), damage[place]))
+    return sorted(found)
 
 
 def dicom_series(files: Iterable[Path]) -> dict[str, list[Slice]]:
@@ -626,6 +653,10 @@ def _visible(folder: Path) -> Iterator[Path]:
 def _suffix(path: Path) -> str:
     name = path.name.lower()
     return next((suffix for suffix in FORMATS if name.endswith(suffix)), path.suffix.lower())
+
+
+def _image_suffix(path: Path) -> str:
+    return suffix if (suffix := _suffix(path)) in FORMATS else ""
 
 
 def _is_number(text: str) -> bool:
