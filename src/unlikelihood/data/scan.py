@@ -2,6 +2,7 @@
 
 import importlib
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,9 +16,11 @@ from scipy import ndimage
 from unlikelihood.data.source import existing
 from unlikelihood.files import replacing
 
-FORMATS = (".mha", ".mhd", ".nii", ".nii.gz", ".nrrd")
+NIFTI = (".nii", ".nii.gz")
+FORMATS = (".mha", ".mhd", *NIFTI, ".nrrd")
 DICOM = (".dcm", ".dicom", ".ima")  # and files of any other name that begin as DICOM does
 AIR = -1000.0  # HU
+UID = re.compile(r"(?=.{3,64}$)\d+(\.\d+)+")
 BLOCK = 2**21  # points interpolated at once
 EVEN = 0.05  # of the distance between slices, by which a distance may differ from the usual one
 STRAIGHT = 0.5  # of a pixel, by which a slice may lie beside the first
@@ -188,7 +191,7 @@ class Scan:
         elif _suffix(target) in FORMATS:
             with replacing(target) as file:
                 _sitk().WriteImage(self._image(), str(file))
-        elif target.suffix and not target.is_dir() and not _is_number(target.suffix[1:]):
+        elif target.suffix and not UID.fullmatch(target.name):
             raise ValueError(f"path={str(path)!r}: expected {', '.join(FORMATS)}, or a folder for a DICOM series")
         else:
             with replacing(target) as folder:
@@ -229,8 +232,7 @@ class Scan:
 
     def __contains__(self, world: ArrayLike) -> bool:
         """Return whether a point (x, y, z) in mm lies in one of the voxels."""
-        index = self.to_index(world)
-        return bool(((index >= -0.5) & (index <= np.array(self.hu.shape) - 0.5)).all())
+        return bool(self._holds(self.to_index(world)))
 
     @property
     def centre(self) -> NDArray[np.float64]:
@@ -268,34 +270,33 @@ class Scan:
         ndarray of float32 of shape `shape`
             Intensities in HU, indexed (z, y, x).
         """
-        # How fast each index runs along each world axis of the box, in voxels of the scan a voxel of the box.
-        rate = np.abs(self.direction / self.spacing)[::-1] * spacing
-        points = np.maximum(1, np.ceil(rate.max(axis=1) - 1e-3)).astype(int)
-        offsets = [
-            ((np.arange(n * p) + 0.5) / p - n / 2) * spacing for n, p in zip(shape, points, strict=True)
-        ]  # mm along z, y and x
-        middle = np.asarray(centre, np.float64)
-        z, y, x = (offset + at for offset, at in zip(offsets, middle[::-1], strict=True))
-        first, hu = self._around(middle, np.array(shape) * spacing)
+        # How fast each index (a row) runs along each world axis z, y, x (a column), in mm and in voxels of the box.
+        rate = (self.direction / self.spacing).T[::-1, ::-1]
+        points = np.maximum(1, np.ceil(np.abs(rate).max(axis=0) * spacing - 1e-3)).astype(int)
+        step = spacing / points  # mm between the points
+        fine = np.array(shape) * points
+        first = self.to_index(centre) - rate @ (step * (fine - 1) / 2)
+        rate = rate * step
+        corners = first + np.stack(np.meshgrid(*[(0, n - 1) for n in fine]), axis=-1) @ rate.T
+        within = bool(self._holds(corners).all())
         box = np.empty(shape, np.float32)
-        rows = max(1, BLOCK // (points[0] * len(y) * len(x)))
+        rows = max(1, BLOCK // (points[0] * fine[1] * fine[2]))
         for start in range(0, shape[0], rows):
-            block = z[start * points[0] : (start + rows) * points[0]]
-            world = np.stack(np.meshgrid(block, y, x, indexing="ij")[::-1], axis=-1)
-            fine = _interpolated(hu, self.to_index(world) - first, outside)
-            parts = (len(block) // points[0], points[0], shape[1], points[1], shape[2], points[2])
-            box[start : start + rows] = fine.reshape(parts).mean(axis=(1, 3, 5))
+            size = (min(rows, shape[0] - start) * points[0], fine[1], fine[2])
+            at = first + rate[:, 0] * start * points[0]
+            # Beyond the outermost centres a voxel has the intensity that it has at its centre.
+            hu = ndimage.affine_transform(self.hu, rate, at, size, np.float32, order=1, mode="nearest")
+            if not within:
+                z, y, x = (rate[:, axis, None] * np.arange(n) for axis, n in enumerate(size))
+                for k, last in enumerate(self.hu.shape):  # the k-th index of every point
+                    index = at[k] + z[k][:, None, None] + y[k][:, None] + x[k]
+                    hu[(index < -0.5) | (index > last - 0.5)] = outside
+            parts = (size[0] // points[0], points[0], shape[1], points[1], shape[2], points[2])
+            box[start : start + rows] = hu.reshape(parts).mean(axis=(1, 3, 5))
         return box
 
-    def _around(self, centre: NDArray[np.float64], size: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[Any]]:
-        """Return the part of the voxels that an upright box touches, and the index of its first voxel."""
-        corners = np.stack(np.meshgrid(*[(-s / 2, s / 2) for s in size[::-1]], indexing="ij"), axis=-1).reshape(-1, 3)
-        index = self.to_index(centre + corners)
-        last = np.array(self.hu.shape) - 1
-        low = np.clip(np.floor(index.min(axis=0)) - 1, 0, last).astype(int)
-        high = np.clip(np.ceil(index.max(axis=0)) + 1, 0, last).astype(int)
-        # One voxel more on the inner sides: what lies beyond the part must also lie beyond the scan.
-        return low, self.hu[tuple(slice(a, b + 1) for a, b in zip(low, high, strict=True))]
+    def _holds(self, index: NDArray[np.float64]) -> NDArray[np.bool_]:
+        return np.all((index >= -0.5) & (index <= np.array(self.hu.shape) - 0.5), axis=-1)
 
     def _image(self) -> Any:
         image = _sitk().GetImageFromArray(self.hu)
@@ -309,7 +310,7 @@ class Scan:
         stored = np.rint(self.hu)
         if stored.min() < -(2**15) or stored.max() >= 2**15:
             raise ValueError(f"hu from {stored.min():g} to {stored.max():g}: expected what 16 bits hold")
-        own = self.series if uid.UID(self.series).is_valid and "." in self.series else ""
+        own = self.series if UID.fullmatch(self.series) else ""
         series = own or uid.generate_uid(entropy_srcs=[self.series, self.patient, self.hu.tobytes().hex()[:4096]])
         direction, spacing = self.direction, self.spacing
         for k, plane in enumerate(stored.astype("<i2")):
@@ -412,7 +413,7 @@ def find(path: Path) -> list[Found]:
         found.append(Found(series, name, tuple(files), wrong))
     for place in damage.keys() - {file.parent for files in slices.values() for file in files}:
         found.append(Found(place.name, place.relative_to(root).as_posix(), (), damage[place]))
-    return sorted(found)
+    return sorted(found, key=lambda one: (one.name, one.series))
 
 
 def dicom_series(files: Iterable[Path]) -> dict[str, list[Slice]]:
@@ -570,7 +571,9 @@ def _on_even_grid(hu: NDArray[Any], depth: NDArray[Any], shift: NDArray[Any], st
             plane[:] = ndimage.shift(plane, (dy, dx), order=1, cval=AIR, mode="constant")
     at = np.arange(0, depth[-1] + 1e-3 * step, step)
     below = np.clip(np.searchsorted(depth, at, side="right") - 1, 0, len(depth) - 2)
-    share = np.clip((at - depth[below]) / (depth[below + 1] - depth[below]), 0, 1).astype(np.float32)[:, None, None]
+    # Rounded, so that a slice that lies on the new grid but for the digits of its position stays as it is.
+    share = np.round((at - depth[below]) / (depth[below + 1] - depth[below]), 4).clip(0, 1).astype(np.float32)
+    share = share[:, None, None]
     return (1 - share) * upright[below] + share * upright[below + 1]
 
 
@@ -583,19 +586,35 @@ def _plane(file: Path, shape: tuple[int, int]) -> NDArray[Any]:
 
 def _image(file: Path) -> dict[str, Any]:
     """Return the fields of the scan in an image file."""
+    suffix = _suffix(file)
+    fields = _nifti(file) if suffix in NIFTI else _itk(file)
+    return {**fields, "series": file.name[: -len(suffix)]}
+
+
+def _itk(file: Path) -> dict[str, Any]:
     hu, image = _sitk_array(file)
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+    if image.GetDimension() != 3:
         raise UnreadableScan(f"{file}: an image of shape {hu.shape}, expected (D, H, W)")
-    codes = [image.GetMetaData(key) for key in ("qform_code", "sform_code") if image.HasMetaDataKey(key)]
-    if codes and all(code.strip() in ("", "0") for code in codes):
+    direction = np.reshape(image.GetDirection(), (3, 3))
+    return {"hu": hu, "origin": image.GetOrigin(), "spacing": image.GetSpacing(), "direction": direction}
+
+
+def _nifti(file: Path) -> dict[str, Any]:
+    # Not by ITK, which fills up with zeros what is missing at the end of a file.
+    try:
+        image = _imported("nibabel").load(file, mmap=False)
+        hu = np.asanyarray(image.dataobj)
+    except ImportError:
+        raise
+    except Exception as error:  # damaged files raise all kinds
+        raise UnreadableScan(f"{file}: cannot be read as a scan ({type(error).__name__}: {error})") from error
+    if not (image.header["qform_code"] or image.header["sform_code"]):
         raise UnreadableScan(f"{file}: does not say how it lies in the patient (qform and sform are 0)")
-    return {
-        "hu": hu,
-        "origin": image.GetOrigin(),
-        "spacing": image.GetSpacing(),
-        "direction": np.reshape(image.GetDirection(), (3, 3)),
-        "series": file.name[: -len(_suffix(file))],
-    }
+    if (unit := image.header.get_xyzt_units()[0]) not in ("mm", "unknown"):
+        raise UnreadableScan(f"{file}: its lengths are in {unit}, expected mm")
+    affine = np.diag((-1.0, -1.0, 1.0, 1.0)) @ image.affine  # NIfTI's axes are right, front, head (RAS)
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    return {"hu": hu.T, "origin": affine[:3, 3], "spacing": spacing, "direction": affine[:3, :3] / spacing}
 
 
 def _sitk_array(file: Path) -> tuple[NDArray[Any], Any]:
@@ -606,13 +625,6 @@ def _sitk_array(file: Path) -> tuple[NDArray[Any], Any]:
         reason = str(error).strip().splitlines()[-1].strip()
         raise UnreadableScan(f"{file}: cannot be read as a scan ({reason})") from error
     return sitk.GetArrayFromImage(image), image
-
-
-def _interpolated(hu: NDArray[Any], index: NDArray[np.float64], outside: float) -> NDArray[np.float32]:
-    last = np.array(hu.shape) - 1
-    inside = ((index >= -0.5) & (index <= last + 0.5)).all(axis=-1)
-    at = np.moveaxis(np.clip(index, 0, last), -1, 0)
-    return np.where(inside, ndimage.map_coordinates(hu, at, np.float32, order=1), np.float32(outside))
 
 
 def _hu(hu: NDArray[Any]) -> NDArray[Any]:
@@ -657,10 +669,6 @@ def _suffix(path: Path) -> str:
 
 def _image_suffix(path: Path) -> str:
     return suffix if (suffix := _suffix(path)) in FORMATS else ""
-
-
-def _is_number(text: str) -> bool:
-    return text.isdigit()  # a series UID, with its dots, is a good name for a folder
 
 
 def _sitk() -> Any:
