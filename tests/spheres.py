@@ -25,12 +25,12 @@ def sphere(
     """Return a scan of a ball; its middle lies `off` mm beside that of the grid."""
     half = (np.array(shape)[::-1] - 1) / 2 * spacing
     empty = Scan(np.zeros(shape), np.array(centre) - off - np.asarray(direction) @ half, spacing, direction)
-    fine = (np.arange(4) - 1.5) / 4  # a voxel is a mean over its volume, as in a scanner
+    fine = (np.arange(3) - 1) / 3  # a voxel is a mean over its volume, as in a scanner
     share = np.zeros(shape)
     for part in np.stack(np.meshgrid(fine, fine, fine), axis=-1).reshape(-1, 3):
         world = empty.to_world(np.moveaxis(np.indices(shape), 0, -1) + part)
         share += np.linalg.norm(world - centre, axis=-1) <= diameter / 2
-    hu = np.rint(LUNG + (TISSUE - LUNG) * share / 64).astype(np.int16)
+    hu = np.rint(LUNG + (TISSUE - LUNG) * share / 27).astype(np.int16)
     return Scan(hu, empty.origin, spacing, direction, **known)
 
 
