@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from spheres import CENTRE, FORMATS, LUNG, OBLIQUE, TISSUE, middle_and_diameter, sphere, write_table
-from unlikelihood import Nodules, Scan
+from unlikelihood import Nodules, Scan, plots
 from unlikelihood.cli import main
 
 CANDIDATES = ("seriesuid", "coordX", "coordY", "coordZ", "class")
@@ -67,13 +67,19 @@ class TestCubes:
             profile = cube[16, 16] * 1400 - 1000
             assert np.count_nonzero(profile > (LUNG + TISSUE) / 2) == pytest.approx(14, abs=1)
 
-    def test_through_the_command_line(self, balls, tmp_path, capsys):
+    def test_through_the_command_line(self, balls, tmp_path, capsys, monkeypatch):
+        drawn, gallery = [], plots.gallery
+        monkeypatch.setattr(plots, "gallery", lambda pixels, **how: [drawn.append(pixels), gallery(pixels, **how)][1])
         out = tmp_path / "gallery.png"
         assert main(["show", "--data", "Nodules", "--data.path", str(balls), "--data.jobs=1", "--out", str(out)]) == 0
         said = capsys.readouterr().out
         assert "6 samples without labels" in said
         assert "1 x 1 x 1 mm" in said
         assert out.read_bytes().startswith(b"\x89PNG")
+        for cube in drawn[0][:, 0]:
+            middle, diameter = middle_and_diameter(cube * 1400.0 - 1000)
+            assert np.abs(middle).max() < 0.5
+            assert diameter == pytest.approx(14, abs=1)
 
     def test_the_axes_are_z_y_x_and_grow_to_head_back_and_left(self, tmp_path):
         # A second, smaller ball lies 10 mm to the left, 6 mm to the back and 4 mm towards the head.
@@ -223,7 +229,7 @@ class TestRejections:
 
 RUN = """
 import os, signal, sys
-from unlikelihood import Nodules, Scan
+from unlikelihood import Nodules, Scan, plots
 path, log, stop = sys.argv[1:]
 read, cut, cubes = Scan.read, Scan.cut, []
 

@@ -1,6 +1,7 @@
 """Boxes cut out of many CT scans at once, kept on the disk."""
 
 import json
+import math
 import shutil
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -126,12 +127,16 @@ def gather(
         return pixels
     target = folder / f"{_hash([[str(one.file) for one in cuts], [list(map(int, at)) for at in rows]])}.npy"
     if not target.is_file():
-        with replacing(target) as file:
-            mapped = np.lib.format.open_memmap(file, "w+", np.result_type(*[one.dtype for one in cuts]), shape)
+        dtype = np.result_type(*[one.dtype for one in cuts])
+        with replacing(target) as part, part.open("wb") as file:
+            # Written and not mapped, so that no more than the boxes of one scan are in memory.
+            header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            start, size = file.tell(), math.prod(shape[1:]) * dtype.itemsize
             for one, at in zip(cuts, rows, strict=True):
-                mapped[list(at)] = _boxes(one)
-            mapped.flush()
-            del mapped
+                for row, hu in zip(at, _boxes(one), strict=True):
+                    file.seek(start + row * size)
+                    file.write(hu.astype(dtype).tobytes())
     return np.load(target, mmap_mode="r")
 
 
