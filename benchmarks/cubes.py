@@ -42,8 +42,9 @@ def write_scans(folder: Path, count: int) -> None:
             for _ in range(2):
                 index = rng.uniform(0.3, 0.7, 3) * SHAPE
                 at, half = scan.to_world(index), rng.uniform(2, 8)
-                world = scan.to_world(np.moveaxis(np.indices(SHAPE), 0, -1))
-                hu[np.linalg.norm(world - at, axis=-1) <= half] += 900
+                z, y, x = (np.arange(n) - middle for n, middle in zip(SHAPE, index, strict=True))
+                z, y, x = (np.square(axis * mm) for axis, mm in zip((z, y, x), SPACING[::-1], strict=True))
+                hu[z[:, None, None] + y[:, None] + x <= half**2] += 900
                 rows.append([f"scan{i:04d}", *at, 2 * half])
             Scan(np.rint(hu).astype(np.int16), scan.origin, SPACING).save(folder / f"scan{i:04d}.mha")
             update()

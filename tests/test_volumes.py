@@ -183,6 +183,16 @@ class TestDicom:
         with pytest.raises(UnreadableScan, match=r"holds no series '5'"):
             Scan.read(dicom, series="5")
         assert len(find(dicom)) == 2
+        assert [one.series for one in find(dicom / "x0003.dcm")] == ["1.2.3.4"]
+
+    def test_headers_are_remembered_until_they_change(self, dicom, tmp_path, monkeypatch):
+        index = tmp_path / "index.json"
+        (found,) = find(dicom, index)
+        with monkeypatch.context() as without:
+            without.setattr(pydicom, "dcmread", None)
+            assert find(dicom, index) == [found]
+        change(slices(dicom)[3], SeriesInstanceUID="1.2.3")
+        assert [len(one.files) for one in find(dicom, index)] == [1, 19]
 
     def test_what_is_not_ct_is_left_out(self, dicom, ball, tmp_path):
         ball.save(tmp_path / "more")

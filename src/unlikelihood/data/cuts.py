@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import ArrayLike, NDArray
 
 from unlikelihood.data.images import windowed
-from unlikelihood.data.scan import Found
+from unlikelihood.data.scan import Found, find
 from unlikelihood.files import leftovers, replacing
 from unlikelihood.progress import progress
 
@@ -60,6 +61,23 @@ class Cuts(NamedTuple):
     damage: str = ""
 
 
+def scans(path: Path, folder: Path) -> list[Found]:
+    """Return the scans in a folder, whose headers are read once; see `find`.
+
+    Parameters
+    ----------
+    path : Path
+        Where the scans are.
+    folder : Path
+        Where to remember what was found.
+
+    Returns
+    -------
+    list of Found
+    """
+    return find(path, folder / f"index-{_hash(str(path.resolve()))[:8]}.json")
+
+
 def cut(orders: Sequence[Order], box: Box, folder: Path, jobs: int | None) -> list[Cuts]:
     """Cut boxes out of scans, each scan in one of several processes, and keep them.
 
@@ -84,9 +102,19 @@ def cut(orders: Sequence[Order], box: Box, folder: Path, jobs: int | None) -> li
     list of Cuts
         One for each order.
     """
+    places = [folder / _key(order, box) for order in orders]
+    damage: dict[int, str] = {}
+    if not all(place.is_dir() for place in places):
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "lock"):  # a second run waits for the first, and finds what it has cut
+            damage = _cut_all(orders, box, places, jobs)
+    return [Cuts(None, damage=damage[i]) if i in damage else _kept(place) for i, place in enumerate(places)]
+
+
+def _cut_all(orders: Sequence[Order], box: Box, places: Sequence[Path], jobs: int | None) -> dict[int, str]:
+    """Cut what is not in its place; return what is wrong with the scans that cannot be read, by their number."""
     from joblib import Parallel, delayed  # which takes long to import
 
-    places = [folder / _key(order, box) for order in orders]
     waiting = [i for i, place in enumerate(places) if not place.is_dir()]
     damage: dict[int, str] = {}
     with progress("Cutting scans", total=len(orders), start=len(orders) - len(waiting)) as update:
@@ -94,7 +122,7 @@ def cut(orders: Sequence[Order], box: Box, folder: Path, jobs: int | None) -> li
         for i, wrong in parallel(delayed(_cut)(i, orders[i], box, places[i]) for i in waiting):
             damage |= {i: wrong} if wrong else {}
             update()
-    return [Cuts(None, damage=damage[i]) if i in damage else _kept(place) for i, place in enumerate(places)]
+    return damage
 
 
 def gather(
@@ -149,6 +177,8 @@ def _cut(i: int, order: Order, box: Box, place: Path) -> tuple[int, str]:
     centres = order.centres or (tuple(scan.centre.tolist()),)
     rejected = {k: _beside(scan.to_index(at)) for k, at in enumerate(centres) if at not in scan}
     shape = box.shape(scan.extent)
+    for stale in leftovers(place):  # of a run that was killed
+        shutil.rmtree(stale, ignore_errors=True)
     with replacing(place) as part:
         part.mkdir()
         kept = [at for k, at in enumerate(centres) if k not in rejected]
@@ -159,8 +189,6 @@ def _cut(i: int, order: Order, box: Box, place: Path) -> tuple[int, str]:
         del boxes
         facts = {"shape": shape, "dtype": scan.hu.dtype.name, "patient": scan.patient, "rejected": rejected}
         (part / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
-    for stale in leftovers(place):  # of a process that was killed
-        shutil.rmtree(stale, ignore_errors=True)
     return i, ""
 
 

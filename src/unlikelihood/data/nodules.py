@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unlikelihood.data.cuts import Box, Cuts, Order, cut, gather
+from unlikelihood.data.cuts import Box, Cuts, Order, cut, gather, scans
 from unlikelihood.data.images import Images
-from unlikelihood.data.scan import AIR, Found, find
+from unlikelihood.data.scan import AIR, Found
 from unlikelihood.data.source import Source, cache, existing
 from unlikelihood.data.splits import Split
 from unlikelihood.data.splits import cut as cut_parts
@@ -140,12 +140,12 @@ class Nodules(Source):
         ValueError
             If the table is wrong, or a row of it gives no cube and `skip_rejected` is not set.
         """
-        centres, scans, rejections = self._cut()
+        centres, made, rejections = self._cut()
         wrong = {one.line for one in rejections}
         kept = [one for one in centres if one.line not in wrong]
         self._report(rejections, len(centres))
         place = {one.line: i for i, one in enumerate(kept)}
-        whole = [(cuts, [place[one.line] for one in own if one.line in place]) for cuts, own in scans]
+        whole = [(cuts, [place[one.line] for one in own if one.line in place]) for cuts, own in made]
         whole = [(cuts, rows) for cuts, rows in whole if rows]
         patient = {row: cuts.patient for cuts, rows in whole for row in rows}
         label = [one.label for one in kept]
@@ -190,7 +190,7 @@ class Nodules(Source):
         by_scan: dict[str, list[Centre]] = defaultdict(list)
         for one in centres:
             by_scan[one.scan].append(one)
-        known = _by_name(find(path))
+        known = _by_name(scans(path, self._folder()))
         reasons: dict[int, str] = {}
         for name, own in by_scan.items():
             there = known.get(name, [])
@@ -200,12 +200,12 @@ class Nodules(Source):
         rows = [own for name, own in by_scan.items() if own[0].line not in reasons]
         orders = [Order(known[own[0].scan][0], tuple(one.centre for one in own)) for own in rows]
         cuts = cut(orders, box, self._folder(), self.jobs)
-        scans = list(zip(cuts, rows, strict=True))
-        for made, own in scans:
+        whole = list(zip(cuts, rows, strict=True))
+        for made, own in whole:
             reasons |= {one.line: made.damage for one in own} if made.damage else {}
             reasons |= {own[k].line: reason for k, reason in made.rejected.items()}
         rejections = [Rejection(*one[:3], reasons[one.line]) for one in centres if one.line in reasons]
-        return centres, [(made, own) for made, own in scans if not made.damage], rejections
+        return centres, [(made, own) for made, own in whole if not made.damage], rejections
 
     def _centres(self, path: Path) -> Iterator[Centre]:
         beside = (path if path.is_dir() else path.parent) / TABLE

@@ -1,11 +1,13 @@
 """One CT scan: its voxels in HU and where in the patient each of them lies."""
 
 import importlib
+import json
 import math
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -15,6 +17,7 @@ from scipy import ndimage
 
 from unlikelihood.data.source import existing
 from unlikelihood.files import replacing
+from unlikelihood.progress import progress
 
 NIFTI = (".nii", ".nii.gz")
 FORMATS = (".mha", ".mhd", *NIFTI, ".nrrd")
@@ -311,7 +314,8 @@ class Scan:
         if stored.min() < -(2**15) or stored.max() >= 2**15:
             raise ValueError(f"hu from {stored.min():g} to {stored.max():g}: expected what 16 bits hold")
         own = self.series if UID.fullmatch(self.series) else ""
-        series = own or uid.generate_uid(entropy_srcs=[self.series, self.patient, self.hu.tobytes().hex()[:4096]])
+        content = blake2b(self.hu.tobytes()).hexdigest()
+        series = own or uid.generate_uid(entropy_srcs=[self.series, self.patient, content])
         direction, spacing = self.direction, self.spacing
         for k, plane in enumerate(stored.astype("<i2")):
             data = pydicom.Dataset()
@@ -378,42 +382,75 @@ class Found(NamedTuple):
         return sorted((str(file.resolve()), (at := file.stat()).st_size, at.st_mtime_ns) for file in files)
 
 
-def find(path: Path) -> list[Found]:
+def find(path: Path, index: Path | None = None) -> list[Found]:
     """Return the scans in a folder and all folders in it, in the order of their names.
 
     Parameters
     ----------
     path : Path
-        A folder, or the file of one scan.
+        A folder, the file of one scan, or one slice of a DICOM series.
+    index : Path, optional
+        JSON file that remembers which series each DICOM file belongs to, for as long as its size and time of change
+        stay the same: so the headers of a large folder are read once.
 
     Returns
     -------
     list of Found
-        Image files by their suffix, and each DICOM series of CT images, of which the headers are read. A DICOM file
-        that cannot be read damages all series of its folder, as one of them lacks it.
+        Image files by their suffix, and each DICOM series of CT images. A DICOM file that cannot be read damages all
+        series of its folder, as one of them lacks it.
     """
+    if path.is_file() and not _image_suffix(path):
+        slice_ = _header(path)
+        return [one for one in find(path.parent) if slice_ and one.series == slice_.series]
     root = path if path.is_dir() else path.parent
-    found: list[Found] = []
+    files = _files(path) if path.is_dir() else [path]
+    found = [
+        Found(file.name[: -len(suffix)], file.relative_to(root).as_posix(), (file,))
+        for file in files
+        if (suffix := _image_suffix(file))
+    ]
     slices: dict[str, list[Path]] = defaultdict(list)
     damage: dict[Path, str] = {}
-    for file in _files(path) if path.is_dir() else [path]:
-        if suffix := _image_suffix(file):
-            found.append(Found(file.name[: -len(suffix)], file.relative_to(root).as_posix(), (file,)))
-            continue
-        try:
-            if header := _header(file):
-                slices[header.series].append(file)
-        except UnreadableScan as error:
-            damage[file.parent] = str(error)
-    first = {series: files[0].parent for series, files in slices.items()}
-    for series, files in slices.items():
+    for file, series, wrong in _series([file for file in files if not _image_suffix(file)], index):
+        if wrong:
+            damage[file.parent] = wrong
+        elif series:
+            slices[series].append(file)
+    first = {series: own[0].parent for series, own in slices.items()}
+    alone = Counter(first.values())
+    for series, own in slices.items():
         folder = first[series].relative_to(root).as_posix()
-        name = folder if list(first.values()).count(first[series]) == 1 else f"{folder}/{series}"
-        wrong = next((damage[file.parent] for file in files if file.parent in damage), "")
-        found.append(Found(series, name, tuple(files), wrong))
-    for place in damage.keys() - {file.parent for files in slices.values() for file in files}:
+        name = folder if alone[first[series]] == 1 else f"{folder}/{series}"
+        wrong = next((damage[file.parent] for file in own if file.parent in damage), "")
+        found.append(Found(series, name, tuple(own), wrong))
+    for place in damage.keys() - {file.parent for own in slices.values() for file in own}:
         found.append(Found(place.name, place.relative_to(root).as_posix(), (), damage[place]))
     return sorted(found, key=lambda one: (one.name, one.series))
+
+
+def _series(files: list[Path], index: Path | None) -> list[tuple[Path, str, str]]:
+    """Return the series of each file (empty if it is no CT slice), and what is wrong with it."""
+    known: dict[str, list[Any]] = {}
+    if index is not None and index.is_file():
+        known = json.loads(index.read_text(encoding="utf-8"))
+    found, seen = [], {}
+    with progress("Looking for scans", total=len(files)) as update:
+        for file in files:
+            state = file.stat()
+            entry = known.get(str(file), [])
+            try:
+                if entry[:2] != [state.st_size, state.st_mtime_ns]:
+                    header = _header(file)
+                    entry = [state.st_size, state.st_mtime_ns, header.series if header else ""]
+                seen[str(file)] = entry
+                found.append((file, entry[2], ""))
+            except UnreadableScan as error:
+                found.append((file, "", str(error)))
+            update()
+    if index is not None and seen != known:
+        with replacing(index) as part:
+            part.write_text(json.dumps(seen), encoding="utf-8")
+    return found
 
 
 def dicom_series(files: Iterable[Path]) -> dict[str, list[Slice]]:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from unlikelihood.data.cuts import Box, Order, cut, gather
+from unlikelihood.data.cuts import Box, Order, cut, gather, scans
 from unlikelihood.data.folder import Entry, tabled
 from unlikelihood.data.images import Images
-from unlikelihood.data.scan import AIR, FORMATS, Found, find
+from unlikelihood.data.scan import AIR, FORMATS, Found
 from unlikelihood.data.source import Source, cache, existing
 from unlikelihood.data.splits import Split
 from unlikelihood.data.splits import cut as cut_parts
@@ -102,7 +102,7 @@ class Volumes(Source):
         folder = cache() / "cuts" if self.cache is None else Path(self.cache).expanduser()
         if self.shape is not None:
             box.shape(())
-        entries = self._entries(path)
+        entries = self._entries(path, folder)
         cuts = cut([Order(scan) for _, scan in entries], box, folder, self.jobs)
         failures = [one.damage for one in cuts if one.damage]
         reasons = "\n".join(failures)
@@ -137,9 +137,9 @@ class Volumes(Source):
         """
         return cut_parts(self.read(), fractions=self.fractions, seed=self.seed, balanced=self.balanced)
 
-    def _entries(self, path: Path) -> list[tuple[Entry, Found]]:
+    def _entries(self, path: Path, folder: Path) -> list[tuple[Entry, Found]]:
         if self.table is not None:
-            known = {name: one for one in find(path) for name in (one.series, one.name)}
+            known = {name: one for one in scans(path, folder) for name in (one.series, one.name)}
             entries = list(tabled(existing("table", self.table), self.normal, self.anomalous))
             if missing := [entry.file for entry in entries if entry.file not in known]:
                 raise ValueError(f"table={str(self.table)!r}: file={missing[0]!r} is no volume in {path}")
@@ -150,10 +150,10 @@ class Volumes(Source):
                 (Entry(f"{place.name}/{one.name}", label), one)
                 for label, place in enumerate(classes)
                 if place.is_dir()
-                for one in find(place)
+                for one in scans(place, folder)
             ]
         else:
-            found = [(Entry(one.name), one) for one in find(path)]
+            found = [(Entry(one.name), one) for one in scans(path, folder)]
         if not found:
             raise ValueError(f"path={str(self.path)!r} holds no {', '.join(FORMATS)} files and no DICOM series of CT")
         return found
