@@ -277,6 +277,13 @@ class TestCache:
         one, two = (cut(small, jobs=jobs, cache=small / str(jobs)).read() for jobs in (1, 2))
         np.testing.assert_array_equal(one.pixels, two.pixels)
 
+    def test_runs_at_the_same_time_share_the_work(self, small, tmp_path):
+        environment = {**os.environ, "UNLIKELIHOOD_CACHE": str(tmp_path / "shared")}
+        command = [sys.executable, "-c", RUN, str(small), str(tmp_path / "log"), "0"]
+        runs = [subprocess.Popen(command, env=environment) for _ in range(2)]
+        assert [run.wait() for run in runs] == [0, 0]
+        assert Counter((tmp_path / "log").read_text().split()) == Counter(f"{k}.mha" for k in range(6))
+
     @pytest.fixture
     def reads(self, monkeypatch):
         read, files = Scan.read, []

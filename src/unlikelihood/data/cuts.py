@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -83,7 +84,8 @@ def cut(orders: Sequence[Order], box: Box, folder: Path, jobs: int | None) -> li
 
     Each scan is read once, and only one at a time by each process. What was cut out of it is a folder that is either
     there or not, named by a hash of the files' paths, sizes and times of change, the centres and the box: so a run
-    that was killed goes on where it was, and a file that is replaced is cut anew. A scan that cannot be read leaves
+    that was killed goes on where it was, runs at the same time share the work, and a file that is replaced is cut
+    anew. A scan that cannot be read leaves
     nothing, and is tried again by the next run.
 
     Parameters
@@ -102,27 +104,18 @@ def cut(orders: Sequence[Order], box: Box, folder: Path, jobs: int | None) -> li
     list of Cuts
         One for each order.
     """
-    places = [folder / _key(order, box) for order in orders]
-    damage: dict[int, str] = {}
-    if not all(place.is_dir() for place in places):
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "lock"):  # a second run waits for the first, and finds what it has cut
-            damage = _cut_all(orders, box, places, jobs)
-    return [Cuts(None, damage=damage[i]) if i in damage else _kept(place) for i, place in enumerate(places)]
-
-
-def _cut_all(orders: Sequence[Order], box: Box, places: Sequence[Path], jobs: int | None) -> dict[int, str]:
-    """Cut what is not in its place; return what is wrong with the scans that cannot be read, by their number."""
     from joblib import Parallel, delayed  # which takes long to import
 
+    places = [folder / _key(order, box) for order in orders]
     waiting = [i for i, place in enumerate(places) if not place.is_dir()]
     damage: dict[int, str] = {}
+    folder.mkdir(parents=True, exist_ok=True)
     with progress("Cutting scans", total=len(orders), start=len(orders) - len(waiting)) as update:
         parallel = Parallel(n_jobs=-1 if jobs is None else jobs, batch_size=1, return_as="generator_unordered")
-        for i, wrong in parallel(delayed(_cut)(i, orders[i], box, places[i]) for i in waiting):
+        for i, wrong in parallel(delayed(_cut_once)(i, orders[i], box, places[i]) for i in waiting):
             damage |= {i: wrong} if wrong else {}
             update()
-    return damage
+    return [Cuts(None, damage=damage[i]) if i in damage else _kept(place) for i, place in enumerate(places)]
 
 
 def gather(
@@ -168,17 +161,26 @@ def gather(
     return np.load(target, mmap_mode="r")
 
 
-def _cut(i: int, order: Order, box: Box, place: Path) -> tuple[int, str]:
-    """Cut one scan; return its number, and what is wrong with it."""
+def _cut_once(i: int, order: Order, box: Box, place: Path) -> tuple[int, str]:
+    """Cut one scan unless another run has, or does; return its number, and what is wrong with it."""
+    lock = place.with_name(f".{place.name}.lock")
+    with FileLock(lock):
+        wrong = "" if place.is_dir() else _cut(order, box, place)
+    with suppress(OSError):  # who waits for it finds the scan in its place, whatever becomes of the lock
+        lock.unlink()
+    return i, wrong
+
+
+def _cut(order: Order, box: Box, place: Path) -> str:
     try:
         scan = order.scan.read(resample=box.resample)
     except ValueError as error:
-        return i, str(error)
+        return str(error)
     centres = order.centres or (tuple(scan.centre.tolist()),)
     rejected = {k: _beside(scan.to_index(at)) for k, at in enumerate(centres) if at not in scan}
     shape = box.shape(scan.extent)
     for stale in leftovers(place):  # of a run that was killed
-        shutil.rmtree(stale, ignore_errors=True)
+        shutil.rmtree(stale)
     with replacing(place) as part:
         part.mkdir()
         kept = [at for k, at in enumerate(centres) if k not in rejected]
@@ -189,7 +191,7 @@ def _cut(i: int, order: Order, box: Box, place: Path) -> tuple[int, str]:
         del boxes
         facts = {"shape": shape, "dtype": scan.hu.dtype.name, "patient": scan.patient, "rejected": rejected}
         (part / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
-    return i, ""
+    return ""
 
 
 def _kept(place: Path) -> Cuts:

@@ -90,7 +90,8 @@ class Nodules(Source):
     outside : float
         Intensity in HU of what lies outside the scan; -1000 is air.
     window : tuple of float, optional
-        The intensities in HU that become 0 and 1, what lies outside is clipped; None keeps HU, in a memory map.
+        The intensities in HU that become 0 and 1, what lies outside is clipped; all cubes are then held in memory.
+        None keeps HU, in a memory map.
     resample : bool
         Put slices that are missing, uneven or displaced by a gantry tilt on an even grid, where otherwise such a
         scan is rejected. This is a second interpolation.

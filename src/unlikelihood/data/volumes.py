@@ -48,7 +48,8 @@ class Volumes(Source):
     outside : float
         Intensity in HU of what lies outside the scan; -1000 is air.
     window : tuple of float, optional
-        The intensities in HU that become 0 and 1, what lies outside is clipped; None keeps HU, in a memory map.
+        The intensities in HU that become 0 and 1, what lies outside is clipped; all volumes are then held in memory.
+        None keeps HU, in a memory map.
     resample : bool
         Put slices that are missing, uneven or displaced by a gantry tilt on an even grid, where otherwise such a
         scan is an error. This is a second interpolation.
