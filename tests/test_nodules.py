@@ -118,7 +118,35 @@ class TestCubes:
             Nodules(path=balls, spacing=0).read()
 
 
+# As LUNA16's, to the digit.
+ONE = "1.3.6.1.4.1.14519.5.2.1.6279.6001.100225287222365663678666836860"
+TWO = "1.3.6.1.4.1.14519.5.2.1.6279.6001.100398138793540579077826395208"
+LUNA16 = {
+    "annotations.csv": f"""seriesuid,coordX,coordY,coordZ,diameter_mm
+{ONE},-128.6994211,-175.3192718,-298.3875064,5.651470635
+{TWO},69.63901724,-140.9445859,876.3744957,5.786347814
+""",
+    "candidates.csv": f"""seriesuid,coordX,coordY,coordZ,class
+{ONE},-128.699421965,-175.319272343,-298.387506405,1
+{TWO},69.63,-140.94,876.37,0
+""",
+}
+
+
 class TestTable:
+    @pytest.mark.parametrize(("table", "label"), [("annotations.csv", None), ("candidates.csv", [1, 0])])
+    def test_the_tables_of_luna16_parse_as_they_are(self, tmp_path, table, label):
+        (tmp_path / table).write_text(LUNA16[table])
+        for series, centre in ((ONE, (-128.70, -175.32, -298.39)), (TWO, (69.64, -140.94, 876.37))):
+            sphere(centre, 5.7, (30, 60, 60), (0.6, 0.6, 1.25), np.diag([-1, -1, 1])).save(tmp_path / f"{series}.mhd")
+        images = Nodules(path=tmp_path, table=tmp_path / table, window=None, jobs=1).read()
+        assert (images.label is None) if label is None else (images.label.tolist() == label)
+        assert images.group.tolist() == [ONE, TWO]
+        for cube in images.pixels[:, 0, 8:24, 8:24, 8:24]:
+            middle, diameter = middle_and_diameter(cube)
+            assert np.abs(middle).max() < 0.5
+            assert diameter == pytest.approx(5.7, abs=1)
+
     def test_candidates_have_classes(self, small):
         images = cut(small).read()
         assert images.label.tolist() == [0, 0, 1, 1] * 3

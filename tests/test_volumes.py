@@ -139,9 +139,20 @@ class TestScan:
         with pytest.raises(FileNotFoundError, match=r"path=.*no such file"):
             Scan.read(tmp_path / "none.mha")
 
+    def test_a_folder_of_other_things_is_not_replaced(self, tmp_path, ball):
+        (tmp_path / "notes.txt").write_text("mine")
+        with pytest.raises(FileExistsError, match=r"holds notes\.txt"):
+            ball.save(tmp_path)
+        for _ in range(2):
+            ball.save(tmp_path / "slices")
+        assert (tmp_path / "notes.txt").read_text() == "mine"
+        assert len(list((tmp_path / "slices").iterdir())) == len(ball.hu)
+
     def test_the_extra_is_named_where_it_is_missing(self, dicom, tmp_path, ball, monkeypatch):
-        ball.save(tmp_path / "a.mha")
-        for module, place in (("pydicom", dicom), ("SimpleITK", tmp_path / "a.mha")):
+        places = {"pydicom": dicom, "SimpleITK": tmp_path / "a.mha", "nibabel": tmp_path / "a.nii"}
+        for place in list(places.values())[1:]:
+            ball.save(place)
+        for module, place in places.items():
             with monkeypatch.context() as without:
                 without.setitem(sys.modules, module, None)
                 with pytest.raises(ImportError, match=rf"{module}: pip install unlikelihood\[ct\]"):

@@ -184,7 +184,14 @@ class Scan:
         ----------
         path : str or Path
             A .mha, .mhd, .nii, .nii.gz or .nrrd file, or the folder of a DICOM series, one file a slice, in which
-            intensities are rounded to 1 HU.
+            intensities are rounded to 1 HU; slices that are in it are replaced.
+
+        Raises
+        ------
+        ValueError
+            If the suffix is of another format.
+        FileExistsError
+            If the folder holds anything but slices.
         """
         target = Path(path)
         if _suffix(target) == ".mhd":  # which has its voxels in a file beside it
@@ -197,6 +204,9 @@ class Scan:
         elif target.suffix and not UID.fullmatch(target.name):
             raise ValueError(f"path={str(path)!r}: expected {', '.join(FORMATS)}, or a folder for a DICOM series")
         else:
+            others = [file.name for file in target.iterdir() if file.suffix != ".dcm"] if target.is_dir() else []
+            if others:
+                raise FileExistsError(f"path={str(path)!r}: holds {others[0]}, expected a folder that may be replaced")
             with replacing(target) as folder:
                 folder.mkdir()
                 self._write_dicom(folder)
@@ -660,6 +670,8 @@ def _sitk_array(file: Path) -> tuple[NDArray[Any], Any]:
         image = sitk.ReadImage(str(file))
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].strip()
+        if "No such file" in reason:  # what ITK says of half a MetaImage
+            reason = "it, or the file of its voxels, is damaged, not whole or not there"
         raise UnreadableScan(f"{file}: cannot be read as a scan ({reason})") from error
     return sitk.GetArrayFromImage(image), image
 
