@@ -116,6 +116,8 @@ class TestCubes:
             Nodules(path=balls, size=32, spacing=0.7).read()
         with pytest.raises(ValueError, match="spacing is 0, expected a number above 0"):
             Nodules(path=balls, spacing=0).read()
+        with pytest.raises(ValueError, match=r"outside is -40000, expected a number at least -32768"):
+            Nodules(path=balls, outside=-40000).read()
 
 
 # As LUNA16's, to the digit.
@@ -234,6 +236,17 @@ class TestRejections:
         assert "the centre is outside the scan" in reasons[15]
         (table,) = kept.glob("rejected-*.csv")
         assert table.read_text().splitlines()[-1].startswith('15,3,900.0,0.0,0.0,"the centre is outside')
+
+    def test_a_lost_slice_is_a_rejection_unless_it_may_be_interpolated(self, tmp_path):
+        sphere(patient="p1").save(tmp_path / "ct" / "dicom")
+        (tmp_path / "ct" / "dicom" / "0009.dcm").unlink()
+        write_table(tmp_path / "ct" / "annotations.csv", [["dicom", *CENTRE, 14]])  # by its folder, not its UID
+        (rejection,) = cut(tmp_path / "ct").rejections()
+        assert "1 slice(s) missing, 5 mm between 0008.dcm and 0010.dcm" in rejection.reason
+        images = cut(tmp_path / "ct", size=32, resample=True, window=None).read()
+        middle, diameter = middle_and_diameter(images.pixels[0, 0])
+        assert np.abs(middle).max() < 0.5
+        assert diameter == pytest.approx(14, abs=1)
 
     def test_they_are_skipped_and_counted(self, small, broken):
         with pytest.warns(UserWarning, match=r"6 of 14 centres skipped"):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from filelock import FileLock
@@ -16,8 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 from unlikelihood.data.images import windowed
 from unlikelihood.data.scan import Found, find
 from unlikelihood.files import leftovers, replacing
+from unlikelihood.parameters import Range
 from unlikelihood.progress import progress
 
+HU = Annotated[float, Range(-(2**15), 2**15 - 1)]  # what int16 holds
 VERSION = 1  # of what is on the disk: another one is cut anew
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unlikelihood.data.cuts import Box, Cuts, Order, cut, gather, scans
+from unlikelihood.data.cuts import HU, Box, Cuts, Order, cut, gather, scans
 from unlikelihood.data.images import Images
 from unlikelihood.data.scan import AIR, Found
 from unlikelihood.data.source import Source, cache, existing
@@ -119,7 +119,7 @@ class Nodules(Source):
     anomalous: str = "anomalous"
     size: Positive = 32.0
     spacing: Positive = 1.0
-    outside: float = AIR
+    outside: HU = AIR
     window: tuple[float, float] | None = (-1000.0, 400.0)
     resample: bool = False
     skip_rejected: bool = False

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unlikelihood.data.cuts import Box, Order, cut, gather, scans
+from unlikelihood.data.cuts import HU, Box, Order, cut, gather, scans
 from unlikelihood.data.folder import Entry, tabled
 from unlikelihood.data.images import Images
 from unlikelihood.data.scan import AIR, FORMATS, Found
@@ -74,7 +74,7 @@ class Volumes(Source):
     table: str | Path | None = None
     shape: tuple[float, float, float] | None = None
     spacing: Positive = 1.0
-    outside: float = AIR
+    outside: HU = AIR
     window: tuple[float, float] | None = (-1000.0, 400.0)
     resample: bool = False
     skip_unreadable: bool = False
