@@ -18,14 +18,16 @@ from unlikelihood.data.digits import Digits
 from unlikelihood.data.folder import Folder
 from unlikelihood.data.medmnist import MedMNIST
 from unlikelihood.data.mnist import MNIST
+from unlikelihood.data.nodules import Nodules
+from unlikelihood.data.volumes import Volumes
 
 ADRENAL = Path(os.environ.get("UNLIKELIHOOD_DATA", "")) / "adrenalmnist3d.npz"
 RNG = np.random.default_rng(0)
 
 
-@pytest.mark.parametrize("source", [Arrays, Digits, Folder, MedMNIST, MNIST])
+@pytest.mark.parametrize("source", [Arrays, Digits, Folder, MedMNIST, MNIST, Nodules, Volumes])
 def test_a_source_is_plain_configuration_with_a_line_for_every_field(source):
-    needed = {"path": "nowhere"} if source in (Arrays, Folder) else {}
+    needed = {"path": "nowhere"} if source in (Arrays, Folder, Nodules, Volumes) else {}
     made = source(**needed, seed=3)
     assert made == pickle.loads(pickle.dumps(made)) != source(**needed, seed=4)
     for field in fields(source):

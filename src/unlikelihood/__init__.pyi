@@ -8,8 +8,11 @@ from .data.folder import Folder as Folder
 from .data.images import Images as Images
 from .data.medmnist import MedMNIST as MedMNIST
 from .data.mnist import MNIST as MNIST
+from .data.nodules import Nodules as Nodules
+from .data.scan import Scan as Scan
 from .data.source import Source as Source
 from .data.splits import Split as Split
+from .data.volumes import Volumes as Volumes
 from .detector import Detector as Detector
 from .detectors.committee import Committee as Committee
 from .detectors.contrastive import Contrastive as Contrastive

@@ -110,7 +110,7 @@ class Folder(Source):
 
     def _entries(self, folder: Path) -> list[Entry]:
         if self.table is not None:
-            return list(self._tabled(existing("table", self.table)))
+            return list(tabled(existing("table", self.table), self.normal, self.anomalous))
         classes = [folder / self.normal, folder / self.anomalous]
         if any(place.is_dir() for place in classes):
             entries = [
@@ -125,28 +125,6 @@ class Folder(Source):
                 f"normal={self.normal!r} and anomalous={self.anomalous!r}; its sub-folders are {others}"
             )
         return entries
-
-    def _tabled(self, table: Path) -> Iterator[Entry]:
-        labels = {"0": 0, "1": 1, self.normal: 0, self.anomalous: 1}
-        seen: set[str] = set()
-        with table.open(newline="", encoding="utf-8-sig") as lines:  # Excel begins its CSV files with a mark
-            rows = csv.DictReader(lines)
-            columns = rows.fieldnames or []
-            if not {"file", "label"} <= set(columns):
-                raise ValueError(f"table={table} has the columns {columns}: expected file, label and maybe group")
-            for row in rows:
-                where = f"table={table}, line {rows.line_num}"
-                file = row["file"]
-                if row["label"] not in labels:
-                    raise ValueError(f"{where}: label={row['label']!r}, expected one of {', '.join(labels)}")
-                if file in seen:
-                    raise ValueError(f"{where}: file={file!r} for the second time, expected it once")
-                if "group" in columns and not row["group"]:
-                    raise ValueError(f"{where}: group={row['group']!r}, expected one for every file")
-                seen.add(file)
-                yield Entry(file, labels[row["label"]], row.get("group"))
-        if not seen:
-            raise ValueError(f"table={table} lists no files")
 
     def _pixels(self, folder: Path, entries: list[Entry]) -> tuple[NDArray[np.float32], list[Entry]]:
         kept: list[Entry] = []
@@ -180,6 +158,48 @@ class Folder(Source):
             return windowed(image, self.window)
         scale = 255 if image.dtype == np.uint8 else 1
         return image.astype(np.float32) / np.float32(scale)
+
+
+def tabled(table: Path, normal: str, anomalous: str) -> Iterator[Entry]:
+    """Read the table of a folder.
+
+    Parameters
+    ----------
+    table : Path
+        CSV file with the columns file, label and, maybe, group.
+    normal, anomalous : str
+        What the labels may be called beside 0 and 1.
+
+    Yields
+    ------
+    Entry
+        One for each row.
+
+    Raises
+    ------
+    ValueError
+        If a column, a label or a group is missing, or a file is there twice.
+    """
+    labels = {"0": 0, "1": 1, normal: 0, anomalous: 1}
+    seen: set[str] = set()
+    with table.open(newline="", encoding="utf-8-sig") as lines:  # Excel begins its CSV files with a mark
+        rows = csv.DictReader(lines)
+        columns = rows.fieldnames or []
+        if not {"file", "label"} <= set(columns):
+            raise ValueError(f"table={table} has the columns {columns}: expected file, label and maybe group")
+        for row in rows:
+            where = f"table={table}, line {rows.line_num}"
+            file = row["file"]
+            if row["label"] not in labels:
+                raise ValueError(f"{where}: label={row['label']!r}, expected one of {', '.join(labels)}")
+            if file in seen:
+                raise ValueError(f"{where}: file={file!r} for the second time, expected it once")
+            if "group" in columns and not row["group"]:
+                raise ValueError(f"{where}: group={row['group']!r}, expected one for every file")
+            seen.add(file)
+            yield Entry(file, labels[row["label"]], row.get("group"))
+    if not seen:
+        raise ValueError(f"table={table} lists no files")
 
 
 def read_image(file: Path) -> NDArray[Any]:
