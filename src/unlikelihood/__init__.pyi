@@ -14,6 +14,7 @@ from .data.source import Source as Source
 from .data.splits import Split as Split
 from .data.volumes import Volumes as Volumes
 from .detector import Detector as Detector
+from .detectors.auto import Auto as Auto
 from .detectors.committee import Committee as Committee
 from .detectors.contrastive import Contrastive as Contrastive
 from .detectors.dcgan import DCGAN as DCGAN

@@ -1,0 +1,109 @@
+"""The detector for who names none: a rule that looks at the normals and puts a committee together."""
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY
+
+import numpy as np
+
+from unlikelihood.detector import Detector
+from unlikelihood.detectors.committee import Committee
+from unlikelihood.detectors.contrastive import Contrastive
+from unlikelihood.detectors.inside_distance import InsideDistance
+from unlikelihood.detectors.knn import KNN
+from unlikelihood.detectors.lof import LOF
+from unlikelihood.detectors.radiomics import Radiomics
+from unlikelihood.nn.statistics import Intensity, Size, Texture, Thickness
+from unlikelihood.parameters import Count, NonNegative, Share
+
+SMALLEST = 16  # pixels along an axis, from which a convolutional encoder finds something to encode
+FLAT = 0.5  # share of pixels of one value, above which a picture is drawn on a ground
+LOOKED_AT = 512  # normals whose values are counted
+
+
+class Auto(Detector):
+    r"""Looks at what the normals are, and lets a committee of detectors that suit them score.
+
+    No anomaly is needed, nor the name of a data set. The first line that holds decides:
+
+    ============================================  =========================================================
+    the normals are                               the members are
+    ============================================  =========================================================
+    vectors, or have an axis under 16 pixels      `KNN`, `LOF`
+    masks: two values                             `Radiomics` of thickness, of size; `InsideDistance`
+    drawn: over half of the pixels have one       two `Contrastive` encoders, `KNN`, `LOF`
+    value, a ground
+    textured: the others                          the same, and `Radiomics` of intensity and texture
+    ============================================  =========================================================
+
+    Neighbours among pixels see what is unlike any normal at its place; neighbours among contrastive embeddings, what
+    is unlike any in kind; statistics, what is unlike any in texture or thickness. Their p-values on normals that they
+    were not fitted to count alike, by Fisher's combination.
+
+    Parameters
+    ----------
+    held_out : float
+        Share of the normals that gives the p-values.
+    epochs : int
+        Of the encoders.
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``: of the encoders.
+    checkpoint : str or None
+        What the files that an interrupted `fit` resumes from are named after; None keeps none.
+    checkpoint_seconds : float
+        Time between two saves of one.
+
+    Attributes
+    ----------
+    committee_ : Committee
+        The fitted members.
+
+    References
+    ----------
+    Sohn, Li, Yoon, Jin and Pfister, "Learning and evaluating representations for deep one-class classification", 2021;
+    Bates, Candès, Lei, Romano and Sesia, "Testing for outliers with conformal p-values", 2023.
+
+    Examples
+    --------
+    >>> X = np.random.default_rng(0).normal(size=(200, 3))
+    >>> auto = Auto().fit(X)
+    >>> [type(member).__name__ for member in auto.committee_.detectors_]
+    ['KNN', 'LOF']
+    """
+
+    _: KW_ONLY
+    held_out: Share = 0.1
+    epochs: Count = 16
+    device: str = "auto"
+    checkpoint: str | None = None
+    checkpoint_seconds: NonNegative = 30.0
+
+    runtime = ("device", "checkpoint", "checkpoint_seconds")
+
+    def _fit(self, X: np.ndarray) -> None:
+        self.committee_ = Committee(self._members(X), held_out=self.held_out, seed=self.seed).fit(X)
+
+    def _score(self, X: np.ndarray) -> np.ndarray:
+        return self.committee_.score_samples(X)
+
+    def _members(self, X: np.ndarray) -> Sequence[Detector]:
+        """Return the unfitted members for these normals."""
+        neighbours = (KNN(), LOF())
+        if min(self.shape_[1:], default=1) < SMALLEST:
+            return neighbours
+        chosen = np.random.default_rng(self.seed).permutation(len(X))[:LOOKED_AT]
+        values, counts = np.unique(X[chosen], return_counts=True)
+        if len(values) <= 2:
+            return (Radiomics([Thickness()]), Radiomics([Size()]), InsideDistance())
+        encoders = tuple(self._encoder(number) for number in range(2))
+        if counts.max() > FLAT * counts.sum():
+            return (*encoders, *neighbours)
+        return (*encoders, *neighbours, Radiomics([Intensity(), Texture()]))
+
+    def _encoder(self, number: int) -> Contrastive:
+        return Contrastive(
+            epochs=self.epochs,
+            device=self.device,
+            checkpoint=None if self.checkpoint is None else f"{self.checkpoint}.{number}",
+            checkpoint_seconds=self.checkpoint_seconds,
+            seed=2 * self.seed + number,
+        )
