@@ -1,0 +1,189 @@
+"""Every detector on every task: AUROC, seconds, parameters and memory.
+
+python -m benchmarks.quality [--quick] [words that the name of a task or of a group contains ...]
+
+A group is one detector, or several that share a part, which is fitted once: only the first of them has its time. Each
+group runs in a process of its own, whose peak memory is stated, and is kept when it ends, so that an interrupted run goes
+on where it stopped. Every detector has one setting for all tasks. Nothing is chosen here.
+"""
+
+import json
+import multiprocessing
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+import unlikelihood as u
+from unlikelihood.data.splits import Split
+from unlikelihood.files import replacing
+from unlikelihood.intervals import delong
+from unlikelihood.provenance import provenance
+
+RESULTS = Path(__file__).parent / "results"
+
+Group = Callable[[int], dict[str, u.Detector]]
+
+
+def vaes(seed: int) -> dict[str, u.Detector]:
+    """One VAE on pixels, and the scores and corrections that take it as it is."""
+    vae = u.VAE(latent=20, width=16, epochs=30, likelihood=u.OptimalGaussian(), seed=seed)
+    return {
+        "VAE, reconstruction": vae,
+        "VAE, input complexity": u.InputComplexity(vae, seed=seed),
+        "VAE, typicality": u.Typicality(vae, seed=seed),
+        "VAE, likelihood regret": u.LikelihoodRegret(vae, steps=20, seed=seed),
+        "VAE, path statistics (DoSE)": u.PathStatistics(vae, seed=seed),
+        "VAE, SAP": u.SAP(vae, seed=seed),
+    }
+
+
+def contrastive(seed: int) -> dict[str, u.Detector]:
+    """One contrastive encoder: its neighbours, and densities of its embeddings."""
+    encoder = u.Contrastive(seed=seed)
+
+    def on(detector: u.Detector) -> u.Detector:
+        return u.FeatureSpace(encoder, detector, seed=seed)
+
+    return {
+        "Contrastive": encoder,
+        "VAE on contrastive features": on(
+            u.VAE(
+                latent=16,
+                epochs=20,
+                likelihood=u.OptimalGaussian(),
+                prior=u.Exemplars(),
+                scoring=u.LatentDensity(),
+                seed=seed,
+            )
+        ),
+        "Flow on contrastive features": on(u.Flow(seed=seed)),
+        "Diffusion on contrastive features": on(u.Diffusion(seed=seed)),
+    }
+
+
+GROUPS: dict[str, Group] = {
+    "TotalIntensity": lambda seed: {"TotalIntensity": u.TotalIntensity(seed=seed)},
+    "KNN": lambda seed: {"KNN": u.KNN(seed=seed)},
+    "LOF": lambda seed: {"LOF": u.LOF(seed=seed)},
+    "IsolationForest": lambda seed: {"IsolationForest": u.IsolationForest(seed=seed)},
+    "PCAResidual": lambda seed: {"PCAResidual": u.PCAResidual(seed=seed)},
+    "Radiomics": lambda seed: {"Radiomics": u.Radiomics(seed=seed)},
+    "thickness": lambda seed: {"Radiomics, thickness": u.Radiomics([u.Thickness()], seed=seed)},
+    "InsideDistance": lambda seed: {"InsideDistance": u.InsideDistance(seed=seed)},
+    "Contrastive": contrastive,
+    "Auto": lambda seed: {"Auto": u.Auto(seed=seed)},
+    "VAE": vaes,
+    "Flow": lambda seed: {"Flow": u.Flow(seed=seed)},
+    "Autoregressive": lambda seed: {"Autoregressive": u.Autoregressive(seed=seed)},
+    "Diffusion": lambda seed: {"Diffusion": u.Diffusion(seed=seed)},
+}
+MNIST9 = "MNIST 9"
+TASKS: dict[str, tuple[Callable[[int], Split], int]] = {
+    "Digits": (lambda seed: u.Digits(seed=seed).split(), 5),
+    MNIST9: (lambda seed: u.MNIST(seed=seed).split(), 5),
+    **{f"MNIST {digit}": (lambda seed, d=digit: u.MNIST(anomalous=(d,), seed=seed).split(), 1) for digit in range(9)},
+    "AdrenalMNIST3D": (lambda seed: u.MedMNIST(name="adrenalmnist3d", seed=seed).split(), 3),
+    "Phantom": (lambda seed: u.Phantom(seed=seed).split(), 3),
+}
+# What two cores do in a quarter of an hour.
+QUICK_TASKS = ("Digits", MNIST9, "AdrenalMNIST3D")
+QUICK_GROUPS = ("TotalIntensity", "KNN", "LOF", "IsolationForest", "PCAResidual", "Radiomics", "thickness", "Auto")
+
+
+def weights(part: object) -> int:
+    """Count the weights of all networks in a detector, those of its parts included."""
+    if isinstance(part, nn.Module):
+        return sum(weight.numel() for weight in part.parameters())
+    if isinstance(part, tuple | list):
+        return sum(map(weights, part))
+    return sum(map(weights, vars(part).values())) if isinstance(part, u.Detector) else 0
+
+
+def measure(task: str, group: str, seed: int) -> dict[str, dict[str, object]]:
+    """Fit and judge the detectors of a group."""
+    split = TASKS[task][0](seed)
+    rows: dict[str, dict[str, object]] = {}
+    for name, detector in GROUPS[group](seed).items():
+        if not hasattr(detector, "shape_"):
+            detector.fit(split.train.pixels)
+        started = time.perf_counter()
+        score = detector.score_samples(split.test.pixels)
+        seconds = time.perf_counter() - started
+        area = delong(split.test.label, -score)
+        rows[name] = {
+            "auroc": round(area.value, 4),
+            "interval": [round(area.low, 4), round(area.high, 4)],
+            "fit seconds": round(detector.fit_seconds_, 1),
+            "score milliseconds": round(1e3 * seconds / len(score), 3),
+            "weights": weights(detector),
+            "peak MiB of the group": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        }
+    return rows
+
+
+def main(words: list[str]) -> None:
+    """Measure what is not yet in the results' file."""
+    quick = "--quick" in words
+    words = [word.lower() for word in words if word != "--quick"]
+    path = RESULTS / ("quality--quick.json" if quick else "quality.json")
+    known = json.loads(path.read_text()) if path.exists() else {"provenance": provenance(), "cells": {}}
+    plan = [
+        (task, group, seed)
+        for task, (_, seeds) in TASKS.items()
+        for group in GROUPS
+        for seed in range(1 if quick else seeds)
+        if not quick or (task in QUICK_TASKS and group in QUICK_GROUPS)
+        if all(word in f"{task} {group}".lower() for word in words)
+    ]
+    # Seed by seed, so that what an interrupted run leaves is even.
+    for task, group, seed in sorted(plan, key=lambda cell: cell[2]):
+        key = f"{task} | {group} | {seed}"
+        if key in known["cells"]:
+            continue
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            known["cells"][key] = pool.apply(measure, (task, group, seed))
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(known, indent=1) + "\n")
+        print(key, {name: row["auroc"] for name, row in known["cells"][key].items()}, flush=True)
+    print(table(known["cells"]))
+
+
+def columns(cells: dict[str, dict[str, dict[str, object]]]) -> dict[str, dict[str, list[float]]]:
+    """Return the AUROCs of every detector by task, over the seeds; the ten digits at seed 0 are a task too."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for key, rows in cells.items():
+        task, _, seed = key.split(" | ")
+        for name, row in rows.items():
+            of = found.setdefault(name, {})
+            if task.startswith("MNIST") and seed == "0":
+                of.setdefault("MNIST, ten digits", []).append(float(row["auroc"]))  # type: ignore[arg-type]
+            if task in (MNIST9, "Digits", "AdrenalMNIST3D", "Phantom"):
+                of.setdefault(task, []).append(float(row["auroc"]))  # type: ignore[arg-type]
+    return found
+
+
+def table(cells: dict[str, dict[str, dict[str, object]]]) -> str:
+    """Return the AUROCs as text: mean, standard deviation and number of seeds, or of digits."""
+    heads = (MNIST9, "MNIST, ten digits", "AdrenalMNIST3D", "Phantom", "Digits")
+    lines = [" ".join(["".ljust(36), *(head.ljust(20) for head in heads)])]
+    for name, by_task in columns(cells).items():
+        entries = [by_task.get(head, []) for head in heads]
+        shown = [
+            "-"
+            if not found
+            else f"{np.mean(found):.3f}"
+            + (f" ± {np.std(found, ddof=1):.3f}" if len(found) > 1 else "")
+            + f" ({len(found)})"
+            for found in entries
+        ]
+        lines.append(" ".join([name.ljust(36), *(cell.ljust(20) for cell in shown)]))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
