@@ -15,6 +15,7 @@ from .detectors.contrastive import Contrastive as Contrastive
 from .detectors.dcgan import DCGAN as DCGAN
 from .detectors.encoder_search import EncoderSearch as EncoderSearch
 from .detectors.feature_space import FeatureSpace as FeatureSpace
+from .detectors.flow import Flow as Flow
 from .detectors.intensity import TotalIntensity as TotalIntensity
 from .detectors.isolation import IsolationForest as IsolationForest
 from .detectors.knn import KNN as KNN
@@ -32,6 +33,9 @@ from .nn.augment import Swap as Swap
 from .nn.contrast import Contrast as Contrast
 from .nn.descents import Adam as Adam
 from .nn.descents import Momentum as Momentum
+from .nn.flows import AffineAutoregressive as AffineAutoregressive
+from .nn.flows import AffineCoupling as AffineCoupling
+from .nn.flows import SplineCoupling as SplineCoupling
 from .nn.latents import NormalLatents as NormalLatents
 from .nn.latents import UniformLatents as UniformLatents
 from .nn.likelihoods import Bernoulli as Bernoulli

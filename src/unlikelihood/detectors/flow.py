@@ -1,0 +1,113 @@
+"""Normalising flows: Real NVP, neural splines, MAF."""
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Annotated
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unlikelihood.nn.flows import FlowStep, NormalisingFlow, SplineCoupling
+from unlikelihood.nn.levels import Levels, log_mean_exp, moments
+from unlikelihood.parameters import Count, Positive, Range
+from unlikelihood.trained import Generator
+from unlikelihood.training import Turn, batches_of, one_cycle, seeded
+
+
+class Flow(Generator[NormalisingFlow]):
+    r"""An invertible map f to a standard normal, scored by the log-likelihood that follows from it.
+
+    .. math:: \log p(x) = \log N(f(x); 0, I) + \log \left| \det \frac{\partial f(x)}{\partial x} \right|
+
+    Grey levels are dequantised: with uniform noise u of L draws, the score is
+
+    .. math:: \log \frac{1}{L} \sum_l p(k + u^{(l)}),
+
+    in expectation a bound of log P(k) in nats. Of continuous data it is the log-density in their unit.
+
+    Parameters
+    ----------
+    step : FlowStep
+        `AffineCoupling` (Real NVP), `SplineCoupling` (neural spline flow) or `AffineAutoregressive` (MAF).
+    steps : int
+        How many follow one another.
+    width : int
+        Channels of the steps' convolutions, or an eighth of their hidden units for vectors.
+    levels : int or None
+        Grey levels of images and volumes, from 0 to 1; from their lowest value to their highest if they are not
+        within. None: they are continuous. Vectors always are.
+    draws : int
+        L, draws of the noise at scoring.
+
+    References
+    ----------
+    Papamakarios et al., "Normalizing flows for probabilistic modeling and inference", 2021.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(64, 2))
+    >>> Flow(steps=2, epochs=1, width=2).fit(X).score_samples(X[:3]).shape
+    (3,)
+    """
+
+    step: FlowStep = SplineCoupling()
+    steps: Count = 8
+    width: Count = 32
+    levels: Annotated[int, Range(2)] | None = 256
+    draws: Count = 4
+    epochs: Count = 10
+    clip: Positive | None = 1.0
+
+    def build(self, shape: Sequence[int]) -> NormalisingFlow:
+        """Return the untrained flow for samples of `shape`."""
+        steps = [self.step(shape, index, self.width) for index in range(self.steps)]
+        return NormalisingFlow(steps, self._levels(), *map(torch.from_numpy, (self.location_, self.scale_)))
+
+    def turns(self, net: NormalisingFlow) -> list[Turn]:
+        """Return the one turn: the flow steps down the negative log-likelihood, in bits per dimension."""
+        bits = math.log(2) * math.prod(self.shape_)
+        adam = partial(torch.optim.Adam, lr=self.learning_rate)
+        return [
+            Turn(
+                "bits per dimension",
+                net,
+                lambda x: -net.log_prob(x, torch.rand_like(x)).mean() / bits,
+                optimizer=adam,
+                schedule=one_cycle,
+            )
+        ]
+
+    def _levels(self) -> Levels | None:
+        return None if self.levels is None or len(self.shape_) == 1 else Levels.of(self.levels, self.range_)
+
+    def _fit(self, X: np.ndarray) -> None:
+        with seeded(self.seed):
+            location, scale = moments(self._opened(X))
+        self.location_, self.scale_ = location.numpy(), scale.numpy()
+        super()._fit(X)
+
+    def _opened(self, X: np.ndarray) -> Iterator[Tensor]:
+        """Yield the samples as the first step will see them, but for their location and scale."""
+        levels, batch_of = self._levels(), batches_of(X, torch.device("cpu"))
+        for start in range(0, len(X), self.batch_size):
+            x = batch_of(np.arange(start, min(start + self.batch_size, len(X))))
+            yield levels.opened(x, torch.rand_like(x))[0] if levels else x
+
+    def _score_batch(self, x: Tensor) -> Tensor:
+        if self._levels() is None:
+            return self.net_.log_prob(x, torch.zeros_like(x))
+        noise = torch.special.ndtr(self._noise(self.draws, *self.shape_))
+        return log_mean_exp([self.net_.log_prob(x, u.expand_as(x)) for u in noise])
+
+    def decode(self, z: Tensor) -> Tensor:
+        r"""Return the samples (B, \*shape) that f maps to z (B, D), differentiably."""
+        return self.net_.inverse(z, self.shape_)
+
+    def draw(self, n: int, *key: int) -> Tensor:
+        """Return `n` latents (n, D) from the standard normal."""
+        with seeded(self.seed, *key):
+            z = torch.randn(n, math.prod(self.shape_))
+        return z.to(next(self.net_.parameters()))

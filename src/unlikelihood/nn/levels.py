@@ -1,0 +1,104 @@
+"""Grey levels, and how continuous densities are made to hold for them."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+MARGIN = 0.05  # of the unit interval, kept free on either side: a logit of 0 or 1 would be infinite
+
+
+@dataclass(frozen=True)
+class Levels:
+    r"""Intensities of which there are `count`, evenly spaced from `low` to `high`.
+
+    A density p(y) of the continuous y = k + u gives a bound of the probability of the levels k,
+
+    .. math:: \log P(k) = \log \int_{[0, 1)^D} p(k + u) \, du \ge E_u[\log p(k + u)]
+
+    Parameters
+    ----------
+    count : int
+        Number of levels, 256 for 8 bits.
+    low, high : float
+        The lowest level and the highest.
+
+    References
+    ----------
+    Theis, van den Oord and Bethge, "A note on the evaluation of generative models", 2016, equation 6; Papamakarios,
+    Pavlakou and Murray, "Masked autoregressive flow for density estimation", 2017, appendix E, for the logit.
+    """
+
+    count: int
+    low: float = 0.0
+    high: float = 1.0
+
+    @classmethod
+    def of(cls, count: int, seen: tuple[float, float]) -> "Levels":
+        """Return `count` levels from 0 to 1, or, for data that are not within, from its lowest value to its highest."""
+        return cls(count) if 0 <= seen[0] and seen[1] <= 1 else cls(count, *seen)
+
+    def index(self, x: Tensor) -> Tensor:
+        """Return k, from 0 to count - 1, of the level that is nearest to each intensity."""
+        return ((x - self.low) / (self.high - self.low) * (self.count - 1)).round().clamp(0, self.count - 1)
+
+    def restored(self, k: Tensor) -> Tensor:
+        """Return the intensities of levels k, which need not be whole."""
+        return self.low + k / (self.count - 1) * (self.high - self.low)
+
+    def opened(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        r"""Spread levels over the whole line by uniform noise `u` and a logit.
+
+        .. math:: v = \lambda + (1 - 2 \lambda) (k + u) / \text{count}, \qquad y = \log v - \log(1 - v)
+
+        Returns
+        -------
+        tuple of Tensor
+            y, and log |∂y/∂k| summed over each sample, (B,).
+        """
+        v = MARGIN + (1 - 2 * MARGIN) * (self.index(x) + u) / self.count
+        log_slope = math.log((1 - 2 * MARGIN) / self.count) - v.log() - (1 - v).log()
+        return torch.logit(v), log_slope.flatten(1).sum(1)
+
+    def closed(self, y: Tensor) -> Tensor:
+        """Return the intensities that `opened` makes y of when the noise is ½."""
+        v = (y.sigmoid() - MARGIN) / (1 - 2 * MARGIN)
+        return self.restored((v * self.count - 0.5).clamp(0, self.count - 1))
+
+
+def per_channel(numbers: Tensor, x: Tensor) -> Tensor:
+    r"""Return `numbers` (C,) in a shape in which they go with the channels of samples (B, C, \*space)."""
+    return numbers.to(x).view(-1, *[1] * (x.ndim - 2))
+
+
+def moments(batches: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return each channel's mean and standard deviation, 1 where it is constant, over batches of samples.
+
+    Of vectors, every feature is a channel.
+    """
+    n, total, squares = 0, torch.zeros(()), torch.zeros(())
+    for batch in batches:
+        x = batch.double().transpose(0, 1).flatten(1)
+        n, total, squares = n + x.shape[1], total + x.sum(1), squares + x.square().sum(1)
+    mean = total / n
+    deviation = (squares / n - mean.square()).clamp_min(0).sqrt()
+    return mean, torch.where(deviation > 1e-6 * (1 + mean.abs()), deviation, 1.0)
+
+
+def log_mean_exp(log_p: Sequence[Tensor]) -> Tensor:
+    """Return the logarithm of the mean probability over draws, each (B,)."""
+    return torch.logsumexp(torch.stack(list(log_p)), 0) - math.log(len(log_p))
+
+
+def standard_normal(z: Tensor) -> Tensor:
+    r"""Return log N(z; 0, I), (B,), of (B, \*shape)."""
+    return -(z.square() + math.log(2 * math.pi)).flatten(1).sum(1) / 2
+
+
+def softplus_interval(low: Tensor, high: Tensor) -> Tensor:
+    """Return log(σ(high) - σ(low)) of logits low < high, without loss of digits in the tails; either may be infinite."""
+    # σ(b) - σ(a) = σ(b) σ(-a) (1 - exp(a - b))
+    return F.logsigmoid(high) + F.logsigmoid(-low) + torch.log(-torch.expm1(low - high))

@@ -1,0 +1,93 @@
+"""What makes densities densities: Jacobians, inverses, order, and sums over everything that could be."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from tiny import SHAPES, normals
+from unlikelihood import AffineAutoregressive, AffineCoupling, Flow, SplineCoupling
+from unlikelihood.nn.causal import Causal
+from unlikelihood.nn.levels import Levels
+
+STEPS = [AffineCoupling(), SplineCoupling(4), AffineAutoregressive(2)]
+SMALLER = {"vectors": (5,), "one value": (1,), "images": (1, 4, 3), "colour": (2, 3, 4), "volumes": (1, 2, 3, 3)}
+
+
+def shaken(net):
+    """Return the network with random weights in float64, for flows begin as the identity."""
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.normal_(0, 0.2)
+    return net.double().eval()
+
+
+@pytest.mark.parametrize("step", STEPS, ids=repr)
+@pytest.mark.parametrize("shape", SMALLER.values(), ids=SMALLER)
+def test_the_log_determinant_of_a_flow_is_that_of_its_jacobian(step, shape):
+    flow = Flow(step=step, steps=4, width=3, levels=None, epochs=1).fit(normals(shape))
+    net = shaken(flow.net_)
+    x = torch.randn(3, math.prod(shape), dtype=torch.float64)
+    z, log_det = net.transform.call_and_ladj(x)
+    for sample, expected in zip(x, log_det, strict=True):
+        jacobian = torch.autograd.functional.jacobian(lambda v: net.transform(v[None])[0], sample)
+        torch.testing.assert_close(torch.linalg.slogdet(jacobian).logabsdet, expected)
+    assert (z - x).abs().mean() > 0.01
+
+
+@pytest.mark.parametrize("step", STEPS, ids=repr)
+@pytest.mark.parametrize("shape", SMALLER.values(), ids=SMALLER)
+def test_a_flow_inverts(step, shape):
+    X = torch.from_numpy(normals(shape, n=8))
+    net = shaken(Flow(step=step, steps=4, width=3, levels=None, epochs=1).fit(X.numpy()).net_).float()
+    z = net.transform((X.flatten(1) - net.location[0]).float())
+    torch.testing.assert_close(net.transform(net.transform.inv(z)), z, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("levels", [2, 256])
+def test_opened_levels_close_again_and_their_slope_is_that_of_the_map(levels):
+    grey = Levels(levels, -1.0, 3.0)
+    x = grey.restored(torch.arange(levels, dtype=torch.float64))[:, None]
+    u = torch.full_like(x, 0.5)
+    y, log_slope = grey.opened(x, u)
+    torch.testing.assert_close(grey.closed(y), x)
+    torch.testing.assert_close(grey.index(x)[:, 0], torch.arange(levels, dtype=torch.float64))
+    ahead, behind = (grey.opened(x, u + small)[0][:, 0] for small in (1e-6, -1e-6))
+    torch.testing.assert_close(((ahead - behind) / 2e-6).log(), log_slope)
+
+
+def test_a_flow_over_levels_is_a_probability():
+    images = np.array(list(itertools.product([0.0, 1.0], repeat=4)), np.float32).reshape(16, 1, 2, 2)
+    rng = np.random.default_rng(0)
+    seen = images[rng.choice(16, 200, p=rng.dirichlet(np.ones(16)))]
+    flow = Flow(steps=2, width=4, levels=2, epochs=5, draws=200).fit(seen)
+    # A dequantised level holds what falls within it, and some of the density falls outside of all of them.
+    assert 0.7 < np.exp(flow.score_samples(images)).sum() < 1.02
+
+
+@pytest.mark.parametrize("step", STEPS, ids=repr)
+def test_a_flow_learns_the_density_of_correlated_vectors(step):
+    rng = np.random.default_rng(0)
+    mix = np.array([[1.0, 0.0], [1.8, 0.5]])
+    X, unseen = (rng.normal(size=(n, 2)) @ mix.T + [3, -100] for n in (2048, 512))
+    covariance = mix @ mix.T
+    centred = unseen - [3, -100]
+    true = -np.einsum("ni,ij,nj->n", centred, np.linalg.inv(covariance), centred) / 2
+    true -= np.log(2 * np.pi) + np.linalg.slogdet(covariance)[1] / 2
+    scores = Flow(step=step, steps=4, width=4, epochs=10, learning_rate=5e-3).fit(X).score_samples(unseen)
+    assert scores.mean() == pytest.approx(true.mean(), abs=0.1)
+
+
+@pytest.mark.parametrize("shape", [(6,), (1, 9), (2, 7), (1, 5, 6), (3, 4, 5), (1, 4, 4, 5), (2, 3, 3, 4)], ids=str)
+def test_no_output_of_a_causal_network_knows_its_value_or_a_later_one_but_every_earlier_one_in_reach(shape):
+    net = Causal(shape, outputs=2, width=4, layers=6).double()
+    x = torch.randn(1, *shape, dtype=torch.float64)
+    jacobian = torch.autograd.functional.jacobian(lambda v: net(v).sum((0, -1)), x)
+    # In raster order, channels come last.
+    axes = range(1, len(shape))
+    outputs_first = jacobian.permute(*axes, 0, *(1 + len(shape) + axis for axis in axes), len(shape) + 1, len(shape))
+    influence = outputs_first.reshape(math.prod(shape), math.prod(shape)).abs() > 0
+    expected = torch.ones_like(influence).tril(-1)
+    torch.testing.assert_close(influence, expected)
