@@ -7,8 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from tiny import SHAPES, normals
-from unlikelihood import AffineAutoregressive, AffineCoupling, Flow, SplineCoupling
+from tiny import normals
+from unlikelihood import (
+    AffineAutoregressive,
+    AffineCoupling,
+    Autoregressive,
+    Binary,
+    Flow,
+    GaussianMixture,
+    LogisticMixture,
+    SplineCoupling,
+)
 from unlikelihood.nn.causal import Causal
 from unlikelihood.nn.levels import Levels
 
@@ -67,8 +76,8 @@ def test_a_flow_over_levels_is_a_probability():
     assert 0.7 < np.exp(flow.score_samples(images)).sum() < 1.02
 
 
-@pytest.mark.parametrize("step", STEPS, ids=repr)
-def test_a_flow_learns_the_density_of_correlated_vectors(step):
+def correlated():
+    """Return vectors to train on, others, and the others' true log-densities."""
     rng = np.random.default_rng(0)
     mix = np.array([[1.0, 0.0], [1.8, 0.5]])
     X, unseen = (rng.normal(size=(n, 2)) @ mix.T + [3, -100] for n in (2048, 512))
@@ -76,6 +85,12 @@ def test_a_flow_learns_the_density_of_correlated_vectors(step):
     centred = unseen - [3, -100]
     true = -np.einsum("ni,ij,nj->n", centred, np.linalg.inv(covariance), centred) / 2
     true -= np.log(2 * np.pi) + np.linalg.slogdet(covariance)[1] / 2
+    return X, unseen, true
+
+
+@pytest.mark.parametrize("step", STEPS, ids=repr)
+def test_a_flow_learns_the_density_of_correlated_vectors(step):
+    X, unseen, true = correlated()
     scores = Flow(step=step, steps=4, width=4, epochs=10, learning_rate=5e-3).fit(X).score_samples(unseen)
     assert scores.mean() == pytest.approx(true.mean(), abs=0.1)
 
@@ -91,3 +106,34 @@ def test_no_output_of_a_causal_network_knows_its_value_or_a_later_one_but_every_
     influence = outputs_first.reshape(math.prod(shape), math.prod(shape)).abs() > 0
     expected = torch.ones_like(influence).tril(-1)
     torch.testing.assert_close(influence, expected)
+
+
+@pytest.mark.parametrize("conditional", [LogisticMixture(2, levels=2), Binary()], ids=repr)
+@pytest.mark.parametrize("shape", [(4,), (1, 2, 2), (2, 2, 2), (1, 2, 2, 2)], ids=str)
+def test_autoregressive_probabilities_of_all_images_sum_to_one(conditional, shape):
+    n = math.prod(shape)
+    images = np.array(list(itertools.product([0.0, 1.0], repeat=n)), np.float32).reshape(-1, *shape)
+    seen = images[np.random.default_rng(0).choice(len(images), 100)]
+    detector = Autoregressive(conditional, width=3, layers=2, epochs=2).fit(seen)
+    shaken(detector.net_).float()
+    detector._settle_precision()
+    assert np.exp(detector.score_samples(images)).sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_logistic_mixture_of_256_levels_sums_to_one_even_where_it_is_narrow_or_far():
+    x = torch.linspace(-1, 1, 256, dtype=torch.float64)
+    for scale in (0.3, 5.0, 50.0):
+        theta = scale * torch.randn(15, dtype=torch.float64)
+        assert LogisticMixture()(x, theta.expand(256, -1)).exp().sum().item() == pytest.approx(1)
+
+
+def test_a_gaussian_mixture_integrates_to_one():
+    x = torch.linspace(-60, 60, 200_001, dtype=torch.float64)
+    theta = torch.randn(9, dtype=torch.float64).expand(len(x), -1)
+    assert torch.trapezoid(GaussianMixture(3)(x, theta).exp(), x).item() == pytest.approx(1, abs=1e-6)
+
+
+def test_made_learns_the_density_of_correlated_vectors():
+    X, unseen, true = correlated()
+    scores = Autoregressive(width=4, epochs=10).fit(X).score_samples(unseen)
+    assert scores.mean() == pytest.approx(true.mean(), abs=0.1)

@@ -11,6 +11,7 @@ from .data.mnist import MNIST as MNIST
 from .data.source import Source as Source
 from .data.splits import Split as Split
 from .detector import Detector as Detector
+from .detectors.autoregressive import Autoregressive as Autoregressive
 from .detectors.contrastive import Contrastive as Contrastive
 from .detectors.dcgan import DCGAN as DCGAN
 from .detectors.encoder_search import EncoderSearch as EncoderSearch
@@ -30,6 +31,9 @@ from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
 from .nn.augment import Affine as Affine
 from .nn.augment import Swap as Swap
+from .nn.conditionals import Binary as Binary
+from .nn.conditionals import GaussianMixture as GaussianMixture
+from .nn.conditionals import LogisticMixture as LogisticMixture
 from .nn.contrast import Contrast as Contrast
 from .nn.descents import Adam as Adam
 from .nn.descents import Momentum as Momentum

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import KW_ONLY
 from functools import partial
 from typing import Annotated
 
@@ -58,6 +59,7 @@ class Flow(Generator[NormalisingFlow]):
     width: Count = 32
     levels: Annotated[int, Range(2)] | None = 256
     draws: Count = 4
+    _: KW_ONLY
     epochs: Count = 10
     clip: Positive | None = 1.0
 

@@ -1,4 +1,4 @@
-"""A network whose every output depends on nothing but the values before it: MADE, and gated PixelCNN of any dimension."""
+"""A network whose outputs depend on earlier values alone: MADE, and gated PixelCNN of any dimension."""
 
 from collections.abc import Sequence
 
@@ -62,9 +62,9 @@ class Causal(nn.Module):
 class Gated(nn.Module):
     r"""One gated layer of as many stacks as there are axes.
 
-    Stack d knows, at the position p, the positions q that share p's first d coordinates and come before it in the next:
-    q_1 = p_1, ..., q_d = p_d, q_{d+1} < p_{d+1}. It hears of the others that are earlier from stack d - 1. With two axes
-    these are PixelCNN's vertical and horizontal stacks.
+    Stack d knows, at the position p, the positions q that share p's first d coordinates and come before it in the
+    next: q_1 = p_1, ..., q_d = p_d, q_{d+1} < p_{d+1}. It hears of the others that are earlier from stack d - 1. With
+    two axes these are PixelCNN's vertical and horizontal stacks.
 
     .. math:: h_d \leftarrow h_d + W (\tanh a_d \odot \sigma(b_d)), \qquad
               (a_d, b_d) = K_d * h_d + L \, h_{d-1}
@@ -76,7 +76,7 @@ class Gated(nn.Module):
     channels_in, width : int
         Channels before and after.
     first : bool
-        Whether this is the layer that must not see p itself; those above it may, for they get only what it lets through.
+        Whether this is the layer that must not see p itself; the others may, for they see only what it lets through.
     """
 
     def __init__(self, axes: int, channels_in: int, width: int, *, first: bool) -> None:

@@ -18,14 +18,13 @@ from zuko.transforms import (
     MonotonicRQSTransform,
 )
 
-from unlikelihood.nn.adversarial import up
 from unlikelihood.nn.causal import Causal
 from unlikelihood.nn.levels import Levels, per_channel, standard_normal
 from unlikelihood.nn.networks import WIDEST, conv
 from unlikelihood.parameters import Count, Positive, Range, check_parameters
 
 COARSEST = 3  # checkerboards have fields of 1, 2 and 4 values
-KERNEL = 5  # of the convolutions that halve the axes and double them
+KERNEL = 5  # of the convolution that halves the axes
 
 
 @dataclass(frozen=True)
@@ -161,7 +160,7 @@ class AffineAutoregressive(AffineMap, AutoregressiveStep):
 
 
 def checkerboard(shape: Sequence[int], index: int) -> Tensor:
-    """Return which values (D,) the `index`-th coupling keeps; the next one keeps the others, on coarser fields later."""
+    """Return which values (D,) the `index`-th coupling keeps: every other field; later, of coarser boards."""
     longest = max(shape)
     coarseness = (index // 2) % min(COARSEST, max(1, (longest - 1).bit_length()))
     places = torch.meshgrid([torch.arange(size) >> coarseness for size in shape], indexing="ij")
@@ -230,12 +229,11 @@ class Conditioner(nn.Module):
         self.split = (channels, numbers)
         hidden, axes = WIDEST * width, len(space)
         if space:
-            half = [math.ceil(size / 2) for size in space]
             self.layers = nn.Sequential(
                 conv(axes, 2 * channels, width, KERNEL, 2),
                 *(Residual(conv(axes, width, width), conv(axes, width, width)) for _ in range(2)),
                 nn.SiLU(),
-                up(width, channels * numbers, half, space),
+                Doubling(width, channels * numbers, space),
             )
         else:
             self.layers = nn.Sequential(
@@ -249,6 +247,20 @@ class Conditioner(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the numbers."""
         return self.layers(x).unflatten(1, self.split).movedim(2, -1).flatten(1, -2)
+
+
+class Doubling(nn.Module):
+    """Makes two positions along every axis of each, and cuts them to axes of the sizes `space`."""
+
+    def __init__(self, channels_in: int, channels_out: int, space: Sequence[int]) -> None:
+        super().__init__()
+        layer = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}[len(space)]
+        self.layer = layer(channels_in, channels_out, 2, 2)
+        self.within = (..., *map(slice, space))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the larger map."""
+        return self.layer(x)[self.within]
 
 
 class Residual(nn.Module):

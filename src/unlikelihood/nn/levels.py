@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 MARGIN = 0.05  # of the unit interval, kept free on either side: a logit of 0 or 1 would be infinite
@@ -39,7 +38,7 @@ class Levels:
     @classmethod
     def of(cls, count: int, seen: tuple[float, float]) -> "Levels":
         """Return `count` levels from 0 to 1, or, for data that are not within, from its lowest value to its highest."""
-        return cls(count) if 0 <= seen[0] and seen[1] <= 1 else cls(count, *seen)
+        return cls(count) if seen[0] >= 0 and seen[1] <= 1 else cls(count, *seen)
 
     def index(self, x: Tensor) -> Tensor:
         """Return k, from 0 to count - 1, of the level that is nearest to each intensity."""
@@ -96,9 +95,3 @@ def log_mean_exp(log_p: Sequence[Tensor]) -> Tensor:
 def standard_normal(z: Tensor) -> Tensor:
     r"""Return log N(z; 0, I), (B,), of (B, \*shape)."""
     return -(z.square() + math.log(2 * math.pi)).flatten(1).sum(1) / 2
-
-
-def softplus_interval(low: Tensor, high: Tensor) -> Tensor:
-    """Return log(σ(high) - σ(low)) of logits low < high, without loss of digits in the tails; either may be infinite."""
-    # σ(b) - σ(a) = σ(b) σ(-a) (1 - exp(a - b))
-    return F.logsigmoid(high) + F.logsigmoid(-low) + torch.log(-torch.expm1(low - high))
