@@ -13,13 +13,21 @@ from unlikelihood import (
     AffineCoupling,
     Autoregressive,
     Binary,
+    CosineSchedule,
+    DenoisingErrors,
+    Diffusion,
+    EvenSchedule,
     Flow,
     GaussianMixture,
+    LinearSchedule,
     LogisticMixture,
+    Reconstructions,
     SplineCoupling,
+    VariationalBound,
 )
 from unlikelihood.nn.causal import Causal
-from unlikelihood.nn.levels import Levels
+from unlikelihood.nn.diffusion import Diffuser, log_level
+from unlikelihood.nn.levels import Levels, Standardised
 
 STEPS = [AffineCoupling(), SplineCoupling(4), AffineAutoregressive(2)]
 SMALLER = {"vectors": (5,), "one value": (1,), "images": (1, 4, 3), "colour": (2, 3, 4), "volumes": (1, 2, 3, 3)}
@@ -51,7 +59,7 @@ def test_the_log_determinant_of_a_flow_is_that_of_its_jacobian(step, shape):
 def test_a_flow_inverts(step, shape):
     X = torch.from_numpy(normals(shape, n=8))
     net = shaken(Flow(step=step, steps=4, width=3, levels=None, epochs=1).fit(X.numpy()).net_).float()
-    z = net.transform((X.flatten(1) - net.location[0]).float())
+    z = net.transform(X.flatten(1))
     torch.testing.assert_close(net.transform(net.transform.inv(z)), z, atol=1e-4, rtol=0)
 
 
@@ -137,3 +145,56 @@ def test_made_learns_the_density_of_correlated_vectors():
     X, unseen, true = correlated()
     scores = Autoregressive(width=4, epochs=10).fit(X).score_samples(unseen)
     assert scores.mean() == pytest.approx(true.mean(), abs=0.1)
+
+
+def test_with_many_steps_a_diffusion_that_knows_a_gaussian_gives_its_log_density():
+    location, scale, spread = 3.0, 0.2, 0.7  # of the data, and of the standardised data
+    d = 4000  # as many dimensions of one kind, whose mean needs no second draw
+
+    class Exact(torch.nn.Module):
+        def forward(self, z, where):
+            snr = (13.3 - where * 23.3)[:, None]
+            alpha_squared, variance = snr.sigmoid(), (-snr).sigmoid()
+            return variance.sqrt() * z / (alpha_squared * spread**2 + variance)  # E[ε | z]
+
+    standardised = Standardised(torch.full((d,), location).double(), torch.full((d,), scale).double())
+    net = Diffuser(Exact(), CosineSchedule(), None, standardised)
+    x = torch.distributions.Normal(location, scale * spread).sample((3, d)).double()
+    truth = torch.distributions.Normal(location, scale * spread).log_prob(x).mean(1)
+    noise = torch.randn(401, d, dtype=torch.float64)
+    gap, half = (truth - net.bound(x, noise[: steps + 1]) / d for steps in (200, 400))
+    # What the bound lacks goes with the length of a step.
+    torch.testing.assert_close(gap, 2 * half, atol=0.03, rtol=0)
+    torch.testing.assert_close(2 * half - gap, torch.zeros_like(gap), atol=0.03, rtol=0)
+    assert (half > 0.05).all()
+
+
+@pytest.mark.parametrize("schedule", [CosineSchedule(), LinearSchedule(), EvenSchedule()], ids=repr)
+def test_schedules_lead_from_the_sample_to_noise(schedule):
+    snr = schedule(torch.linspace(0, 1, 101, dtype=torch.float64))
+    assert (snr.diff() < 0).all()
+    assert snr[0].item() == pytest.approx(13.3, abs=0.1)
+    assert snr[-1].item() == pytest.approx(-10, abs=0.1)
+
+
+def test_the_levels_that_a_gaussian_falls_on_sum_to_one():
+    y = torch.linspace(-1, 1, 7, dtype=torch.float64)[:, None]
+    for mean, scale in [(0.1, 0.3), (-0.9, 0.01), (1.4, 2.0), (0.0, 1e-3)]:
+        p = log_level(y, torch.tensor(mean).double(), torch.tensor(scale).double(), 7).exp()
+        assert p.sum().item() == pytest.approx(1)
+
+
+def test_every_score_of_a_diffusion_learns_to_prefer_what_it_was_trained_on():
+    X = normals((1, 8, 8), n=192)
+    odd = np.roll(X[:64], 4, axis=3)
+    detector = Diffusion(schedule=EvenSchedule(), width=4, epochs=40, batch_size=16).fit(X[64:])
+    for scoring in (DenoisingErrors(), Reconstructions(), VariationalBound(16)):
+        detector.set_params(scoring=scoring)._finish(X[64:])
+        normal, anomalous = detector.score_samples(X[:64]), detector.score_samples(odd)
+        assert np.mean(normal[:, None] > anomalous) > 0.8
+
+
+def test_another_score_than_the_one_that_was_standardised_is_refused():
+    detector = Diffusion(DenoisingErrors(2), width=2, epochs=1).fit(normals((6,)))
+    with pytest.raises(ValueError, match=r"scoring is DenoisingErrors.*fit again"):
+        detector.set_params(scoring=DenoisingErrors(3)).score_samples(normals((6,)))

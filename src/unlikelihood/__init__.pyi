@@ -14,6 +14,7 @@ from .detector import Detector as Detector
 from .detectors.autoregressive import Autoregressive as Autoregressive
 from .detectors.contrastive import Contrastive as Contrastive
 from .detectors.dcgan import DCGAN as DCGAN
+from .detectors.diffusion import Diffusion as Diffusion
 from .detectors.encoder_search import EncoderSearch as EncoderSearch
 from .detectors.feature_space import FeatureSpace as FeatureSpace
 from .detectors.flow import Flow as Flow
@@ -37,6 +38,12 @@ from .nn.conditionals import LogisticMixture as LogisticMixture
 from .nn.contrast import Contrast as Contrast
 from .nn.descents import Adam as Adam
 from .nn.descents import Momentum as Momentum
+from .nn.diffusion import CosineSchedule as CosineSchedule
+from .nn.diffusion import DenoisingErrors as DenoisingErrors
+from .nn.diffusion import EvenSchedule as EvenSchedule
+from .nn.diffusion import LinearSchedule as LinearSchedule
+from .nn.diffusion import Reconstructions as Reconstructions
+from .nn.diffusion import VariationalBound as VariationalBound
 from .nn.flows import AffineAutoregressive as AffineAutoregressive
 from .nn.flows import AffineCoupling as AffineCoupling
 from .nn.flows import SplineCoupling as SplineCoupling

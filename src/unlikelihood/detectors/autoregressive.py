@@ -1,20 +1,18 @@
 """Autoregressive densities: MADE for vectors, gated PixelCNN for images and volumes."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import KW_ONLY
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from unlikelihood.density import Density
 from unlikelihood.nn.causal import Causal
 from unlikelihood.nn.conditionals import Conditional, GaussianMixture, LogisticMixture
-from unlikelihood.nn.levels import Levels, moments, per_channel
+from unlikelihood.nn.levels import Levels, Standardised
 from unlikelihood.parameters import Count, Positive
-from unlikelihood.trained import Trained
-from unlikelihood.training import Turn, batches_of, one_cycle
+from unlikelihood.training import Turn, one_cycle
 
 
 class Conditionals(nn.Module):
@@ -28,34 +26,26 @@ class Conditionals(nn.Module):
         The distribution.
     levels : Levels or None
         Of the data; None if they are continuous.
-    location, scale : Tensor
-        Mean and standard deviation of the channels, (C,), for continuous data.
+    standardised : Standardised
+        Of continuous data's channels.
     """
 
-    location: Tensor
-    scale: Tensor
-
     def __init__(
-        self, network: Causal, conditional: Conditional, levels: Levels | None, location: Tensor, scale: Tensor
+        self, network: Causal, conditional: Conditional, levels: Levels | None, standardised: Standardised
     ) -> None:
         super().__init__()
         self.network = network
         self.conditional = conditional
         self.levels = levels
-        self.register_buffer("location", location, persistent=False)
-        self.register_buffer("scale", scale, persistent=False)
+        self.standardised = standardised
 
     def log_prob(self, x: Tensor) -> Tensor:
         r"""Return log p(x) in nats, (B,)."""
-        if self.levels:
-            y, log_det = 2 * self.levels.index(x) / (self.levels.count - 1) - 1, x.new_zeros(())
-        else:
-            y = (x - per_channel(self.location, x)) / per_channel(self.scale, x)
-            log_det = -self.scale.to(x).log().sum() * x[0, 0].numel()
+        y, log_det = (self.levels.centred(x), 0.0) if self.levels else self.standardised(x)
         return self.conditional(y, self.network(y).to(x.dtype)).flatten(1).sum(1) + log_det
 
 
-class Autoregressive(Trained[Conditionals]):
+class Autoregressive(Density[Conditionals]):
     r"""Every value predicted from those before it, scored by the log-likelihood.
 
     .. math:: \log p(x) = \sum_i \log p(x_i \mid x_1, \dots, x_{i-1})
@@ -100,28 +90,16 @@ class Autoregressive(Trained[Conditionals]):
         conditional = self.conditional or (GaussianMixture() if len(shape) == 1 else LogisticMixture())
         levels = None if conditional.levels is None else Levels.of(conditional.levels, self.range_)
         network = Causal(shape, conditional.numbers, self.width, self.layers)
-        return Conditionals(network, conditional, levels, *map(torch.from_numpy, (self.location_, self.scale_)))
+        return Conditionals(network, conditional, levels, self._standardised())
 
     def turns(self, net: Conditionals) -> list[Turn]:
         """Return the one turn: the network steps down the negative log-likelihood, in bits per dimension."""
-        bits = math.log(2) * math.prod(self.shape_)
         adam = partial(torch.optim.Adam, lr=self.learning_rate)
-        return [
-            Turn(
-                "bits per dimension",
-                net,
-                lambda x: -net.log_prob(x).mean() / bits,
-                optimizer=adam,
-                schedule=one_cycle,
-            )
-        ]
 
-    def _fit(self, X: np.ndarray) -> None:
-        batch_of = batches_of(X, torch.device("cpu"))
-        chunks = (np.arange(start, min(start + self.batch_size, len(X))) for start in range(0, len(X), self.batch_size))
-        location, scale = moments(map(batch_of, chunks))
-        self.location_, self.scale_ = location.numpy(), scale.numpy()
-        super()._fit(X)
+        def loss(x: Tensor) -> Tensor:
+            return self._bits(net.log_prob(x))
+
+        return [Turn("bits per dimension", net, loss, optimizer=adam, schedule=one_cycle)]
 
     def _score_batch(self, x: Tensor) -> Tensor:
         return self.net_.log_prob(x)

@@ -1,23 +1,23 @@
 """Normalising flows: Real NVP, neural splines, MAF."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import KW_ONLY
 from functools import partial
 from typing import Annotated
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from unlikelihood.density import Density
 from unlikelihood.nn.flows import FlowStep, NormalisingFlow, SplineCoupling
-from unlikelihood.nn.levels import Levels, log_mean_exp, moments
+from unlikelihood.nn.levels import log_mean_exp
 from unlikelihood.parameters import Count, Positive, Range
 from unlikelihood.trained import Generator
-from unlikelihood.training import Turn, batches_of, one_cycle, seeded
+from unlikelihood.training import Turn, one_cycle, seeded
 
 
-class Flow(Generator[NormalisingFlow]):
+class Flow(Density[NormalisingFlow], Generator[NormalisingFlow]):
     r"""An invertible map f to a standard normal, scored by the log-likelihood that follows from it.
 
     .. math:: \log p(x) = \log N(f(x); 0, I) + \log \left| \det \frac{\partial f(x)}{\partial x} \right|
@@ -66,40 +66,23 @@ class Flow(Generator[NormalisingFlow]):
     def build(self, shape: Sequence[int]) -> NormalisingFlow:
         """Return the untrained flow for samples of `shape`."""
         steps = [self.step(shape, index, self.width) for index in range(self.steps)]
-        return NormalisingFlow(steps, self._levels(), *map(torch.from_numpy, (self.location_, self.scale_)))
+        return NormalisingFlow(steps, self._levels(self.levels), self._standardised())
 
     def turns(self, net: NormalisingFlow) -> list[Turn]:
         """Return the one turn: the flow steps down the negative log-likelihood, in bits per dimension."""
-        bits = math.log(2) * math.prod(self.shape_)
         adam = partial(torch.optim.Adam, lr=self.learning_rate)
-        return [
-            Turn(
-                "bits per dimension",
-                net,
-                lambda x: -net.log_prob(x, torch.rand_like(x)).mean() / bits,
-                optimizer=adam,
-                schedule=one_cycle,
-            )
-        ]
 
-    def _levels(self) -> Levels | None:
-        return None if self.levels is None or len(self.shape_) == 1 else Levels.of(self.levels, self.range_)
+        def loss(x: Tensor) -> Tensor:
+            return self._bits(net.log_prob(x, torch.rand_like(x)))
 
-    def _fit(self, X: np.ndarray) -> None:
-        with seeded(self.seed):
-            location, scale = moments(self._opened(X))
-        self.location_, self.scale_ = location.numpy(), scale.numpy()
-        super()._fit(X)
+        return [Turn("bits per dimension", net, loss, optimizer=adam, schedule=one_cycle)]
 
-    def _opened(self, X: np.ndarray) -> Iterator[Tensor]:
-        """Yield the samples as the first step will see them, but for their location and scale."""
-        levels, batch_of = self._levels(), batches_of(X, torch.device("cpu"))
-        for start in range(0, len(X), self.batch_size):
-            x = batch_of(np.arange(start, min(start + self.batch_size, len(X))))
-            yield levels.opened(x, torch.rand_like(x))[0] if levels else x
+    def _seen(self, x: Tensor) -> Tensor:
+        levels = self._levels(self.levels)
+        return levels.opened(x, torch.rand_like(x))[0] if levels else x
 
     def _score_batch(self, x: Tensor) -> Tensor:
-        if self._levels() is None:
+        if self.net_.levels is None:
             return self.net_.log_prob(x, torch.zeros_like(x))
         noise = torch.special.ndtr(self._noise(self.draws, *self.shape_))
         return log_mean_exp([self.net_.log_prob(x, u.expand_as(x)) for u in noise])

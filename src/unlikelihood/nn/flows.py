@@ -19,7 +19,7 @@ from zuko.transforms import (
 )
 
 from unlikelihood.nn.causal import Causal
-from unlikelihood.nn.levels import Levels, per_channel, standard_normal
+from unlikelihood.nn.levels import Levels, Standardised, standard_normal
 from unlikelihood.nn.networks import WIDEST, conv
 from unlikelihood.parameters import Count, Positive, Range, check_parameters
 
@@ -337,19 +337,15 @@ class NormalisingFlow(nn.Module):
         Their calls return `Transform` s of flat samples.
     levels : Levels or None
         Of the data; None if they are continuous.
-    location, scale : Tensor
-        Mean and standard deviation of the channels, (C,).
+    standardised : Standardised
+        Of the channels.
     """
 
-    location: Tensor
-    scale: Tensor
-
-    def __init__(self, steps: Sequence[nn.Module], levels: Levels | None, location: Tensor, scale: Tensor) -> None:
+    def __init__(self, steps: Sequence[nn.Module], levels: Levels | None, standardised: Standardised) -> None:
         super().__init__()
         self.steps = nn.ModuleList(steps)
         self.levels = levels
-        self.register_buffer("location", location, persistent=False)
-        self.register_buffer("scale", scale, persistent=False)
+        self.standardised = standardised
 
     @property
     def transform(self) -> Transform:
@@ -359,13 +355,11 @@ class NormalisingFlow(nn.Module):
     def log_prob(self, x: Tensor, u: Tensor) -> Tensor:
         r"""Return log p(x) in nats, (B,), given uniform noise of a sample's shape if there are levels."""
         y, log_det = self.levels.opened(x, u) if self.levels else (x, x.new_zeros(len(x)))
-        y = (y - per_channel(self.location, y)) / per_channel(self.scale, y)
-        log_det = log_det - self.scale.to(x).log().sum() * y[0, 0].numel()
+        y, log_det_scale = self.standardised(y)
         z, log_det_steps = self.transform.call_and_ladj(y.flatten(1))
-        return standard_normal(z) + log_det + log_det_steps
+        return standard_normal(z) + log_det + log_det_scale + log_det_steps
 
     def inverse(self, z: Tensor, shape: Sequence[int]) -> Tensor:
         r"""Return the samples (B, \*shape) that f maps to z (B, D)."""
-        y = self.transform.inv(z).unflatten(1, tuple(shape))
-        y = y * per_channel(self.scale, y) + per_channel(self.location, y)
+        y = self.standardised.inverse(self.transform.inv(z).unflatten(1, tuple(shape)))
         return self.levels.closed(y) if self.levels else y

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 MARGIN = 0.05  # of the unit interval, kept free on either side: a logit of 0 or 1 would be infinite
 
@@ -44,6 +44,10 @@ class Levels:
         """Return k, from 0 to count - 1, of the level that is nearest to each intensity."""
         return ((x - self.low) / (self.high - self.low) * (self.count - 1)).round().clamp(0, self.count - 1)
 
+    def centred(self, x: Tensor) -> Tensor:
+        """Return the level that is nearest to each intensity, from -1 for the lowest to 1 for the highest."""
+        return 2 * self.index(x) / (self.count - 1) - 1
+
     def restored(self, k: Tensor) -> Tensor:
         """Return the intensities of levels k, which need not be whole."""
         return self.low + k / (self.count - 1) * (self.high - self.low)
@@ -68,9 +72,36 @@ class Levels:
         return self.restored((v * self.count - 0.5).clamp(0, self.count - 1))
 
 
-def per_channel(numbers: Tensor, x: Tensor) -> Tensor:
-    r"""Return `numbers` (C,) in a shape in which they go with the channels of samples (B, C, \*space)."""
-    return numbers.to(x).view(-1, *[1] * (x.ndim - 2))
+class Standardised(nn.Module):
+    r"""Takes every channel's mean away and divides by its standard deviation; of vectors, every feature is a channel.
+
+    Parameters
+    ----------
+    location, scale : Tensor
+        Mean and standard deviation, (C,).
+    """
+
+    location: Tensor
+    scale: Tensor
+
+    def __init__(self, location: Tensor, scale: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("location", location, persistent=False)
+        self.register_buffer("scale", scale, persistent=False)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        r"""Return y of samples (B, C, \*space), and log |∂y/∂x| of one, a number."""
+        location, scale = self._like(x)
+        return (x - location) / scale, -scale.log().sum() * x[0, 0].numel()
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """Return x."""
+        location, scale = self._like(y)
+        return y * scale + location
+
+    def _like(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        shape = (-1, *[1] * (x.ndim - 2))
+        return self.location.to(x).view(shape), self.scale.to(x).view(shape)
 
 
 def moments(batches: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
