@@ -9,6 +9,9 @@ import torch
 
 from tiny import normals
 from unlikelihood import (
+    ELBO,
+    IWAE,
+    VAE,
     AffineAutoregressive,
     AffineCoupling,
     Autoregressive,
@@ -19,6 +22,7 @@ from unlikelihood import (
     EvenSchedule,
     Flow,
     GaussianMixture,
+    InverseAutoregressive,
     LinearSchedule,
     LogisticMixture,
     Reconstructions,
@@ -198,3 +202,30 @@ def test_another_score_than_the_one_that_was_standardised_is_refused():
     detector = Diffusion(DenoisingErrors(2), width=2, epochs=1).fit(normals((6,)))
     with pytest.raises(ValueError, match=r"scoring is DenoisingErrors.*fit again"):
         detector.set_params(scoring=DenoisingErrors(3)).score_samples(normals((6,)))
+
+
+@pytest.mark.parametrize("latent", [1, 4])
+def test_the_density_of_an_inverse_autoregressive_posterior_is_that_of_its_samples(latent):
+    posterior = InverseAutoregressive()
+    posterior.prepare(latent, 2)
+    q = shaken(posterior)(torch.randn(5, 3 * latent, dtype=torch.float64))
+    noise = torch.randn(3, 5, latent, dtype=torch.float64)
+    z, log_q = q.drawn(noise)
+    torch.testing.assert_close(q.log_prob(z)[..., 0], log_q)
+    for sample in range(5):
+
+        def of(epsilon, sample=sample):
+            return q.drawn(epsilon.expand(5, -1))[0][sample]
+
+        jacobian = torch.autograd.functional.jacobian(of, noise[0, sample])
+        expected = torch.distributions.Normal(0.0, 1.0).log_prob(noise[0, sample]).sum()
+        torch.testing.assert_close(log_q[0, sample], expected - torch.linalg.slogdet(jacobian).logabsdet)
+
+
+def test_under_an_autoregressive_posterior_the_elbo_is_below_the_importance_weighted_bound():
+    X = normals((1, 8, 8), n=192)
+    detector = VAE(latent=3, width=4, epochs=20, learning_rate=3e-3, posterior=InverseAutoregressive()).fit(X[64:])
+    scores = [detector.set_params(scoring=scoring).score_samples(X[:64]) for scoring in (ELBO(64), IWAE(64))]
+    assert (scores[0] < scores[1]).mean() > 0.9
+    odd = detector.score_samples(1 - X[:64])
+    assert np.mean(scores[1][:, None] > odd) > 0.9

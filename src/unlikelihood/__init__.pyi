@@ -54,6 +54,8 @@ from .nn.likelihoods import CorrelatedGaussian as CorrelatedGaussian
 from .nn.likelihoods import Gaussian as Gaussian
 from .nn.likelihoods import LearntGaussian as LearntGaussian
 from .nn.likelihoods import OptimalGaussian as OptimalGaussian
+from .nn.posteriors import DiagonalGaussian as DiagonalGaussian
+from .nn.posteriors import InverseAutoregressive as InverseAutoregressive
 from .nn.priors import Exemplars as Exemplars
 from .nn.priors import StandardNormal as StandardNormal
 from .nn.scores import ELBO as ELBO

@@ -67,8 +67,8 @@ class ELBO(Score):
 
     .. math:: \frac{1}{L} \sum_l \bigl[ \log p(x \mid z^{(l)}) + \log p(z^{(l)}) \bigr] + H[q(z \mid x)] \le \log p(x)
 
-    which is the reconstruction term less KL(q(z|x) ‖ p(z)). The entropy H is in closed form.
-    Source: Kingma and Welling, "Auto-encoding variational Bayes", 2014, equation 3.
+    which is the reconstruction term less KL(q(z|x) ‖ p(z)). The entropy H is in closed form
+    for a Gaussian posterior. Source: Kingma and Welling, "Auto-encoding variational Bayes", 2014, equation 3.
     """
 
     def __call__(self, log_px_z: Tensor, z: Tensor, q: Normal, p: Prior) -> Tensor:
