@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 
 from tiny import normals
 from unlikelihood import (
@@ -22,12 +23,14 @@ from unlikelihood import (
     EvenSchedule,
     Flow,
     GaussianMixture,
+    Generator,
     InverseAutoregressive,
     LinearSchedule,
     LogisticMixture,
     Reconstructions,
     SplineCoupling,
     VariationalBound,
+    load,
 )
 from unlikelihood.nn.causal import Causal
 from unlikelihood.nn.diffusion import Diffuser, log_level
@@ -229,3 +232,36 @@ def test_under_an_autoregressive_posterior_the_elbo_is_below_the_importance_weig
     assert (scores[0] < scores[1]).mean() > 0.9
     odd = detector.score_samples(1 - X[:64])
     assert np.mean(scores[1][:, None] > odd) > 0.9
+
+
+WITH_PARTS = [
+    *(Flow(step=step, steps=2, width=2, epochs=1) for step in STEPS),
+    *(Autoregressive(part, width=2, layers=2, epochs=1) for part in (Binary(), LogisticMixture(2), GaussianMixture(2))),
+    Diffusion(VariationalBound(3), LinearSchedule(), width=2, epochs=1),
+    Diffusion(Reconstructions(2, 2), levels=None, width=2, epochs=1),
+    VAE(latent=2, width=2, epochs=1, scoring=IWAE(2), posterior=InverseAutoregressive()),
+]
+
+
+@pytest.mark.parametrize("detector", WITH_PARTS, ids=repr)
+def test_a_model_file_holds_every_part(detector, tmp_path):
+    X = normals((1, 4, 5))
+    fitted = clone(detector).fit(X)
+    again = load(fitted.save(tmp_path / "model"))
+    np.testing.assert_array_equal(again.score_samples(X), fitted.score_samples(X))
+    assert np.ptp(fitted.score_samples(X)) > 0
+    if isinstance(fitted, Generator):
+        np.testing.assert_array_equal(again.generate(2), fitted.generate(2))
+
+
+def test_what_a_flow_generates_has_the_levels_range_and_decodes_from_what_it_encodes_to():
+    X = normals((1, 6, 5))
+    flow = Flow(steps=4, width=3, epochs=3).fit(X)
+    made = flow.generate(5)
+    assert made.shape == (5, 1, 6, 5)
+    assert made.min() >= 0
+    assert made.max() <= 1
+    grey = np.round(X * 255).astype(np.float32) / 255
+    opened, _ = flow.net_.levels.opened(torch.from_numpy(grey), torch.tensor(0.5))
+    z = flow.net_.transform(flow.net_.standardised(opened)[0].flatten(1))
+    torch.testing.assert_close(flow.decode(z), torch.from_numpy(grey), atol=1e-3, rtol=0)

@@ -78,10 +78,11 @@ class Autoregressive(Density[Conditionals]):
     """
 
     conditional: Conditional | None = None
-    width: Count = 24
+    width: Count = 16
     layers: Count = 6
     _: KW_ONLY
-    epochs: Count = 8
+    epochs: Count = 6
+    batch_size: Count = 32
     learning_rate: Positive = 3e-3
     clip: Positive | None = 1.0
 

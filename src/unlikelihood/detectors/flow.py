@@ -55,12 +55,14 @@ class Flow(Density[NormalisingFlow], Generator[NormalisingFlow]):
     """
 
     step: FlowStep = SplineCoupling()
-    steps: Count = 8
-    width: Count = 32
+    steps: Count = 6
+    width: Count = 24
     levels: Annotated[int, Range(2)] | None = 256
     draws: Count = 4
     _: KW_ONLY
-    epochs: Count = 10
+    epochs: Count = 6
+    batch_size: Count = 32
+    learning_rate: Positive = 2e-3
     clip: Positive | None = 1.0
 
     def build(self, shape: Sequence[int]) -> NormalisingFlow:

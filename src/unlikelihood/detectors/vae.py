@@ -99,7 +99,7 @@ class VAE(Generator[Autoencoder]):
 
     def build(self, shape: Sequence[int]) -> Autoencoder:
         """Return the untrained encoder and decoder for samples of `shape`."""
-        likelihood, prior, posterior = map(copy.deepcopy, (self.likelihood, self.prior, self.posterior))
+        likelihood, prior, posterior = copy.deepcopy((self.likelihood, self.prior, self.posterior))
         likelihood.prepare(shape)
         prior.prepare(self.n_samples_, self.latent)
         posterior.prepare(self.latent, self.width)

@@ -86,7 +86,7 @@ class LogisticMixture(Conditional):
     """
 
     components: Count = 5
-    levels: Annotated[int, Range(2)] = 256  # type: ignore[misc]
+    levels: Annotated[int, Range(2)] = 256
 
     @property
     def numbers(self) -> int:

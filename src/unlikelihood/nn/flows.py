@@ -348,7 +348,7 @@ class NormalisingFlow(nn.Module):
         self.standardised = standardised
 
     @property
-    def transform(self) -> Transform:
+    def transform(self) -> ComposedTransform:
         """The steps as one map of flat samples (B, D)."""
         return ComposedTransform(*(step() for step in self.steps))
 

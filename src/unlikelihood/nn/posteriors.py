@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Normal, Transform, kl_divergence
+from torch.distributions import Normal, kl_divergence
 from zuko.flows import MaskedAutoregressiveTransform
 from zuko.transforms import ComposedTransform
 
@@ -20,13 +20,13 @@ class Flowed:
     ----------
     base : Normal
         Of z_0, (B, latent).
-    transform : Transform
+    transform : ComposedTransform
         f, of latents (..., B, latent).
     """
 
     draws: ClassVar[int] = 16  # from which the entropy is estimated
 
-    def __init__(self, base: Normal, transform: Transform) -> None:
+    def __init__(self, base: Normal, transform: ComposedTransform) -> None:
         self.base = base
         self.transform = transform
 
