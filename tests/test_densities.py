@@ -70,6 +70,14 @@ def test_a_flow_inverts(step, shape):
     torch.testing.assert_close(net.transform(net.transform.inv(z)), z, atol=1e-4, rtol=0)
 
 
+def test_levels_are_those_of_eight_bits_unless_the_data_are_not_within():
+    assert Levels.of(256, (0.1, 0.9)) == Levels(256, 0, 1)
+    assert Levels.of(256, (-1000.0, 400.0)) == Levels(256, -1000, 400)
+    hounsfield = torch.tensor([-1000.0, 400.0, 5000.0])
+    assert Levels.of(256, (-1000.0, 400.0)).index(hounsfield).tolist() == [0, 255, 255]
+    assert Levels.of(256, (7.0, 7.0)).index(torch.tensor(7.0)) == 0
+
+
 @pytest.mark.parametrize("levels", [2, 256])
 def test_opened_levels_close_again_and_their_slope_is_that_of_the_map(levels):
     grey = Levels(levels, -1.0, 3.0)

@@ -38,10 +38,13 @@ class Levels:
     @classmethod
     def of(cls, count: int, seen: tuple[float, float]) -> "Levels":
         """Return `count` levels from 0 to 1, or, for data that are not within, from its lowest value to its highest."""
-        return cls(count) if seen[0] >= 0 and seen[1] <= 1 else cls(count, *seen)
+        low, high = seen
+        if low >= 0 and high <= 1:
+            return cls(count)
+        return cls(count, low, high if high > low else low + 1)
 
     def index(self, x: Tensor) -> Tensor:
-        """Return k, from 0 to count - 1, of the level that is nearest to each intensity."""
+        """Return k, from 0 to count - 1, of the level that is nearest to each intensity; none lies beyond the ends."""
         return ((x - self.low) / (self.high - self.low) * (self.count - 1)).round().clamp(0, self.count - 1)
 
     def centred(self, x: Tensor) -> Tensor:
