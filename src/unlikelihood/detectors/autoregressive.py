@@ -81,7 +81,7 @@ class Autoregressive(Density[Conditionals]):
     width: Count = 16
     layers: Count = 6
     _: KW_ONLY
-    epochs: Count = 6
+    epochs: Count = 5
     batch_size: Count = 32
     learning_rate: Positive = 3e-3
     clip: Positive | None = 1.0

@@ -60,7 +60,7 @@ class Flow(Density[NormalisingFlow], Generator[NormalisingFlow]):
     levels: Annotated[int, Range(2)] | None = 256
     draws: Count = 4
     _: KW_ONLY
-    epochs: Count = 6
+    epochs: Count = 5
     batch_size: Count = 32
     learning_rate: Positive = 2e-3
     clip: Positive | None = 1.0
