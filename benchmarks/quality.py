@@ -3,8 +3,8 @@
 python -m benchmarks.quality [--quick] [words that the name of a task or of a group contains ...]
 
 A group is one detector, or several that share a part, which is fitted once: only the first of them has its time. Each
-group runs in a process of its own, whose peak memory is stated, and is kept when it ends, so that an interrupted run goes
-on where it stopped. Every detector has one setting for all tasks. Nothing is chosen here.
+group runs in a process of its own, whose peak memory is stated, and is kept when it ends, so that an interrupted run
+goes on where it stopped. Every detector has one setting for all tasks. Nothing is chosen here.
 """
 
 import json

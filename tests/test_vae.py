@@ -182,3 +182,21 @@ def test_the_parameter_is_not_what_learns():
 def test_a_parameter_out_of_bounds_is_named(part, message):
     with pytest.raises(ValueError, match=message):
         part()
+
+
+def test_a_linear_vae_spans_the_principal_subspace():
+    class Linear(VAE):
+        def build(self, shape):
+            net = super().build(shape)
+            net.encoder = torch.nn.Linear(*shape, 2 * self.latent)
+            net.decoder = torch.nn.Linear(self.latent, *shape)
+            return net
+
+    rng = np.random.default_rng(0)
+    rotation = np.linalg.qr(rng.normal(size=(6, 6)))[0]
+    X = rng.normal(size=(1024, 6)) * [3, 2, 0.3, 0.3, 0.2, 0.1] @ rotation.T
+    fitted = Linear(latent=2, epochs=40, batch_size=64, learning_rate=2e-2, likelihood=Gaussian(0.5)).fit(X)
+    learnt = np.linalg.qr(fitted.net_.decoder.weight.detach().numpy())[0]
+    principal = np.linalg.svd(X - X.mean(0))[2][:2]
+    cosines = np.linalg.svd(principal @ learnt)[1]  # of the angles between the two planes
+    assert cosines.min() > 0.99

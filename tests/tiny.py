@@ -20,6 +20,7 @@ SMALL = {
     "components": 3,
     "critic_steps": 2,
     "steps": 3,
+    "layers": 2,
 }
 
 

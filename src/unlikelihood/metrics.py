@@ -5,7 +5,7 @@ and a higher ``score`` means *more anomalous*.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -258,6 +258,29 @@ def expected_calibration_error(label: ArrayLike, probability: ArrayLike, bins: i
     bin_of = np.minimum((probabilities * bins).astype(int), bins - 1)
     # |B| · |mean y − mean p| = |Σ (y − p)|, which an empty bin leaves at 0.
     return float(np.abs(np.bincount(bin_of, weights=labels - probabilities)).sum() / len(labels))
+
+
+def bits_per_dimension(nats: ArrayLike, shape: Sequence[int]) -> NDArray[np.float64]:
+    """Return what it takes to code a sample, from its log-likelihood: -log P(x) / (D log 2).
+
+    Parameters
+    ----------
+    nats : array_like, shape (n,)
+        Log-likelihoods of samples, or bounds of them.
+    shape : sequence of int
+        Of one sample of D values.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        Lower = more likely. Of densities of continuous values it depends on their unit and may be negative.
+
+    Examples
+    --------
+    >>> bits_per_dimension([-784 * math.log(256)], (1, 28, 28))
+    array([8.])
+    """
+    return -np.asarray(nats, np.float64) / (math.prod(shape) * math.log(2))
 
 
 def _validate_probability(label: ArrayLike, probability: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

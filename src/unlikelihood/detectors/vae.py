@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
-from torch.distributions import Normal, kl_divergence
+from torch.distributions import Normal
 
 from unlikelihood.nn.likelihoods import Gaussian, Likelihood
 from unlikelihood.nn.networks import Decoder, Encoder
+from unlikelihood.nn.posteriors import DiagonalGaussian, Flowed, Posterior
 from unlikelihood.nn.priors import Prior, StandardNormal
 from unlikelihood.nn.scores import Reconstruction, Score
 from unlikelihood.parameters import Count
@@ -22,28 +23,35 @@ from unlikelihood.training import Turn, one_cycle, seeded
 class Autoencoder(nn.Module):
     """Encoder, decoder and the distributions that give their outputs a meaning."""
 
-    def __init__(self, shape: Sequence[int], latent: int, width: int, likelihood: Likelihood, prior: Prior) -> None:
+    def __init__(
+        self,
+        shape: Sequence[int],
+        latent: int,
+        width: int,
+        likelihood: Likelihood,
+        prior: Prior,
+        posterior: Posterior,
+    ) -> None:
         super().__init__()
-        self.encoder = Encoder(shape, 2 * latent, width)
+        self.encoder = Encoder(shape, posterior.features(latent), width)
         self.decoder = Decoder(shape, latent, width)
         self.likelihood = likelihood
         self.prior = prior
+        self.approximation = posterior
 
-    def posterior(self, x: Tensor) -> Normal:
-        r"""Return q(z|x), a diagonal Gaussian (B, latent), of samples (B, \*shape)."""
+    def posterior(self, x: Tensor) -> Normal | Flowed:
+        r"""Return q(z|x), (B, latent), of samples (B, \*shape)."""
         # Autocast hands over half precision, in which the exponential of a variance overflows.
-        mean, log_variance = self.encoder(x).to(x.dtype).chunk(2, dim=1)
-        return Normal(mean, (log_variance / 2).clamp(-10, 10).exp(), validate_args=False)
+        return self.approximation(self.encoder(x).to(x.dtype))
 
     def negative_elbo(self, x: Tensor) -> Tensor:
         r"""Return the training loss, -ELBO in nats, averaged over the batch, with one sample from q(z|x).
 
         .. math:: -\log p(x \mid z) + \mathrm{KL}(q(z \mid x) \,\|\, N(0, I)), \qquad z \sim q(z \mid x)
         """
-        q = self.posterior(x)
-        p = Normal(torch.zeros_like(q.loc), 1.0, validate_args=False)
-        log_px_z = self.likelihood(x, self.decoder(q.rsample()).to(x.dtype))
-        return (kl_divergence(q, p).sum(1) - log_px_z).mean()
+        z, divergence = self.approximation.divergence(self.posterior(x))
+        log_px_z = self.likelihood(x, self.decoder(z).to(x.dtype))
+        return (divergence - log_px_z).mean()
 
 
 class VAE(Variational[Autoencoder]):
@@ -67,6 +75,8 @@ class VAE(Variational[Autoencoder]):
         p(z) of scoring and generating: `StandardNormal` or `Exemplars`.
     scoring : Score
         What `score_samples` returns, in nats: `Reconstruction`, `ELBO`, `IWAE` or `LatentDensity`.
+    posterior : Posterior
+        q(z|x): `DiagonalGaussian` or `InverseAutoregressive`.
 
     References
     ----------
@@ -85,13 +95,15 @@ class VAE(Variational[Autoencoder]):
     likelihood: Likelihood = Gaussian()
     prior: Prior = StandardNormal()
     scoring: Score = Reconstruction()
+    posterior: Posterior = DiagonalGaussian()
 
     def build(self, shape: Sequence[int]) -> Autoencoder:
         """Return the untrained encoder and decoder for samples of `shape`."""
-        likelihood, prior = copy.deepcopy(self.likelihood), copy.deepcopy(self.prior)
+        likelihood, prior, posterior = copy.deepcopy((self.likelihood, self.prior, self.posterior))
         likelihood.prepare(shape)
         prior.prepare(self.n_samples_, self.latent)
-        return Autoencoder(shape, self.latent, self.width, likelihood, prior)
+        posterior.prepare(self.latent, self.width)
+        return Autoencoder(shape, self.latent, self.width, likelihood, prior, posterior)
 
     def turns(self, net: Autoencoder) -> list[Turn]:
         """Return the one turn: the whole network steps down the negative ELBO."""
@@ -113,7 +125,7 @@ class VAE(Variational[Autoencoder]):
     def _score_batch(self, x: Tensor) -> Tensor:
         net = self.net_
         q = net.posterior(x)
-        z = q.loc + q.scale * self._noise(self.scoring.samples, 1, self.latent)
+        z = net.approximation.at(q, self._noise(self.scoring.samples, 1, self.latent))
         log_px_z = torch.stack([net.likelihood(x, net.decoder(z_l)) for z_l in z])
         return self.scoring(log_px_z, z, q, net.prior)
 
@@ -151,7 +163,7 @@ class VAE(Variational[Autoencoder]):
 
     @torch.inference_mode()
     def reconstruct(self, X: np.ndarray) -> np.ndarray:
-        r"""Return what the model makes of samples: E[x|z] at the posterior's mean.
+        r"""Return what the model makes of samples: E[x|z] at the posterior's `loc`, a Gaussian's mean.
 
         Parameters
         ----------

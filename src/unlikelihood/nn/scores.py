@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
+from unlikelihood.nn.posteriors import Flowed
 from unlikelihood.nn.priors import Prior
 from unlikelihood.parameters import Count, check_parameters
 
@@ -28,7 +29,7 @@ class Score(ABC):
         check_parameters(self)
 
     @abstractmethod
-    def __call__(self, log_px_z: Tensor, z: Tensor, q: Normal, p: Prior) -> Tensor:
+    def __call__(self, log_px_z: Tensor, z: Tensor, q: Normal | Flowed, p: Prior) -> Tensor:
         """Return the score.
 
         Parameters
@@ -37,7 +38,7 @@ class Score(ABC):
             log p(x|z⁽ˡ⁾) in nats, (L, B).
         z : Tensor
             The samples z⁽ˡ⁾, (L, B, latent).
-        q : Normal
+        q : Normal or Flowed
             The posterior q(z|x), (B, latent).
         p : Prior
             The prior p(z).
@@ -57,7 +58,7 @@ class Reconstruction(Score):
     It drops the KL divergence and so is never below `ELBO`. Source: the VAE-AD score of Santos Buitrago, 2018.
     """
 
-    def __call__(self, log_px_z: Tensor, z: Tensor, q: Normal, p: Prior) -> Tensor:
+    def __call__(self, log_px_z: Tensor, z: Tensor, q: Normal | Flowed, p: Prior) -> Tensor:
         """Return the mean log-likelihood of the sample under its own posterior."""
         return log_px_z.mean(0)
 
@@ -67,11 +68,11 @@ class ELBO(Score):
 
     .. math:: \frac{1}{L} \sum_l \bigl[ \log p(x \mid z^{(l)}) + \log p(z^{(l)}) \bigr] + H[q(z \mid x)] \le \log p(x)
 
-    which is the reconstruction term less KL(q(z|x) ‖ p(z)). The entropy H is in closed form.
-    Source: Kingma and Welling, "Auto-encoding variational Bayes", 2014, equation 3.
+    which is the reconstruction term less KL(q(z|x) ‖ p(z)). The entropy H is in closed form
+    for a Gaussian posterior. Source: Kingma and Welling, "Auto-encoding variational Bayes", 2014, equation 3.
     """
 
-    def __call__(self, log_px_z: Tensor, z: Tensor, q: Normal, p: Prior) -> Tensor:
+    def __call__(self, log_px_z: Tensor, z: Tensor, q: Normal | Flowed, p: Prior) -> Tensor:
         """Return the bound."""
         return (log_px_z + p.log_prob(z)).mean(0) + q.entropy().sum(-1)
 
@@ -84,7 +85,7 @@ class IWAE(Score):
     Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", 2016, equation 8.
     """
 
-    def __call__(self, log_px_z: Tensor, z: Tensor, q: Normal, p: Prior) -> Tensor:
+    def __call__(self, log_px_z: Tensor, z: Tensor, q: Normal | Flowed, p: Prior) -> Tensor:
         """Return the bound."""
         log_weight = log_px_z + p.log_prob(z) - q.log_prob(z).sum(-1)
         return torch.logsumexp(log_weight, 0) - math.log(len(log_weight))
@@ -99,6 +100,6 @@ class LatentDensity(Score):
     a prior that knows where that is, `Exemplars`. Under the standard normal it says little.
     """
 
-    def __call__(self, log_px_z: Tensor, z: Tensor, q: Normal, p: Prior) -> Tensor:
+    def __call__(self, log_px_z: Tensor, z: Tensor, q: Normal | Flowed, p: Prior) -> Tensor:
         """Return the mean log-density of the latents."""
         return p.log_prob(z).mean(0)

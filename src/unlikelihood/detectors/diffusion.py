@@ -1,0 +1,85 @@
+"""Denoising diffusion."""
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY
+from functools import partial
+from typing import Annotated
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unlikelihood.density import Density
+from unlikelihood.nn.diffusion import CosineSchedule, DenoisingErrors, Diffuser, DiffusionScore, Schedule
+from unlikelihood.nn.unet import UNet
+from unlikelihood.parameters import Count, Positive, Range
+from unlikelihood.training import Turn, one_cycle
+
+
+class Diffusion(Density[Diffuser]):
+    r"""A network that finds the noise ε in a noisy sample z = α x + σ ε, whatever the amount of it.
+
+    Trained on normals alone, it is at a loss with what they do not have.
+
+    Parameters
+    ----------
+    scoring : DiffusionScore
+        `DenoisingErrors` or `Reconstructions`, standardised on training normals, or `VariationalBound`, in nats.
+        Change it only before `fit`.
+    schedule : Schedule
+        Which noise training sees: `CosineSchedule`, `LinearSchedule`, or `EvenSchedule` for a `VariationalBound`.
+    width : int
+        Channels of the U-Net at full size, doubled level by level; an eighth of the hidden units for vectors.
+    levels : int or None
+        Grey levels of images and volumes, from 0 to 1; from their lowest value to their highest if they are not
+        within. None: they are continuous. Vectors always are.
+
+    References
+    ----------
+    Ho, Jain and Abbeel, "Denoising diffusion probabilistic models", 2020; Kingma et al., "Variational diffusion
+    models", 2021; Graham et al., "Denoising diffusion models for out-of-distribution detection", 2023.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).random((64, 1, 8, 8), dtype=np.float32)
+    >>> Diffusion(epochs=1, width=2).fit(X).score_samples(X[:3]).shape
+    (3,)
+    """
+
+    scoring: DiffusionScore = DenoisingErrors()
+    schedule: Schedule = CosineSchedule()
+    width: Count = 16
+    levels: Annotated[int, Range(2)] | None = 256
+    _: KW_ONLY
+    epochs: Count = 10
+    batch_size: Count = 64
+    learning_rate: Positive = 2e-3
+    clip: Positive | None = 1.0
+
+    def build(self, shape: Sequence[int]) -> Diffuser:
+        """Return the untrained network for samples of `shape`."""
+        return Diffuser(UNet(shape, self.width), self.schedule, self._levels(self.levels), self._standardised())
+
+    def turns(self, net: Diffuser) -> list[Turn]:
+        """Return the one turn: the network steps down the error of the noise that it finds."""
+        adam = partial(torch.optim.Adam, lr=self.learning_rate)
+        return [Turn("denoising error", net, net.loss, optimizer=adam, schedule=one_cycle)]
+
+    @torch.inference_mode()
+    def _finish(self, X: np.ndarray) -> None:
+        self.scored_ = repr(self.scoring)
+        self.deviation_ = np.ones(1)
+        if self.scoring.normals:
+            some = X[np.linspace(0, len(X) - 1, min(len(X), self.scoring.normals)).astype(int)]
+            terms = torch.cat([self._terms(x) for x in self._batches(some, "Settling Diffusion")]).double()
+            # Of a term that hardly differs among normals, no difference is to count for more than rounding does.
+            self.deviation_ = torch.maximum(terms.std(0, correction=0), 0.01 * terms.mean(0)).cpu().numpy()
+
+    def _terms(self, x: Tensor) -> Tensor:
+        return self.scoring.terms(self.net_, x, lambda n: self._noise(n, *self.shape_))
+
+    def _score_batch(self, x: Tensor) -> Tensor:
+        if repr(self.scoring) != self.scored_:
+            raise ValueError(f"Diffusion: scoring is {self.scoring!r}, expected {self.scored_} as in fit: fit again")
+        return self.scoring(self._terms(x).double(), torch.from_numpy(self.deviation_).to(x.device))

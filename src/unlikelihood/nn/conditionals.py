@@ -1,0 +1,143 @@
+"""Distributions of one value given those before it, all in nats."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from unlikelihood.parameters import Count, Range, check_parameters
+
+
+@dataclass(frozen=True)
+class Conditional(ABC):
+    """p(x_i | x_1, ..., x_{i-1}), given what a network makes of those before."""
+
+    def __post_init__(self) -> None:
+        check_parameters(self)
+
+    @property
+    def levels(self) -> int | None:
+        """How many values there are, on an even grid from -1 to 1; None: any number, of mean 0 and variance 1."""
+        return None
+
+    @property
+    @abstractmethod
+    def numbers(self) -> int:
+        """How many numbers the network makes for each value."""
+
+    @abstractmethod
+    def __call__(self, x: Tensor, theta: Tensor) -> Tensor:
+        """Return log p in nats, (...), of values x (...) with the network's numbers (..., numbers)."""
+
+
+@dataclass(frozen=True)
+class GaussianMixture(Conditional):
+    r"""A mixture of Gaussians, for continuous values: RNADE's conditional.
+
+    .. math:: p(x) = \sum_c \pi_c \, N(x; \mu_c, \sigma_c^2)
+
+    Parameters
+    ----------
+    components : int
+        c.
+
+    References
+    ----------
+    Uria, Murray and Larochelle, "RNADE: the real-valued neural autoregressive density-estimator", 2013, equation 8.
+    """
+
+    components: Count = 8
+
+    @property
+    def numbers(self) -> int:
+        """Weights, means and scales."""
+        return 3 * self.components
+
+    def __call__(self, x: Tensor, theta: Tensor) -> Tensor:
+        """Return the log-density."""
+        log_weight, mean, log_scale = mixture(theta)
+        standard = (x[..., None] - mean) * (-log_scale).exp()
+        return torch.logsumexp(log_weight - standard.square() / 2 - log_scale - math.log(2 * math.pi) / 2, -1)
+
+
+@dataclass(frozen=True)
+class LogisticMixture(Conditional):
+    r"""A mixture of logistics that is discretised, for grey levels.
+
+    .. math:: P(x) = \sum_c \pi_c \Bigl[ \sigma\Bigl(\frac{x + \delta - \mu_c}{s_c}\Bigr)
+              - \sigma\Bigl(\frac{x - \delta - \mu_c}{s_c}\Bigr) \Bigr]
+
+    where 2δ is the distance of two levels; the lowest level goes on to -∞ and the highest to ∞.
+
+    Parameters
+    ----------
+    components : int
+        c.
+    levels : int
+        Number of grey levels, 256 for 8 bits.
+
+    References
+    ----------
+    Salimans et al., "PixelCNN++", 2017, equation 2.
+    """
+
+    components: Count = 5
+    levels: Annotated[int, Range(2)] = 256
+
+    @property
+    def numbers(self) -> int:
+        """Weights, means and scales."""
+        return 3 * self.components
+
+    def __call__(self, x: Tensor, theta: Tensor) -> Tensor:
+        """Return the log-probability."""
+        log_weight, mean, log_scale = mixture(theta)
+        x, delta, inverse = x[..., None], 1 / (self.levels - 1), (-log_scale).exp()
+        low = torch.where(x - delta > -1, (x - delta - mean) * inverse, -math.inf)
+        high = torch.where(x + delta < 1, (x + delta - mean) * inverse, math.inf)
+        return torch.logsumexp(log_weight + log_between(low, high), -1)
+
+
+@dataclass(frozen=True)
+class Binary(Conditional):
+    r"""A coin for every value, for masks: NADE's conditional.
+
+    .. math:: P(x) = \sigma(\theta)^{x} \, (1 - \sigma(\theta))^{1 - x}, \qquad x \in \{0, 1\}
+
+    References
+    ----------
+    Larochelle and Murray, "The neural autoregressive distribution estimator", 2011, equation 7.
+    """
+
+    @property
+    def levels(self) -> int:
+        """Two."""
+        return 2
+
+    @property
+    def numbers(self) -> int:
+        """The logit θ."""
+        return 1
+
+    def __call__(self, x: Tensor, theta: Tensor) -> Tensor:
+        """Return the log-probability."""
+        return F.logsigmoid(x * theta[..., 0])  # here x is -1 or 1
+
+
+def mixture(theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return log-weights, means, spread out at first, and log-scales from a network's numbers (..., 3 components)."""
+    weight, mean, log_scale = theta.chunk(3, -1)
+    spread = torch.linspace(-1, 1, mean.shape[-1] + 2, dtype=mean.dtype, device=mean.device)[1:-1]
+    return weight.log_softmax(-1), mean + spread, log_scale.clamp(-7, 7)
+
+
+def log_between(low: Tensor, high: Tensor) -> Tensor:
+    """Return log(σ(high) - σ(low)) for low < high, either of which may be infinite, exact far out in the tails.
+
+    It is σ(high) σ(-low) (1 - exp(low - high)).
+    """
+    return F.logsigmoid(high) + F.logsigmoid(-low) + torch.log(-torch.expm1(low - high))

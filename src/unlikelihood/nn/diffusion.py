@@ -1,0 +1,303 @@
+"""Gaussian diffusion: its schedules, what it costs to code a sample through it, and the scores that it gives."""
+
+import itertools
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from unlikelihood.nn.levels import Levels, Standardised
+from unlikelihood.parameters import Count, check_parameters
+
+CLEANEST, NOISIEST = 13.3, -10.0  # log signal-to-noise ratios at which a diffusion starts and ends
+
+
+@dataclass(frozen=True)
+class Schedule(ABC):
+    r"""Which noise there is at the time t in [0, 1], and so how often training sees it."""
+
+    @abstractmethod
+    def __call__(self, t: Tensor) -> Tensor:
+        r"""Return the log signal-to-noise ratio λ of z = α x + σ ε, λ = log(α² / σ²), α² + σ² = 1, at the time t."""
+
+
+@dataclass(frozen=True)
+class CosineSchedule(Schedule):
+    r"""α = cos φ with an angle φ that grows evenly, from nearly 0 to nearly π/2: mostly of middling noise.
+
+    References
+    ----------
+    Nichol and Dhariwal, "Improved denoising diffusion probabilistic models", 2021, equation 17.
+    """
+
+    first: ClassVar[float] = math.atan(math.exp(-CLEANEST / 2))
+    last: ClassVar[float] = math.atan(math.exp(-NOISIEST / 2))
+
+    def __call__(self, t: Tensor) -> Tensor:
+        """Return λ = -2 log tan φ."""
+        return -2 * torch.tan(self.first + t * (self.last - self.first)).log()
+
+
+@dataclass(frozen=True)
+class LinearSchedule(Schedule):
+    r"""Noise that is added ever faster, at a rate β that grows evenly from 0.1 to 20: mostly of much noise.
+
+    References
+    ----------
+    Ho, Jain and Abbeel, "Denoising diffusion probabilistic models", 2020; Song et al., "Score-based generative
+    modeling through stochastic differential equations", 2021, equation 32, for its limit of many steps.
+    """
+
+    slowest: ClassVar[float] = 0.1
+    fastest: ClassVar[float] = 19.9
+    start: ClassVar[float] = 1.7e-5  # where λ is 13.3
+
+    def __call__(self, t: Tensor) -> Tensor:
+        r"""Return λ = -log(exp(∫β) - 1)."""
+        t = self.start + t * (1 - self.start)
+        return -torch.expm1(self.slowest * t + (self.fastest - self.slowest) * t.square() / 2).log()
+
+
+@dataclass(frozen=True)
+class EvenSchedule(Schedule):
+    """λ that falls evenly: as much of little noise, which weighs most in `VariationalBound`, as of much.
+
+    References
+    ----------
+    Kingma et al., "Variational diffusion models", 2021, appendix B, for its linear start.
+    """
+
+    def __call__(self, t: Tensor) -> Tensor:
+        """Return λ."""
+        return CLEANEST + t * (NOISIEST - CLEANEST)
+
+
+class Diffuser(nn.Module):
+    r"""A network that finds the noise ε in z = α y + σ ε, with y a sample scaled.
+
+    Noise is told by the log signal-to-noise ratio λ = log(α² / σ²), a number or (B,).
+
+    Parameters
+    ----------
+    network : Module
+        Maps z and where λ is, from 0 for the cleanest to 1 for the noisiest, to an estimate of ε.
+    schedule : Schedule
+        λ at every time.
+    levels : Levels or None
+        Of the data, that are scaled to [-1, 1]; None if they are continuous.
+    standardised : Standardised
+        Scales continuous data.
+    """
+
+    def __init__(
+        self, network: nn.Module, schedule: Schedule, levels: Levels | None, standardised: Standardised
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.schedule = schedule
+        self.levels = levels
+        self.standardised = standardised
+
+    def scaled(self, x: Tensor) -> Tensor:
+        r"""Return y of samples (B, \*shape)."""
+        return self.levels.centred(x) if self.levels else self.standardised(x)[0]
+
+    def noised(self, y: Tensor, snr: Tensor, epsilon: Tensor) -> Tensor:
+        """Return z at λ."""
+        snr = snr.view(-1, *[1] * (y.ndim - 1))
+        return snr.sigmoid().sqrt() * y + (-snr).sigmoid().sqrt() * epsilon
+
+    def noise_in(self, z: Tensor, snr: Tensor) -> Tensor:
+        """Return the estimate of ε."""
+        where = (CLEANEST - snr) / (CLEANEST - NOISIEST)
+        return self.network(z, where.expand(len(z))).to(z.dtype)
+
+    def error(self, y: Tensor, snr: Tensor, epsilon: Tensor) -> Tensor:
+        """Return the mean squared error of the estimate of ε for each sample, (B,)."""
+        return (epsilon - self.noise_in(self.noised(y, snr, epsilon), snr)).square().flatten(1).mean(1)
+
+    def loss(self, x: Tensor) -> Tensor:
+        r"""Return the mean squared error of the estimate, at times spread over [0, 1] in every batch.
+
+        .. math:: E_{t, \epsilon} \lVert \epsilon - \hat\epsilon(\alpha y + \sigma \epsilon, \lambda_t) \rVert^2 / D
+        """
+        even = torch.arange(len(x), dtype=x.dtype, device=x.device) / len(x)
+        t = (even + torch.rand((), device=x.device)) % 1
+        return self.error(self.scaled(x), self.schedule(t), torch.randn_like(x)).mean()
+
+    def restored(self, z: Tensor, t: Tensor, steps: int) -> Tensor:
+        r"""Return what the deterministic way back makes of z at the time t, in as many steps.
+
+        .. math:: \hat y = (z_t - \sigma_t \hat\epsilon) / \alpha_t, \qquad
+                  z_s = \alpha_s \hat y + \sigma_s \hat\epsilon
+
+        References
+        ----------
+        Song, Meng and Ermon, "Denoising diffusion implicit models", 2021, equation 12 with σ = 0.
+        """
+        ratios = self.schedule(t * torch.linspace(1, 0, steps + 1, dtype=z.dtype, device=z.device))
+        for now, then in itertools.pairwise(ratios):
+            epsilon = self.noise_in(z, now)
+            y = (z - (-now).sigmoid().sqrt() * epsilon) / now.sigmoid().sqrt()
+            y = y.clamp(-1, 1) if self.levels else y
+            z = self.noised(y, then, epsilon)
+        return y
+
+    def bound(self, x: Tensor, epsilon: Tensor) -> Tensor:
+        r"""Return the variational bound of log p(x) in nats, (B,), with noise (T + 1, \*shape) for T steps.
+
+        .. math:: E \log p(x \mid z_0) - \mathrm{KL}(q(z_T \mid x) \,\|\, N(0, I))
+                  - \frac{1}{2} \sum_{i=1}^{T} (e^{\lambda_{i-1} - \lambda_i} - 1)
+                  \lVert \epsilon_i - \hat\epsilon(z_i, \lambda_i) \rVert^2
+
+        The λ fall evenly. p(x | z_0) is a Gaussian around z_0 / α_0 of the standard deviation σ_0 / α_0, and over
+        levels its integral.
+
+        References
+        ----------
+        Kingma et al., "Variational diffusion models", 2021, equations 11 to 14; Ho et al., 2020, equation 13.
+        """
+        y, steps = self.scaled(x), len(epsilon) - 1
+        d = y[0].numel()
+        ratios = torch.linspace(CLEANEST, NOISIEST, steps + 1, dtype=y.dtype, device=y.device)
+        deviation = (-ratios[0] / 2).exp()
+        if self.levels:
+            log_px_z = log_level(y, y + deviation * epsilon[0], deviation, self.levels.count)
+        else:
+            log_density = -(epsilon[0].square() + math.log(2 * math.pi)).sum() / 2 - d * deviation.log()
+            log_px_z = log_density + self.standardised(x)[1]
+        alpha_squared, variance = ratios[-1].sigmoid(), (-ratios[-1]).sigmoid()
+        divergence = (alpha_squared * y.square().flatten(1).sum(1) + d * (variance - 1 - variance.log())) / 2
+        coded = torch.zeros_like(divergence)
+        for before, now, noise in zip(ratios, ratios[1:], epsilon[1:], strict=False):
+            coded = coded + torch.expm1(before - now) / 2 * d * self.error(y, now, noise)
+        return log_px_z - divergence - coded
+
+
+def log_level(y: Tensor, mean: Tensor, scale: Tensor, count: int) -> Tensor:
+    """Return how likely a Gaussian is to fall on the levels y in [-1, 1], the outermost of which never end, (B,)."""
+    delta = 1 / (count - 1)
+    low = torch.where(y - delta > -1, (y - delta - mean) / scale, -math.inf)
+    high = torch.where(y + delta < 1, (y + delta - mean) / scale, math.inf)
+    # Φ(high) - Φ(low) = Φ(-low) - Φ(-high), of which that side is taken where the numbers are small.
+    flip = low + high > 0
+    low, high = torch.where(flip, -high, low), torch.where(flip, -low, high)
+    log_high, log_low = torch.special.log_ndtr(high), torch.special.log_ndtr(low)
+    return (log_high + torch.log(-torch.expm1(log_low - log_high))).flatten(1).sum(1)
+
+
+@dataclass(frozen=True)
+class DiffusionScore(ABC):
+    """Numbers that a diffusion says of a sample, and one that is made of them."""
+
+    normals: ClassVar[int] = 512  # training samples that the numbers are standardised on
+
+    def __post_init__(self) -> None:
+        check_parameters(self)
+
+    @abstractmethod
+    def terms(self, net: Diffuser, x: Tensor, noise: Callable[..., Tensor]) -> Tensor:
+        r"""Return K numbers for each sample, (B, K).
+
+        Parameters
+        ----------
+        net : Diffuser
+            The diffusion.
+        x : Tensor
+            Samples (B, \*shape).
+        noise : callable
+            Maps a number n to noise (n, \*shape), the same for every sample.
+        """
+
+    def __call__(self, terms: Tensor, deviation: Tensor) -> Tensor:
+        r"""Return the score, (B,), from the terms and their standard deviations s among training normals.
+
+        .. math:: -\frac{1}{K} \sum_k e_k / s_k
+
+        which is minus the mean of the terms' z-values, but for a constant.
+        """
+        return -(terms / deviation).mean(1)
+
+
+def evenly(times: int, like: Tensor) -> Tensor:
+    """Return times that divide [0, 1] evenly, without its ends."""
+    return torch.arange(1, times + 1, dtype=like.dtype, device=like.device) / (times + 1)
+
+
+@dataclass(frozen=True)
+class DenoisingErrors(DiffusionScore):
+    r"""How badly the noise is found at K times that are evenly spaced, each error standardised on training normals.
+
+    Parameters
+    ----------
+    times : int
+        K.
+    draws : int
+        Draws of the noise at every time.
+    """
+
+    times: Count = 8
+    draws: Count = 1
+
+    def terms(self, net: Diffuser, x: Tensor, noise: Callable[..., Tensor]) -> Tensor:
+        """Return the errors."""
+        y, epsilons = net.scaled(x), noise(self.times * self.draws).unflatten(0, (self.times, self.draws))
+        ratios = net.schedule(evenly(self.times, y))
+        errors = [
+            sum(net.error(y, r, e) for e in draws) / self.draws for r, draws in zip(ratios, epsilons, strict=True)
+        ]
+        return torch.stack(errors, 1)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Reconstructions(DiffusionScore):
+    r"""How far a sample is from what the way back makes of it from K times, each standardised on training normals.
+
+    Parameters
+    ----------
+    times : int
+        K, evenly spaced.
+    steps : int
+        Of each way back.
+
+    References
+    ----------
+    Graham et al., "Denoising diffusion models for out-of-distribution detection", 2023.
+    """
+
+    times: Count = 5
+    steps: Count = 5
+
+    def terms(self, net: Diffuser, x: Tensor, noise: Callable[..., Tensor]) -> Tensor:
+        """Return the mean squared differences."""
+        y, errors = net.scaled(x), []
+        for t, epsilon in zip(evenly(self.times, y), noise(self.times), strict=True):
+            again = net.restored(net.noised(y, net.schedule(t), epsilon), t, self.steps)
+            errors.append((again - y).square().flatten(1).mean(1))
+        return torch.stack(errors, 1)
+
+
+@dataclass(frozen=True)
+class VariationalBound(DiffusionScore):
+    """The bound of log p(x) in nats.
+
+    Parameters
+    ----------
+    steps : int
+        T: more make it tighter.
+    """
+
+    normals: ClassVar[int] = 0
+    steps: Count = 64
+
+    def terms(self, net: Diffuser, x: Tensor, noise: Callable[..., Tensor]) -> Tensor:
+        """Return the bound, (B, 1)."""
+        return net.bound(x, noise(self.steps + 1))[:, None]
+
+    def __call__(self, terms: Tensor, deviation: Tensor) -> Tensor:
+        """Return the bound, (B,)."""
+        return terms[:, 0]

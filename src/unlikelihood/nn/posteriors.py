@@ -1,0 +1,154 @@
+"""Distributions q(z|x) of a variational autoencoder's latents."""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Normal, kl_divergence
+from zuko.flows import MaskedAutoregressiveTransform
+from zuko.transforms import ComposedTransform
+
+from unlikelihood.nn.levels import standard_normal
+from unlikelihood.nn.part import Part
+
+
+class Flowed:
+    """The distribution of f(z_0), with z_0 of a Gaussian, and what scores ask of one.
+
+    Parameters
+    ----------
+    base : Normal
+        Of z_0, (B, latent).
+    transform : ComposedTransform
+        f, of latents (..., B, latent).
+    """
+
+    draws: ClassVar[int] = 16  # from which the entropy is estimated
+
+    def __init__(self, base: Normal, transform: ComposedTransform) -> None:
+        self.base = base
+        self.transform = transform
+
+    @property
+    def loc(self) -> Tensor:
+        """Where f puts the Gaussian's mean, (B, latent)."""
+        return self.transform(self.base.loc)
+
+    @property
+    def scale(self) -> Tensor:
+        """The Gaussian's standard deviation, (B, latent)."""
+        return self.base.scale
+
+    def drawn(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Return z and log q(z|x), (...), for standard normal noise (..., latent)."""
+        start = self.base.loc + self.base.scale * noise
+        z, log_det = self.transform.call_and_ladj(start)
+        return z, self.base.log_prob(start).sum(-1) - log_det
+
+    def sample(self) -> Tensor:
+        """Return z, (B, latent)."""
+        return self.drawn(torch.randn_like(self.scale))[0]
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Return log q(z|x), (..., 1), of latents (..., latent). It takes a pass of the network for every dimension."""
+        start, log_det = self.transform.inv.call_and_ladj(z)
+        return (self.base.log_prob(start).sum(-1) + log_det)[..., None]
+
+    def entropy(self) -> Tensor:
+        """Return an estimate of H[q(z|x)], (B, 1), always from the same noise."""
+        noise = torch.randn(self.draws, 1, self.scale.shape[-1], generator=torch.Generator().manual_seed(0))
+        return -self.drawn(noise.to(self.scale))[1].mean(0)[:, None]
+
+
+class Posterior(Part, ABC):
+    """q(z|x), made of what the encoder says of x."""
+
+    def prepare(self, latent: int, width: int) -> None:
+        """Make the tensors whose size follows from the `latent` dimensions and the network's `width`."""
+
+    def features(self, latent: int) -> int:
+        """Return how many numbers the encoder has to say."""
+        return 2 * latent
+
+    @abstractmethod
+    def forward(self, features: Tensor) -> Any:
+        """Return q(z|x), (B, latent), from the encoder's features (B, features)."""
+
+    @abstractmethod
+    def at(self, q: Any, noise: Tensor) -> Tensor:
+        """Return the samples of q that standard normal noise (..., B, latent) stands for, in its shape."""
+
+    @abstractmethod
+    def divergence(self, q: Any) -> tuple[Tensor, Tensor]:
+        """Return z ~ q(z|x), (B, latent), and KL(q(z|x) ‖ N(0, I)) or an estimate of it at z, in nats, (B,)."""
+
+
+class DiagonalGaussian(Posterior):
+    """N(z; μ(x), diag σ²(x)), the thesis' posterior."""
+
+    def forward(self, features: Tensor) -> Normal:
+        """Return the Gaussian."""
+        mean, log_variance = features.chunk(2, dim=1)
+        return Normal(mean, (log_variance / 2).clamp(-10, 10).exp(), validate_args=False)
+
+    def at(self, q: Normal, noise: Tensor) -> Tensor:
+        """Return μ + σ ε."""
+        return q.loc + q.scale * noise
+
+    def divergence(self, q: Normal) -> tuple[Tensor, Tensor]:
+        """Return z and the divergence in closed form."""
+        p = Normal(torch.zeros_like(q.loc), 1.0, validate_args=False)
+        return q.rsample(), kl_divergence(q, p).sum(1)
+
+
+class InverseAutoregressive(Posterior):
+    r"""A diagonal Gaussian, made to follow the true posterior by autoregressive maps of its samples.
+
+    .. math:: z_0 = \mu(x) + \sigma(x) \odot \epsilon, \qquad
+              z_t = a_t(z_{t-1}, h(x)) \odot z_{t-1} + b_t(z_{t-1}, h(x))
+
+    The i-th value of a and b depends on the values of z before the i-th, in turn from either end.
+
+    Parameters
+    ----------
+    transforms : int
+        How many maps.
+
+    References
+    ----------
+    Kingma et al., "Improved variational inference with inverse autoregressive flow", 2016, equations 10 and 11.
+    """
+
+    def __init__(self, transforms: int = 2) -> None:
+        super().__init__()
+        if transforms < 1:
+            raise ValueError(f"InverseAutoregressive: transforms is {transforms!r}, expected an integer of at least 1")
+        self.transforms = transforms
+
+    def prepare(self, latent: int, width: int) -> None:
+        """Make the maps' networks."""
+        orders = [torch.arange(latent).flip([0] if index % 2 else []) for index in range(self.transforms)]
+        self.maps = nn.ModuleList(
+            MaskedAutoregressiveTransform(latent, latent, order=order, hidden_features=[8 * width], activation=nn.SiLU)
+            for order in orders
+        )
+
+    def features(self, latent: int) -> int:
+        """Return the numbers for μ, σ and h."""
+        return 3 * latent
+
+    def forward(self, features: Tensor) -> Flowed:
+        """Return the distribution."""
+        mean, log_variance, context = features.chunk(3, dim=1)
+        base = Normal(mean, (log_variance / 2).clamp(-10, 10).exp(), validate_args=False)
+        return Flowed(base, ComposedTransform(*(step(context) for step in self.maps)))
+
+    def at(self, q: Flowed, noise: Tensor) -> Tensor:
+        """Return f(μ + σ ε)."""
+        return q.drawn(noise)[0]
+
+    def divergence(self, q: Flowed) -> tuple[Tensor, Tensor]:
+        """Return z and log q(z|x) - log N(z; 0, I)."""
+        z, log_q = q.drawn(torch.randn_like(q.scale))
+        return z, log_q - standard_normal(z)
