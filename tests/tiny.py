@@ -18,6 +18,7 @@ SMALL = {
     "components": 3,
     "critic_steps": 2,
     "steps": 3,
+    "size": 6,
 }
 
 

@@ -13,6 +13,7 @@ from .data.source import Source as Source
 from .data.splits import Split as Split
 from .detector import Detector as Detector
 from .detectors.contrastive import Contrastive as Contrastive
+from .detectors.crops import Crops as Crops
 from .detectors.dcgan import DCGAN as DCGAN
 from .detectors.encoder_search import EncoderSearch as EncoderSearch
 from .detectors.feature_space import FeatureSpace as FeatureSpace
@@ -29,6 +30,9 @@ from .drift import TwoSample as TwoSample
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
 from .nn.augment import Affine as Affine
+from .nn.augment import Chain as Chain
+from .nn.augment import Flips as Flips
+from .nn.augment import QuarterTurns as QuarterTurns
 from .nn.augment import Swap as Swap
 from .nn.contrast import Contrast as Contrast
 from .nn.descents import Adam as Adam
