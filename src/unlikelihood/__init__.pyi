@@ -9,6 +9,7 @@ from .data.images import Images as Images
 from .data.medmnist import MedMNIST as MedMNIST
 from .data.mnist import MNIST as MNIST
 from .data.phantom import Phantom as Phantom
+from .data.scan import Scan as Scan
 from .data.source import Source as Source
 from .data.splits import Split as Split
 from .detector import Detector as Detector
