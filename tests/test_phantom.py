@@ -1,10 +1,13 @@
 """The phantom's nodules are what its truth says, and their kinds overlap as its difficulty says."""
 
+import csv
+
 import numpy as np
 import pytest
 from scipy.ndimage import label
+from scipy.spatial.transform import Rotation
 
-from unlikelihood import Phantom
+from unlikelihood import Phantom, Scan
 from unlikelihood.metrics import auroc
 
 FEW = {"train": 3, "calibration": 2, "benign": 4, "malignant": 3, "evaluated": 2}
@@ -41,6 +44,32 @@ def test_a_nodule_is_where_and_as_wide_as_the_truth_says():
         near = found[np.linalg.norm(found - nodule.centre, axis=1) < nodule.diameter / 2 + 1]
         assert np.linalg.norm(near.mean(0) - nodule.centre) < 0.75
         assert abs(2 * (3 * len(near) / (4 * np.pi)) ** (1 / 3) - nodule.diameter) < 1
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".nii.gz", ""])
+def test_a_written_scan_is_read_with_its_nodules_where_the_table_says(suffix, tmp_path):
+    phantom = Phantom(difficulty=1, seed=3)
+    with phantom.write(tmp_path / "ct", 2, suffix).open(encoding="utf-8") as table:
+        rows = list(csv.DictReader(table))
+    assert [row["malignant"] for row in rows] == ["0", "0", "1", "1"]
+    for row in rows:
+        scan = Scan.read(tmp_path / "ct" / f"{row['seriesuid']}{suffix}")
+        assert scan.hu.dtype == np.int16
+        np.testing.assert_array_equal(scan.hu, phantom.scan(int(row["malignant"]))[0].hu)
+        assert_nodule_at(scan, [float(row[f"coord{axis}"]) for axis in "XYZ"], float(row["diameter_mm"]))
+
+
+def test_a_scan_may_be_oblique():
+    scan, nodules = Phantom(seed=2).scan(0, (0.8, 0.9, 1.5), Rotation.from_euler("xyz", (0.3, -0.2, 0.4)).as_matrix())
+    for one in nodules:
+        assert_nodule_at(scan, one.centre, one.diameter)
+
+
+def assert_nodule_at(scan, world, diameter):
+    index = np.stack(np.indices(scan.hu.shape), -1)
+    distance = np.linalg.norm(scan.to_world(index) - world, axis=-1)
+    core, shell = distance < 0.3 * diameter, (distance > 0.7 * diameter) & (distance < diameter)
+    assert scan.hu[core].mean() > scan.hu[shell].mean() + 150
 
 
 def is_plain(nodule):

@@ -1,15 +1,19 @@
 """Lung nodules that were never in a patient: synthetic CT of which everything is known."""
 
+import csv
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter
 
 from unlikelihood.data.images import Images, windowed
+from unlikelihood.data.scan import IDENTITY, Scan
 from unlikelihood.data.source import Source
 from unlikelihood.data.splits import Split
+from unlikelihood.files import replacing
 
 Floats = NDArray[np.float32]
 
@@ -17,6 +21,9 @@ AIR, BLOOD, WALL, SOLID, GROUND_GLASS, CALCIUM = -870.0, 45.0, 30.0, 30.0, -550.
 EDGE = 1.2  # mm over which a surface fades: partial volume and the scanner's point spread
 SMALLEST, LARGEST = 4.0, 20.0  # mm, diameters of nodules
 MOST_SPICULES = 16
+PLACES = ((0.0, 0.0, -22.0), (0.0, 0.0, 22.0))  # mm from a scan's middle, of its nodules, along its axes
+EXTENT = (60.0, 60.0, 100.0)  # mm along its axes
+COLUMNS = ("seriesuid", "coordX", "coordY", "coordZ", "diameter_mm", "malignant")  # LUNA16's, and the label
 APART = 3.0  # standard deviations between the kinds' traits at difficulty 0
 
 
@@ -27,7 +34,8 @@ class Nodule:
     Parameters
     ----------
     centre : tuple of float
-        In mm along each axis of the pixels (depth, height, width), from the centre of the first voxel.
+        In mm: of a patch along each axis of the pixels (depth, height, width) from the centre of the first voxel, of
+        a scan the world's (x, y, z).
     diameter : float
         Of the sphere that its surface waves around, in mm; spicules reach beyond it.
     lobulation : float
@@ -165,6 +173,71 @@ class Phantom(Source):
         points = np.stack(np.meshgrid(*[axis - np.float32(middle) for middle in nodule.centre], indexing="ij"))
         return scanned(points, (1.0, 1.0, 1.0), [nodule], [np.zeros(3)], rng)
 
+    def scan(
+        self, number: int, spacing: tuple[float, float, float] = (0.7, 0.7, 2.5), direction: ArrayLike = IDENTITY
+    ) -> tuple[Scan, list[Nodule]]:
+        """Make a small scan, of 100 x 60 x 60 mm, with two nodules: benign ones if its number is even.
+
+        Parameters
+        ----------
+        number : int
+            The scan, and with the seed all that is in it, follows from it alone.
+        spacing : tuple of float
+            Size of a voxel along the index axes x, y and z in mm.
+        direction : array-like of shape (3, 3)
+            Its columns are the world directions of the index axes.
+
+        Returns
+        -------
+        scan : Scan
+        nodules : list of Nodule
+            Centred in world coordinates (x, y, z).
+        """
+        self._check()
+        rng = np.random.default_rng([self.seed, number, 1])
+        steps = spacing[2], spacing[1], spacing[0]
+        shape = [round(extent / step) for extent, step in zip(EXTENT, steps, strict=True)]
+        middle = (np.array(shape) - 1) / 2
+        centres = [np.array(place) + rng.uniform(-3, 3, 3) for place in PLACES]
+        drawn = [nodule(rng, (0.0, 0.0, 0.0), self.difficulty, malignant=bool(number % 2)) for _ in centres]
+        axes = [step * (np.arange(n) - at) for step, n, at in zip(steps, shape, middle, strict=True)]
+        points = np.stack(np.meshgrid(*axes, indexing="ij"))
+        hu = scanned(points, steps, drawn, centres, rng).round().astype(np.int16)
+        name = f"2.25.1{self.seed:04d}{number:06d}"  # a series instance UID
+        made = Scan(hu, rng.uniform(-200, 200, 3).round(1), spacing, direction, series=name, patient=name)
+        world = [made.to_world(centre / steps + middle).tolist() for centre in centres]
+        return made, [replace(one, centre=tuple(place)) for one, place in zip(drawn, world, strict=True)]
+
+    def write(self, folder: str | Path, scans: int, suffix: str = ".mha") -> Path:
+        """Write the first scans, and a table of their nodules with the columns of LUNA16 and the label.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Made if it is not there.
+        scans : int
+            How many.
+        suffix : str
+            Of their files: .mha, .mhd, .nii, .nii.gz or .nrrd; an empty one writes a folder of DICOM slices each.
+
+        Returns
+        -------
+        Path
+            The table, annotations.csv.
+        """
+        place = Path(folder)
+        place.mkdir(parents=True, exist_ok=True)
+        with replacing(place / "annotations.csv") as file, file.open("w", newline="", encoding="utf-8") as table:
+            rows = csv.writer(table)
+            rows.writerow(COLUMNS)
+            for number in range(scans):
+                scan, nodules = self.scan(number)
+                scan.save(place / f"{scan.series}{suffix}")
+                for one in nodules:
+                    numbers = (*one.centre, one.diameter)
+                    rows.writerow([scan.series, *(f"{value:.3f}" for value in numbers), int(one.malignant)])
+        return place / "annotations.csv"
+
     def truth(self, samples: Sequence[int] | NDArray[np.integer]) -> dict[str, NDArray[np.generic]]:
         """Return what is true of the nodules of samples, as columns of a table; see `Nodule`."""
         rows = [asdict(self.nodule(int(sample))) for sample in samples]
@@ -256,14 +329,14 @@ def scanned(
         return (smooth / smooth.std()).ravel()
 
     hu = AIR + rng.normal(0, 25) + 28 * mottle(2.0)
-    reach = float(np.abs(flat).max())
-    hu = mixed(hu, BLOOD, vessels(flat, rng, reach))
-    hu = mixed(hu, WALL + 12 * mottle(1.5), chest_wall(flat, rng, min(one.diameter for one in nodules) / 2))
+    hu = mixed(hu, BLOOD, vessels(flat, rng))
+    clear = max(np.linalg.norm(at) + 0.35 * one.diameter for one, at in zip(nodules, centres, strict=True))
+    hu = mixed(hu, WALL + 12 * mottle(1.5), chest_wall(flat, rng, clear))
     for one, centre in zip(nodules, centres, strict=True):
         inside = body(flat - np.float32(centre)[:, None], one, rng)
         texture = one.density + one.heterogeneity * mottle(1.2) if one.heterogeneity else one.density
         hu = mixed(hu, texture, inside)
-    return (hu + rng.uniform(15, 35) * mottle(0.5)).reshape(space).astype(np.float32)
+    return (hu + rng.uniform(15, 50) * mottle(0.5)).reshape(space).astype(np.float32)
 
 
 def mixed(hu: Floats, other: Floats | float, share: Floats) -> Floats:
@@ -282,32 +355,31 @@ def directions(rng: np.random.Generator, n: int) -> Floats:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def vessels(points: Floats, rng: np.random.Generator, reach: float) -> Floats:
+def vessels(points: Floats, rng: np.random.Generator) -> Floats:
     """Return the share of each voxel that is vessel: bent tubes that get thinner on their way, (n,)."""
-    n = int(rng.integers(3, 9))
-    along = directions(rng, n)
-    bent = np.cross(along, directions(rng, n))
-    bent /= np.linalg.norm(bent, axis=1, keepdims=True)
-    through = directions(rng, n) * rng.uniform(0.15, 0.9, (n, 1)).astype(np.float32) * np.float32(reach)
-    radius = np.clip(0.9 * np.exp(0.45 * rng.normal(size=n)), 0.4, 3.0).astype(np.float32)
-    bend = rng.normal(0, 0.02, n).astype(np.float32)
+    reach = float(np.abs(points).max())  # a patch of 32 mm has 16
+    deepest = np.full(points.shape[1], -EDGE, np.float32)
+    for _ in range(int(rng.integers(3, 9) * max(1, round(reach / 16)))):
+        along, other, towards = directions(rng, 3)
+        bent = np.cross(along, other)
+        bent /= np.linalg.norm(bent)
+        frame = np.stack([along, bent, np.cross(along, bent)])
+        through = towards * np.float32(reach * rng.uniform(0.15, 0.9))
+        radius = np.float32(np.clip(0.9 * np.exp(0.45 * rng.normal()), 0.4, 3.0))
+        t, a, b = frame @ points - (frame @ through)[:, None]
+        a -= np.float32(rng.normal(0, 0.02) / 2) * t * t
+        thinner = np.clip(1 - np.float32(0.012) * t, 0.3, 1.5)
+        np.maximum(deepest, radius * thinner - np.sqrt(a * a + b * b), out=deepest)
+    return filled(deepest)
 
-    def coordinate(axes: Floats) -> Floats:
-        return axes @ points - (through * axes).sum(1, keepdims=True)
 
-    t, a, b = coordinate(along), coordinate(bent), coordinate(np.cross(along, bent))
-    a -= bend[:, None] / 2 * t * t
-    depth = radius[:, None] * np.clip(1 - np.float32(0.012) * t, 0.3, 1.5) - np.sqrt(a * a + b * b)
-    return filled(depth.max(0))
-
-
-def chest_wall(points: Floats, rng: np.random.Generator, radius: float) -> Floats:
-    """Return the share of each voxel that is chest wall: 3 patches in 10 have one, outside a wide sphere, (n,)."""
+def chest_wall(points: Floats, rng: np.random.Generator, clear: float) -> Floats:
+    """Return the share of each voxel that is chest wall: 3 in 10 have one, `clear` mm or more away, (n,)."""
     present, inward, away, curvature = rng.random() < 0.3, directions(rng, 1)[0], rng.uniform(0, 1), rng.uniform(50, 90)
     if not present:
         return np.zeros(points.shape[1], np.float32)
-    distance = 0.7 * radius + 12 * away  # of the wall from the nodule's centre
-    return filled(length(points - np.float32(curvature - distance) * inward[:, None]) - np.float32(curvature))
+    distance = np.float32(curvature - clear - 12 * away)  # of the middle of a wide sphere, outside which the wall is
+    return filled(length(points - distance * inward[:, None]) - np.float32(curvature))
 
 
 def body(points: Floats, nodule: Nodule, rng: np.random.Generator) -> Floats:
