@@ -6,6 +6,7 @@ from .data.arrays import Arrays as Arrays
 from .data.digits import Digits as Digits
 from .data.folder import Folder as Folder
 from .data.images import Images as Images
+from .data.lidc import LIDC as LIDC
 from .data.medmnist import MedMNIST as MedMNIST
 from .data.mnist import MNIST as MNIST
 from .data.phantom import Phantom as Phantom
@@ -25,6 +26,7 @@ from .detectors.latent_search import LatentSearch as LatentSearch
 from .detectors.lof import LOF as LOF
 from .detectors.pca import PCAResidual as PCAResidual
 from .detectors.vae import VAE as VAE
+from .detectors.volume import Volume as Volume
 from .detectors.wgangp import WGANGP as WGANGP
 from .drift import Martingale as Martingale
 from .drift import TwoSample as TwoSample
