@@ -23,7 +23,8 @@ from unlikelihood.persistence import configuration
 from unlikelihood.report import Row, save_comparison
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
-<body style="font-family: sans-serif; max-width: 60rem; margin: 2rem auto"><h1>{title}</h1><ul>{links}</ul></body></html>
+<body style="font-family: sans-serif; max-width: 60rem; margin: 2rem auto">
+<h1>{title}</h1><ul>{links}</ul></body></html>
 """
 
 
