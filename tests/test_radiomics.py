@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from tiny import normals
-from unlikelihood import KNN, FeatureSpace, PCAResidual, Radiomics
-from unlikelihood.detectors.radiomics import co_occurrence, depths, euler_number, otsu
+from unlikelihood import KNN, FeatureSpace, Intensity, PCAResidual, Radiomics, Size, Thickness, load
+from unlikelihood.detectors.radiomics import otsu
+from unlikelihood.nn.statistics import Region, co_occurrence, euler_number
 
 
 def ball(radius, size=15):
@@ -49,8 +50,12 @@ def test_the_euler_number_counts_components_tunnels_and_cavities():
 
 
 def test_depth_is_the_distance_to_the_nearest_pixel_outside_also_at_the_frame():
-    assert depths(ball(5)).max() == np.sqrt(26)
-    np.testing.assert_array_equal(np.unique(depths(np.ones((3, 3), bool))), [1, 2])
+    def depth(mask):
+        return Region(mask, mask, np.empty(0), np.empty(0)).depth
+
+    assert depth(ball(5)).max() == np.sqrt(26)
+    np.testing.assert_array_equal(np.unique(depth(np.ones((3, 3), bool))), [1, 2])
+    assert len(depth(np.zeros((3, 3), bool))) == 0
 
 
 def test_otsus_threshold_of_a_mask_is_half_way():
@@ -86,3 +91,21 @@ def test_any_detector_can_be_put_on_its_embeddings():
     nearest = FeatureSpace(encoder, KNN(neighbours=3)).fit(X)
     np.testing.assert_allclose(nearest.score_samples(X), encoder.score_samples(X), rtol=1e-4, atol=1e-5)
     assert np.isfinite(FeatureSpace(Radiomics(), PCAResidual(4)).fit(X).score_samples(X)).all()
+
+
+def test_one_family_sees_nothing_of_the_others(tmp_path):
+    random = np.random.default_rng(0)
+    X = (random.random((40, 1, 9, 9)) > 0.5).astype(np.float32)
+    fitted = Radiomics([Size()]).fit(X)
+    assert fitted.embed(X).shape == (40, 2)
+    loaded = load(fitted.save(tmp_path / "model"))
+    np.testing.assert_array_equal(loaded.score_samples(X), fitted.score_samples(X))
+    thin, thick = np.zeros((2, 1, 9, 9), np.float32)
+    thin[0, 4], thick[0, 3:6, 3:6] = 1, 1
+    one, other = Radiomics([Thickness()]).fit(X).embed(np.stack([thin, thick]))
+    assert np.abs(one - other).max() > 1
+
+
+def test_families_that_a_mask_does_not_have_are_refused():
+    with pytest.raises(ValueError, match="expected Size, Shape or Thickness too"):
+        Radiomics([Intensity()]).fit((normals((1, 8, 8)) > 0.5).astype(np.float32))

@@ -14,6 +14,7 @@ from .data.scan import Scan as Scan
 from .data.source import Source as Source
 from .data.splits import Split as Split
 from .detector import Detector as Detector
+from .detectors.committee import Committee as Committee
 from .detectors.contrastive import Contrastive as Contrastive
 from .detectors.crops import Crops as Crops
 from .detectors.dcgan import DCGAN as DCGAN
@@ -27,6 +28,7 @@ from .detectors.latent_search import LatentSearch as LatentSearch
 from .detectors.lof import LOF as LOF
 from .detectors.pca import PCAResidual as PCAResidual
 from .detectors.radiomics import Radiomics as Radiomics
+from .detectors.torch_encoder import TorchEncoder as TorchEncoder
 from .detectors.vae import VAE as VAE
 from .detectors.volume import Volume as Volume
 from .detectors.wgangp import WGANGP as WGANGP
@@ -57,9 +59,17 @@ from .nn.scores import ELBO as ELBO
 from .nn.scores import IWAE as IWAE
 from .nn.scores import LatentDensity as LatentDensity
 from .nn.scores import Reconstruction as Reconstruction
+from .nn.statistics import Intensity as Intensity
+from .nn.statistics import Shape as Shape
+from .nn.statistics import Size as Size
+from .nn.statistics import Texture as Texture
+from .nn.statistics import Thickness as Thickness
 from .persistence import load as load
 from .power import cases_needed as cases_needed
 from .prevalence import at_prevalence as at_prevalence
+from .pvalues import Cauchy as Cauchy
+from .pvalues import Fisher as Fisher
+from .pvalues import HarmonicMean as HarmonicMean
 from .pvalues import Marginal as Marginal
 from .pvalues import MonteCarlo as MonteCarlo
 from .pvalues import Simes as Simes
