@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -10,14 +11,19 @@ from unlikelihood.data.medmnist import MedMNIST
 from unlikelihood.data.phantom import Phantom
 from unlikelihood.data.splits import Split
 from unlikelihood.detector import Detector
+from unlikelihood.detectors.crops import Crops
+from unlikelihood.detectors.encoder_search import EncoderSearch
 from unlikelihood.detectors.intensity import TotalIntensity
+from unlikelihood.detectors.latent_search import LatentSearch
 from unlikelihood.detectors.volume import Volume
 from unlikelihood.experiment import Experiment
 from unlikelihood.metrics import auroc
 from unlikelihood.nn.augment import Chain, Flips, QuarterTurns
+from unlikelihood.trained import Generator
 
 Rows = Mapping[str, Callable[[int], Detector]]
 
+SEARCH = "GAN-AD, thesis recipe"
 TURNS = Chain((Flips(), QuarterTurns()))  # a nodule has no upright position
 PHANTOM = """Synthetic nodules at the counts of the thesis' Table I: {train} benign ones to train on, {each} benign and
 {each} malignant ones to test on, cubes of 32 mm. The thesis' figures are of NLST, other data, beside which a figure on
@@ -51,16 +57,11 @@ def on_phantom(title: str, text: str, rows: Rows, references: Mapping[str, float
     """
     seeds = (0, 1, 2) if quick else (0, 1, 2, 3, 4)
     phantom = Phantom()
-
-    @lru_cache(maxsize=1)
-    def split(seed: int) -> Split:
-        return Phantom(seed=seed).split()
-
     told = PHANTOM.format(train=phantom.train, each=phantom.evaluated, size=true_size(seeds))
     return Experiment(
         title=f"{title} on phantoms of lung nodules",
         text=told + text,
-        split=split,
+        split=phantoms,
         # The neck was chosen by how the volume follows the true diameters of benign nodules.
         detectors=dict(rows) | baselines(neck=3.0),
         references=references,
@@ -73,7 +74,7 @@ def on_adrenals(title: str, text: str, rows: Rows, quick: bool) -> Experiment:
     return Experiment(
         title=f"{title} on AdrenalMNIST3D",
         text=ADRENAL + text,
-        split=lambda seed: MedMNIST(name="adrenalmnist3d", seed=seed).split(),
+        split=adrenals,
         detectors=dict(rows) | baselines(neck=0.0),
         seeds=(0, 1, 2) if quick else (0, 1, 2, 3, 4),
     )
@@ -84,10 +85,59 @@ def on_lidc(title: str, text: str, rows: Rows) -> Experiment:
     return Experiment(
         title=f"{title} on real nodules of LIDC-IDRI",
         text=REAL + text,
-        split=lambda seed: LIDC(seed=seed).split(),
+        split=lidc,
         detectors=dict(rows) | baselines(neck=2.0),
         seeds=(0, 1, 2, 3, 4),
     )
+
+
+@lru_cache(maxsize=1)
+def phantoms(seed: int) -> Split:
+    """Return the phantoms of a seed."""
+    return Phantom(seed=seed).split()
+
+
+@lru_cache(maxsize=1)
+def adrenals(seed: int) -> Split:
+    """Return the official parts of the adrenal glands."""
+    return MedMNIST(name="adrenalmnist3d", seed=seed).split()
+
+
+@lru_cache(maxsize=1)
+def lidc(seed: int) -> Split:
+    """Return the fold `seed` of the real nodules."""
+    return LIDC(seed=seed).split()
+
+
+def searched(
+    made: Callable[[int], Generator], split: Callable[[int], Split], *, steps: int, encoder: Mapping[str, Any]
+) -> dict[str, Callable[[int], Detector]]:
+    """Return the rows of one generator of crops: the thesis' search first, an encoder, and its critic.
+
+    Parameters
+    ----------
+    made : callable
+        Makes the unfitted generator of a seed, which is trained once for all rows.
+    split : callable
+        Makes the split of a seed.
+    steps : int
+        Of the search.
+    encoder : mapping
+        Parameters of the `EncoderSearch`.
+    """
+
+    @lru_cache(maxsize=1)
+    def fitted(seed: int) -> Generator:
+        return Crops(made(seed), drawn=1, seed=seed).fit(split(seed).train.pixels).detector_
+
+    def crops(detector: Detector) -> Crops:
+        return Crops(detector, drawn=1, seed=detector.seed)
+
+    return {
+        SEARCH: lambda seed: crops(LatentSearch(fitted(seed), steps, seed=seed)),
+        "encoder instead of a search": lambda seed: crops(EncoderSearch(fitted(seed), seed=seed, **encoder)),
+        "critic": lambda seed: crops(fitted(seed)),
+    }
 
 
 def baselines(neck: float) -> dict[str, Callable[[int], Detector]]:
