@@ -84,6 +84,11 @@ class Crops(Detector):
         """What generates: the part, or the part's own generator."""
         return getattr(self.detector_, "generator_", self.detector_)
 
+    @property
+    def history_(self) -> dict[str, tuple[float, ...]]:
+        """The losses of the part's training, or of its generator's."""
+        return getattr(self.detector_, "history_", getattr(self.generator_, "history_", {}))
+
     def _room(self, X: np.ndarray) -> list[int]:
         """Return how far a crop can be moved along each spatial axis."""
         return [max(0, length - self.size) for length in X.shape[2:]]

@@ -38,7 +38,7 @@ def experiment(quick: bool) -> Series:
     -------
     Series
     """
-    steps = 40 if quick else 200
+    steps = 20 if quick else 200
     width, batch, critic, rate = (8, 16, 3, 3e-4) if quick else (64, 64, 5, 1e-4)
     epochs, few = (4, 60) if quick else (100, 1000)
 
