@@ -1,6 +1,7 @@
-"""What volumes cost: the search of a latent space at 28x28x28 beside the thesis' minute an image, and training's memory.
+"""What volumes cost: latent search at 28x28x28, beside the thesis' minute an image, and the memory of training.
 
-Times are the processor's, summed over threads: what else runs on the machine does not count. Wall times are beside them.
+Times are the processor's, summed over threads, for what else runs on the machine does not count there; wall times are
+beside them.
 
 python -m benchmarks.volumes
 """

@@ -330,7 +330,7 @@ def scanned(
 
     hu = AIR + rng.normal(0, 25) + 28 * mottle(2.0)
     hu = mixed(hu, BLOOD, vessels(flat, rng))
-    clear = max(np.linalg.norm(at) + 0.35 * one.diameter for one, at in zip(nodules, centres, strict=True))
+    clear = max(float(np.linalg.norm(at)) + 0.35 * one.diameter for one, at in zip(nodules, centres, strict=True))
     hu = mixed(hu, WALL + 12 * mottle(1.5), chest_wall(flat, rng, clear))
     for one, centre in zip(nodules, centres, strict=True):
         inside = body(flat - np.float32(centre)[:, None], one, rng)
@@ -375,11 +375,11 @@ def vessels(points: Floats, rng: np.random.Generator) -> Floats:
 
 def chest_wall(points: Floats, rng: np.random.Generator, clear: float) -> Floats:
     """Return the share of each voxel that is chest wall: 3 in 10 have one, `clear` mm or more away, (n,)."""
-    present, inward, away, curvature = rng.random() < 0.3, directions(rng, 1)[0], rng.uniform(0, 1), rng.uniform(50, 90)
+    present, inward, away, curvature = rng.random() < 0.3, directions(rng, 1).T, rng.uniform(0, 1), rng.uniform(50, 90)
     if not present:
         return np.zeros(points.shape[1], np.float32)
     distance = np.float32(curvature - clear - 12 * away)  # of the middle of a wide sphere, outside which the wall is
-    return filled(length(points - distance * inward[:, None]) - np.float32(curvature))
+    return filled(length(points - distance * inward) - np.float32(curvature))
 
 
 def body(points: Floats, nodule: Nodule, rng: np.random.Generator) -> Floats:

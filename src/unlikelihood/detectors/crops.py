@@ -69,7 +69,7 @@ class Crops(Detector):
     def reconstruct(self, X: np.ndarray) -> np.ndarray:
         r"""Return the samples with what the part makes of their centres in these places, (n, \*shape)."""
         X = self._checked(X, reset=False)
-        inside = (..., *(slice(room // 2, room // 2 + self.size) for room in self._room(X)))
+        inside: Any = (..., *(slice(room // 2, room // 2 + self.size) for room in self._room(X)))
         whole = np.array(X, np.float32)
         whole[inside] = self.detector_.reconstruct(whole[inside])
         return whole
@@ -80,7 +80,7 @@ class Crops(Detector):
         return self.detector_.generate(n)
 
     @property
-    def generator_(self) -> Detector:
+    def generator_(self) -> Any:
         """What generates: the part, or the part's own generator."""
         return getattr(self.detector_, "generator_", self.detector_)
 
