@@ -45,6 +45,8 @@ def test_the_centre_or_a_grid_from_corner_to_corner_is_scored(shape):
     X = numbered(shape)
     centre = (slice(None), 0, *((length - min(7, length)) // 2 for length in shape[1:]))
     np.testing.assert_array_equal(Crops(Corner(), size=7).fit(X).score_samples(X), X[centre])
+    at_centre = Crops(Corner(), size=7, drawn=0).fit(X).detector_.X_
+    np.testing.assert_array_equal(at_centre.reshape(len(X), -1)[:, 0], X[centre])
     corners = Crops(Corner(), size=7, grid=2).fit(X).score_samples(X)
     ends = np.ix_(*[[0, max(0, length - 7)] for length in shape[1:]])
     np.testing.assert_allclose(corners, X[:, 0][(slice(None), *ends)].reshape(len(X), -1).mean(1))

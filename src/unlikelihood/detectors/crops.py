@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.utils.metaestimators import available_if
 
 from unlikelihood.detector import Detector, fitted
-from unlikelihood.parameters import Count
+from unlikelihood.parameters import Count, Whole
 
 
 def _can(name: str) -> Any:
@@ -33,7 +33,7 @@ class Crops(Detector):
     size : int
         Length of a crop along every spatial axis, in pixels; a shorter axis is kept whole.
     drawn : int
-        Random crops of each training sample.
+        Random crops of each training sample; 0 takes the centre alone.
     grid : int
         Places of G along each axis, evenly spaced from one end to the other; 1 is the centre alone.
 
@@ -52,13 +52,14 @@ class Crops(Detector):
 
     detector: Detector
     size: Count = 28
-    drawn: Count = 4
+    drawn: Whole = 4
     grid: Count = 1
 
     def _fit(self, X: np.ndarray) -> None:
         rng = np.random.default_rng(self.seed)
         room = self._room(X)
         draws = [rng.integers(0, np.add(room, 1), (len(X), len(room))) for _ in range(self.drawn)]
+        draws = draws or [np.floor_divide(room, 2)]
         self.detector_ = fitted(self.detector, np.concatenate([self._cut(X, places) for places in draws]))
 
     def _score(self, X: np.ndarray) -> np.ndarray:

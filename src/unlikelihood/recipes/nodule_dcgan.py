@@ -37,7 +37,7 @@ def experiment(quick: bool) -> Series:
     Series
     """
     steps, width, batch = (10, 8, 32) if quick else (200, 64, 64)
-    epochs, few = (4, 60) if quick else (100, 1000)
+    epochs, few = (2, 60) if quick else (100, 1000)
 
     def rows(split: Callable[[int], Split], epochs: int) -> Rows:
         def gan(seed: int) -> DCGAN:

@@ -38,9 +38,9 @@ def experiment(quick: bool) -> Series:
     -------
     Series
     """
-    steps = 20 if quick else 200
+    steps = 10 if quick else 200
     width, batch, critic, rate = (8, 16, 3, 3e-4) if quick else (64, 64, 5, 1e-4)
-    epochs, few = (4, 60) if quick else (100, 1000)
+    epochs, few = (3, 60) if quick else (100, 1000)
 
     def rows(split: Callable[[int], Split], epochs: int) -> Rows:
         def gan(seed: int) -> WGANGP:
