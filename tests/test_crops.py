@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from tiny import normals, tiny
-from unlikelihood import Contrastive, Crops, EncoderSearch, LatentSearch, load
+from unlikelihood import Crops, EncoderSearch, LatentSearch, load
 from unlikelihood.detector import Detector
+from unlikelihood.maps import Reconstructs
 
 SHAPES = [(1, 9, 9), (2, 9, 6), (1, 8, 9, 8)]
 
@@ -77,4 +78,13 @@ def test_what_lies_outside_the_centre_is_reconstructed_as_itself():
     changed = made != X
     assert changed[:, :, 1:8, 1:8].all()
     assert not np.delete(np.delete(changed, range(1, 8), 2), range(1, 8), 3).any()
-    assert not hasattr(Crops(Contrastive()), "reconstruct")
+
+
+def test_crops_can_what_their_part_can():
+    X = normals((1, 9, 9), n=24)
+    assert Crops(tiny("DCGAN"), size=7).fit(X).generate(3).shape == (3, 1, 7, 7)
+    critic = Crops(tiny("DCGAN"), size=7).fit(X)
+    assert not hasattr(critic, "reconstruct")
+    assert not isinstance(critic, Reconstructs)
+    assert isinstance(Crops(tiny("VAE"), size=7).fit(X), Reconstructs)
+    assert set(critic.history_) == {"discriminator", "generator"}

@@ -333,7 +333,7 @@ def scanned(
     clear = max(float(np.linalg.norm(at)) + 0.35 * one.diameter for one, at in zip(nodules, centres, strict=True))
     hu = mixed(hu, WALL + 12 * mottle(1.5), chest_wall(flat, rng, clear))
     for one, centre in zip(nodules, centres, strict=True):
-        inside = body(flat - np.float32(centre)[:, None], one, rng)
+        inside = body(flat - np.asarray(centre, np.float32)[:, None], one, rng)
         texture = one.density + one.heterogeneity * mottle(1.2) if one.heterogeneity else one.density
         hu = mixed(hu, texture, inside)
     return (hu + rng.uniform(15, 50) * mottle(0.5)).reshape(space).astype(np.float32)

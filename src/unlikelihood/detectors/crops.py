@@ -6,15 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from sklearn.utils.metaestimators import available_if
 
 from unlikelihood.detector import Detector, fitted
 from unlikelihood.parameters import Count, Whole
-
-
-def _can(name: str) -> Any:
-    """Return what lets a method exist where the part has it."""
-    return available_if(lambda self: hasattr(getattr(self, "detector_", self.detector), name))
 
 
 class Crops(Detector):
@@ -66,19 +60,26 @@ class Crops(Detector):
         corners = [np.linspace(0, room, self.grid) if self.grid > 1 else [room / 2] for room in self._room(X)]
         return np.mean([self.detector_.score_samples(self._cut(X, corner)) for corner in product(*corners)], axis=0)
 
-    @_can("reconstruct")
-    def reconstruct(self, X: np.ndarray) -> np.ndarray:
+    def _restore(self) -> None:
+        # It can what its part can; a method of the class would be there whatever the part.
+        for name, method in (("reconstruct", self._reconstruct), ("generate", self._generate)):
+            self.__dict__.pop(name, None)
+            if hasattr(self.detector_, name):
+                self.__dict__[name] = method
+
+    def _reconstruct(self, X: np.ndarray) -> np.ndarray:
         r"""Return the samples with what the part makes of their centres in these places, (n, \*shape)."""
         X = self._checked(X, reset=False)
         inside: Any = (..., *(slice(room // 2, room // 2 + self.size) for room in self._room(X)))
         whole = np.array(X, np.float32)
-        whole[inside] = self.detector_.reconstruct(whole[inside])
+        part: Any = self.detector_
+        whole[inside] = part.reconstruct(whole[inside])
         return whole
 
-    @_can("generate")
-    def generate(self, n: int) -> np.ndarray:
+    def _generate(self, n: int) -> np.ndarray:
         """Return `n` samples of the part, in the shape of a crop."""
-        return self.detector_.generate(n)
+        part: Any = self.detector_
+        return part.generate(n)
 
     @property
     def generator_(self) -> Any:
