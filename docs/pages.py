@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
 HEAD = """\
 Results
 =======
@@ -34,7 +35,7 @@ def comparison(path: Path) -> str:
     table = "".join(
         f"   * - {first}\n" + "".join(f"     - {cell}\n" for cell in rest) for first, *rest in (head, *lines)
     )
-    recipe, _, quick = path.parent.name.partition("--")
+    recipe, _, quick = path.relative_to(RESULTS).parts[0].partition("--")
     command = f"unlikelihood reproduce {recipe}{' --quick' if quick else ''} --out reports/{recipe}"
     title = record["title"]
     return (
@@ -45,7 +46,7 @@ def comparison(path: Path) -> str:
 
 def main() -> None:
     """Write the pages and run the examples."""
-    found = sorted((ROOT / "benchmarks" / "results").glob("*/comparison.json"))
+    found = sorted(RESULTS.rglob("comparison.json"))
     (ROOT / "docs" / "results.rst").write_text(HEAD + "".join(map(comparison, found)), encoding="utf-8")
     made = ROOT / "docs" / "generated" / "examples"
     made.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from unlikelihood import Affine, Swap
+from unlikelihood import Affine, Chain, Flips, QuarterTurns, Swap
 from unlikelihood.nn.augment import rotation
 
 NOTHING = {"rotation": 0, "scale": 0, "shear": 0, "shift": 0}
@@ -58,3 +58,21 @@ def test_vectors_and_bounds_are_refused_by_name():
         Affine()(torch.rand(3, 6))
     with pytest.raises(ValueError, match="Swap: rate is 2, expected a number at least 0 and at most 1"):
         Swap(2)
+
+
+@pytest.mark.parametrize("shape", [(400, 1, 3, 3), (600, 2, 3, 3, 3)])
+def test_flips_and_turns_together_reach_every_symmetry_of_a_cube_and_move_channels_together(shape):
+    axes = len(shape) - 2
+    x = torch.arange(3.0**axes).reshape(1, 1, *shape[2:]).expand(shape)
+    changed = Chain((Flips(), QuarterTurns()))(x)
+    assert torch.equal(changed.flatten(2).sort().values, x.flatten(2))
+    assert torch.equal(changed[:, 0], changed[:, -1])
+    assert len(changed.flatten(1).unique(dim=0)) == {2: 8, 3: 48}[axes]
+
+
+def test_turns_leave_planes_of_unequal_axes_and_no_flip_is_no_change():
+    x = torch.rand(50, 1, 4, 6)
+    assert torch.equal(QuarterTurns()(x), x)
+    assert torch.equal(Flips(0.0)(x), x)
+    assert torch.equal(Flips(1.0)(x), x.flip(2, 3))
+    assert torch.equal(Chain()(x), x)

@@ -61,7 +61,7 @@ class LinearVAE(Variational[Linear]):
         self.net_.encoder.bias.data = torch.full((self.latent,), self.shift).double()
         self.net_.variance.data = 1 / precision
 
-    def posterior(self, x):
+    def encode(self, x):
         mean = self.net_.encoder(x)
         return Normal(mean, self.net_.variance.sqrt().expand_as(mean))
 
@@ -81,7 +81,7 @@ class LinearVAE(Variational[Linear]):
         return torch.zeros(n, self.latent)
 
     def _score_batch(self, x):
-        return self.log_likelihood(x, self.posterior(x).loc)
+        return self.log_likelihood(x, self.encode(x).loc)
 
 
 class Location(Trained[nn.Linear]):
@@ -201,7 +201,7 @@ def test_path_statistics_are_those_of_the_vae(X):
     paths = PathStatistics(vae).fit(X)
     path, mean, scale, distortion, rate, likelihood = (paths.embed(X) * paths.scale_ + paths.mean_).T
     x = torch.from_numpy(X)
-    q = vae.posterior(x)
+    q = vae.encode(x)
     np.testing.assert_allclose(path, (x - vae.decode(q.loc)).norm(dim=1).detach())
     np.testing.assert_allclose(mean, q.loc.norm(dim=1).detach())
     np.testing.assert_allclose(scale, math.sqrt(1 / 2 + 1 / 5))
@@ -239,7 +239,7 @@ def test_what_an_autoencoder_returns_unchanged_has_followed_the_path(score):
 def test_sap_is_the_squared_difference_of_sample_and_reconstruction_summed_over_layers(X):
     vae = LinearVAE(epochs=1).fit(X)
     x = torch.from_numpy(X)
-    back = vae.decode(vae.posterior(x).loc)
+    back = vae.decode(vae.encode(x).loc)
     layers = zip(vae.activations(x), vae.activations(back), strict=True)
     expected = -sum((h - k).square().sum(1) for h, k in layers).detach()
     np.testing.assert_allclose(SAP(vae).fit(X).score_samples(X), expected)

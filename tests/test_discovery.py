@@ -8,6 +8,7 @@ import pytest
 
 import unlikelihood
 from unlikelihood import Detector, Source, discovery
+from unlikelihood.experiment import Series
 
 
 @pytest.mark.parametrize(("package", "base"), [("detectors", Detector), ("data", Source)])
@@ -35,9 +36,10 @@ def test_every_name_of_the_stub_can_be_imported():
 def test_every_recipe_makes_an_experiment_in_both_sizes():
     for name in discovery.recipes():
         for quick in (False, True):
-            experiment = discovery.recipe(name)(quick)
-            assert set(experiment.references) <= set(experiment.detectors)
-            assert len(experiment.seeds) >= (1 if quick else 3)
+            made = discovery.recipe(name)(quick)
+            for experiment in made.experiments.values() if isinstance(made, Series) else [made]:
+                assert set(experiment.references) <= set(experiment.detectors)
+                assert len(experiment.seeds) >= (1 if quick else 3)
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones():

@@ -11,7 +11,7 @@ from tiny import tiny
 from unlikelihood import KNN, Digits, TotalIntensity
 from unlikelihood.data.source import DataUnavailable
 from unlikelihood.evaluation import Evaluation
-from unlikelihood.experiment import Experiment, keep_checkpoints, mean_interval
+from unlikelihood.experiment import Experiment, Series, keep_checkpoints, mean_interval
 from unlikelihood.persistence import configuration
 
 
@@ -98,3 +98,17 @@ def test_without_data_the_other_experiment_runs_and_says_so(experiment, tmp_path
     assert json.loads((tmp_path / "comparison.json").read_text())["title"] == "Small digits"
     with pytest.raises(DataUnavailable):
         replace(lost, otherwise=None).run(tmp_path)
+
+
+def test_a_series_runs_each_in_its_folder_and_names_what_it_leaves_out(experiment, tmp_path):
+    def missing(seed):
+        raise DataUnavailable("scans.npz is not at hand")
+
+    lost = replace(experiment, title="Scans", split=missing)
+    text = Series("Both", {"digits": experiment, "scans": lost}).run(tmp_path)
+    assert text.startswith("Digits\n")
+    assert text.endswith("Scans: left out, scans.npz is not at hand")
+    assert (tmp_path / "digits" / "comparison.json").exists()
+    assert 'href="digits/report.html"' in (tmp_path / "report.html").read_text()
+    with pytest.raises(DataUnavailable, match="Scans: left out"):
+        Series("None", {"scans": lost}).run(tmp_path)

@@ -21,6 +21,7 @@ SMALL = {
     "critic_steps": 2,
     "steps": 3,
     "layers": 2,
+    "size": 6,
 }
 
 

@@ -6,9 +6,11 @@ from .data.arrays import Arrays as Arrays
 from .data.digits import Digits as Digits
 from .data.folder import Folder as Folder
 from .data.images import Images as Images
+from .data.lidc import LIDC as LIDC
 from .data.medmnist import MedMNIST as MedMNIST
 from .data.mnist import MNIST as MNIST
 from .data.nodules import Nodules as Nodules
+from .data.phantom import Phantom as Phantom
 from .data.scan import Scan as Scan
 from .data.source import Source as Source
 from .data.splits import Split as Split
@@ -18,6 +20,7 @@ from .detectors.auto import Auto as Auto
 from .detectors.autoregressive import Autoregressive as Autoregressive
 from .detectors.committee import Committee as Committee
 from .detectors.contrastive import Contrastive as Contrastive
+from .detectors.crops import Crops as Crops
 from .detectors.dcgan import DCGAN as DCGAN
 from .detectors.diffusion import Diffusion as Diffusion
 from .detectors.encoder_search import EncoderSearch as EncoderSearch
@@ -41,6 +44,7 @@ from .detectors.rapp import SAP as SAP
 from .detectors.torch_encoder import TorchEncoder as TorchEncoder
 from .detectors.typicality import Typicality as Typicality
 from .detectors.vae import VAE as VAE
+from .detectors.volume import Volume as Volume
 from .detectors.wgangp import WGANGP as WGANGP
 from .drift import Martingale as Martingale
 from .drift import TwoSample as TwoSample
@@ -49,6 +53,9 @@ from .embedder import NearestEmbeddings as NearestEmbeddings
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
 from .nn.augment import Affine as Affine
+from .nn.augment import Chain as Chain
+from .nn.augment import Flips as Flips
+from .nn.augment import QuarterTurns as QuarterTurns
 from .nn.augment import Swap as Swap
 from .nn.conditionals import Binary as Binary
 from .nn.conditionals import GaussianMixture as GaussianMixture

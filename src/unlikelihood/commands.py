@@ -11,7 +11,7 @@ from unlikelihood import decisions, discovery, evaluation, plots, tables
 from unlikelihood.data.source import Source
 from unlikelihood.detector import Detector
 from unlikelihood.detectors.auto import Auto
-from unlikelihood.experiment import Experiment, keep_checkpoints
+from unlikelihood.experiment import Experiment, Series, keep_checkpoints
 from unlikelihood.files import replacing
 from unlikelihood.identity import seen, unseen
 from unlikelihood.persistence import load
@@ -140,7 +140,7 @@ def reproduce_arguments(parser: ArgumentParser) -> None:
 
 def reproduce(recipe: str, out: Path, quick: bool) -> None:
     """Run a recipe."""
-    experiment: Callable[[bool], Experiment] = discovery.recipe(recipe)
+    experiment: Callable[[bool], Experiment | Series] = discovery.recipe(recipe)
     print(experiment(quick).run(out))
     print(f"report: {out / 'report.html'}")
 

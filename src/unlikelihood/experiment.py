@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,15 @@ from unlikelihood.data.source import DataUnavailable
 from unlikelihood.data.splits import Split
 from unlikelihood.detector import Detector
 from unlikelihood.evaluation import RECORD, Evaluation, evaluate
+from unlikelihood.files import replacing
 from unlikelihood.intervals import Interval
 from unlikelihood.persistence import configuration
 from unlikelihood.report import Row, save_comparison
+
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
+<body style="font-family: sans-serif; max-width: 60rem; margin: 2rem auto">
+<h1>{title}</h1><ul>{links}</ul></body></html>
+"""
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,55 @@ class Experiment:
             fit_seconds=float(np.median([evaluation.timings["fit_seconds"] for evaluation in evaluations])),
             score_seconds=float(np.median([evaluation.timings["score_seconds"] for evaluation in evaluations])),
         )
+
+
+@dataclass(frozen=True)
+class Series:
+    """Experiments on several data sets that make up one recipe.
+
+    Parameters
+    ----------
+    title : str
+        Heading of the page that links to their reports.
+    experiments : mapping
+        By the name of its folder, each experiment.
+    """
+
+    title: str
+    experiments: Mapping[str, Experiment]
+
+    def run(self, out: str | os.PathLike[str]) -> str:
+        """Run every experiment in a folder of its own, and return their tables as text.
+
+        One whose data are neither at hand nor reachable is left out, and the text says so.
+
+        Parameters
+        ----------
+        out : path
+            Folder of the results.
+
+        Returns
+        -------
+        str
+            The tables.
+
+        Raises
+        ------
+        DataUnavailable
+            If there are no data for any of them.
+        """
+        told, missing = [], []
+        for name, experiment in self.experiments.items():
+            try:
+                told.append((name, experiment.title, experiment.run(Path(out) / name)))
+            except DataUnavailable as error:
+                missing.append(f"{experiment.title}: left out, {error}")
+        if not told:
+            raise DataUnavailable("; ".join(missing))
+        links = "".join(f'<li><a href="{name}/report.html">{escape(title)}</a></li>' for name, title, _ in told)
+        with replacing(Path(out) / "report.html") as file:
+            file.write_text(PAGE.format(title=escape(self.title), links=links), encoding="utf-8")
+        return "\n\n".join([*(f"{title}\n{text}" for _, title, text in told), *missing])
 
 
 def run_once(runs: Path, name: str, detector: Detector, split: Split, *, draw: bool) -> Evaluation:

@@ -190,7 +190,7 @@ class Variational(Generator[Net]):
     """A generator that can infer latents: p(x, z) = p(x|z) p(z), and an encoder's answer q(z|x)."""
 
     @abstractmethod
-    def posterior(self, x: Tensor) -> Normal:
+    def encode(self, x: Tensor) -> Normal:
         r"""Return q(z|x), a diagonal Gaussian (B, latent), of samples (B, \*shape)."""
 
     @abstractmethod

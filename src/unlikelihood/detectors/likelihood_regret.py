@@ -64,7 +64,7 @@ class LikelihoodRegret(Detector):
         with frozen(vae.net_):
             for batch in vae._batches(X, "Regretting"):
                 for x in batch.split(at_once):
-                    answer = vae.posterior(x)
+                    answer = vae.encode(x)
                     start = torch.cat([answer.loc, 2 * answer.scale.log()], 1)
                     noise = vae._noise(self.samples, 1, answer.loc.shape[1])
                     noise = (noise - noise.mean(0)) / noise.std(0, correction=0)

@@ -74,7 +74,7 @@ class PathStatistics(Embedder):
 
 def statistics(vae: Variational, x: Tensor, *, samples: int) -> Tensor:
     r"""Return T(x), (B, 6), of samples (B, \*shape), with L = `samples`."""
-    q = vae.posterior(x)
+    q = vae.encode(x)
     z = q.loc + q.scale * vae._noise(samples, 1, q.loc.shape[1])
     log_px_z = torch.stack([vae.log_likelihood(x, z_l) for z_l in z])
     rate = q.log_prob(z).sum(-1) - vae.log_prior(z)

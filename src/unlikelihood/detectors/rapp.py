@@ -38,7 +38,7 @@ class RaPP(Detector):
 def differences(autoencoder: Variational, x: Tensor) -> Tensor:
     r"""Return h(x) - h(x̂), (B, activations), of samples (B, \*shape)."""
     there = autoencoder.activations(x)
-    back = autoencoder.activations(autoencoder.decode(autoencoder.posterior(x).loc))
+    back = autoencoder.activations(autoencoder.decode(autoencoder.encode(x).loc))
     return torch.cat([(h - k).flatten(1) for h, k in zip(there, back, strict=True)], 1)
 
 

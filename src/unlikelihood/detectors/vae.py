@@ -133,9 +133,10 @@ class VAE(Variational[Autoencoder]):
         r"""Return E[x|z], (B, \*shape), differentiably."""
         return self.net_.likelihood.mean(self.net_.decoder(z))
 
-    def posterior(self, x: Tensor) -> Normal:
-        r"""Return q(z|x), (B, latent)."""
-        return self.net_.posterior(x)
+    def encode(self, x: Tensor) -> Normal:
+        r"""Return q(z|x), (B, latent), or the Gaussian around its `loc` where it is none."""
+        q = self.net_.posterior(x)
+        return q if isinstance(q, Normal) else Normal(q.loc, q.scale, validate_args=False)
 
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         """Return log p(x|z) in nats, (B,)."""

@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from itertools import combinations
 
 import torch
 import torch.nn.functional as F
@@ -75,6 +76,59 @@ class Affine(Augment):
 
 
 @dataclass(frozen=True)
+class Flips(Augment):
+    """Mirrors every spatial axis of a sample or not, each with the same probability, for images and volumes.
+
+    Parameters
+    ----------
+    rate : float
+        Probability that an axis is mirrored.
+    """
+
+    rate: Fraction = 0.5
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the samples, mirrored."""
+        for axis in range(2, x.ndim):
+            x = torch.where(alike(torch.rand(len(x), device=x.device) < self.rate, x), x.flip(axis), x)
+        return x
+
+
+@dataclass(frozen=True)
+class QuarterTurns(Augment):
+    """Turns samples by a random number of right angles in every plane of two axes of equal length."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the samples, turned; planes of unequal axes are left."""
+        for plane in combinations(range(2, x.ndim), 2):
+            if x.shape[plane[0]] == x.shape[plane[1]]:
+                turns = torch.randint(4, (len(x),), device=x.device)
+                unturned = x
+                for quarters in (1, 2, 3):
+                    x = torch.where(alike(turns == quarters, x), unturned.rot90(quarters, plane), x)
+        return x
+
+
+@dataclass(frozen=True)
+class Chain(Augment):
+    """Changes samples by several augmentations in order.
+
+    Parameters
+    ----------
+    steps : tuple of Augment
+        The augmentations.
+    """
+
+    steps: tuple[Augment, ...] = ()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the samples, changed by every step."""
+        for step in self.steps:
+            x = step(x)
+        return x
+
+
+@dataclass(frozen=True)
 class Swap(Augment):
     """Takes some values of every sample from another sample of the batch, for vectors.
 
@@ -103,3 +157,8 @@ def rotation(angle: Tensor, one: int, other: int, axes: int) -> Tensor:
     matrix[:, other, one] = angle.sin()
     matrix[:, one, other] = -angle.sin()
     return matrix
+
+
+def alike(chosen: Tensor, x: Tensor) -> Tensor:
+    r"""Return a truth value for each sample, (B,), as a mask that goes with the samples (B, \*shape)."""
+    return chosen.view(-1, *[1] * (x.ndim - 1))

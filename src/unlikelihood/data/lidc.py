@@ -1,0 +1,91 @@
+"""Real lung nodules of the LIDC-IDRI collection, as cubes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unlikelihood.data.arrays import numpy_file
+from unlikelihood.data.images import Images, numbered
+from unlikelihood.data.source import DataUnavailable, Source, existing, places
+from unlikelihood.data.splits import Split
+
+FILE = "lidc_nodules_32.npz"
+INDETERMINATE = 3  # the middle of the radiologist's five ratings
+
+
+@dataclass(frozen=True, kw_only=True)
+class LIDC(Source):
+    """Lung nodules of LIDC-IDRI, one a patient, of which a radiologist rated how malignant they look.
+
+    Nodules rated 1 or 2 are normal and those rated 4 or 5 anomalous; those rated 3 are left out. Intensities are the
+    file's 8 bits divided by 255. No fold trains on a patient that it tests: it tests on its own share of the normals
+    and on all anomalies, which nothing trains on, and trains on the other normals. There is no calibration part.
+
+    The file, `lidc_nodules_32.npz`, has the arrays `volumes` (n, 32, 32, 32) and `malignancy`, 1 to 5; it is not to be
+    downloaded.
+
+    Parameters
+    ----------
+    path : str or Path, optional
+        The file; looked for in `$UNLIKELIHOOD_DATA` and the cache unless given.
+    folds : int
+        Into how many shares the normals are cut.
+    seed : int
+        The fold is the remainder of the seed by the number of folds; the cut follows from the quotient.
+    """
+
+    path: str | Path | None = None
+    folds: int = 5
+
+    def read(self) -> Images:
+        """Read the nodules that are rated normal or anomalous, in the order of the file.
+
+        Returns
+        -------
+        Images
+            Volumes (1, 32, 32, 32), labelled, each a group of its own.
+
+        Raises
+        ------
+        DataUnavailable
+            If the file is not here.
+        """
+        with numpy_file(self._file()) as arrays:
+            volumes, malignancy = arrays["volumes"], np.asarray(arrays["malignancy"])
+        rated = malignancy != INDETERMINATE
+        name = numbered("lidc", len(volumes))[rated]
+        return Images(
+            pixels=volumes[rated][:, None] / np.float32(255),
+            label=(malignancy[rated] > INDETERMINATE).astype(np.int64),
+            group=name,
+            name=name,
+        )
+
+    def split(self) -> Split:
+        """Cut the nodules into the parts of one fold.
+
+        Returns
+        -------
+        Split
+            The parts; the same for the same seed.
+        """
+        images = self.read()
+        if images.label is None or not 2 <= self.folds <= int((images.label == 0).sum()):
+            raise ValueError(f"folds={self.folds}: expected at least 2 and at most one for each normal nodule")
+        tested = images.label == 1
+        tested[self._share(np.flatnonzero(images.label == 0))] = True
+        return Split(train=images[~tested], calibration=images[:0], test=images[tested])
+
+    def _share(self, normal: NDArray[np.intp]) -> NDArray[np.intp]:
+        cut, fold = divmod(self.seed, self.folds)
+        return np.array_split(np.random.default_rng(cut).permutation(normal), self.folds)[fold]
+
+    def _file(self) -> Path:
+        if self.path is not None:
+            return existing("path", self.path)
+        for file in (folder / FILE for folder in places()):
+            if file.is_file():
+                return file
+        raise DataUnavailable(f"{FILE} is not at hand: put it into $UNLIKELIHOOD_DATA or the cache, or give its path")

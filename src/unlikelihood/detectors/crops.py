@@ -1,0 +1,105 @@
+"""Any detector on parts of the samples: the thesis' random sub-cubes."""
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from unlikelihood.detector import Detector, fitted
+from unlikelihood.parameters import Count, Whole
+
+
+class Crops(Detector):
+    r"""Fits a detector to random crops of the samples, and scores the centre of a sample or the mean over a grid.
+
+    .. math:: \frac{1}{|G|} \sum_{g \in G} s(x_{g : g + \text{size}})
+
+    The network of a part is built for the shape of a crop. Training sees `drawn` crops of every sample at places that
+    follow from the seed, so an epoch of the part is that many passes over the samples; all are held in memory. What a
+    part's `augment` changes is drawn anew in every epoch. Vectors have no parts, and go through as they are.
+
+    Parameters
+    ----------
+    detector : Detector
+        What is fitted to crops. One that is fitted already is used as it is and not trained again.
+    size : int
+        Length of a crop along every spatial axis, in pixels; a shorter axis is kept whole.
+    drawn : int
+        Random crops of each training sample; 0 takes the centre alone.
+    grid : int
+        Places of G along each axis, evenly spaced from one end to the other; 1 is the centre alone.
+
+    References
+    ----------
+    Santos Buitrago, 2018: random 28x28x28 sub-cubes of cubes of 32 mm.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from unlikelihood import KNN
+    >>> X = np.random.default_rng(0).random((64, 1, 8, 8, 8), dtype=np.float32)
+    >>> Crops(KNN(), size=6).fit(X).detector_.shape_
+    (1, 6, 6, 6)
+    """
+
+    detector: Detector
+    size: Count = 28
+    drawn: Whole = 4
+    grid: Count = 1
+
+    def _fit(self, X: np.ndarray) -> None:
+        rng = np.random.default_rng(self.seed)
+        room = self._room(X)
+        draws = [rng.integers(0, np.add(room, 1), (len(X), len(room))) for _ in range(self.drawn)]
+        draws = draws or [np.floor_divide(room, 2)]
+        self.detector_ = fitted(self.detector, np.concatenate([self._cut(X, places) for places in draws]))
+
+    def _score(self, X: np.ndarray) -> np.ndarray:
+        corners = [np.linspace(0, room, self.grid) if self.grid > 1 else [room / 2] for room in self._room(X)]
+        return np.mean([self.detector_.score_samples(self._cut(X, corner)) for corner in product(*corners)], axis=0)
+
+    def _restore(self) -> None:
+        # It can what its part can; a method of the class would be there whatever the part.
+        for name, method in (("reconstruct", self._reconstruct), ("generate", self._generate)):
+            self.__dict__.pop(name, None)
+            if hasattr(self.detector_, name):
+                self.__dict__[name] = method
+
+    def _reconstruct(self, X: np.ndarray) -> np.ndarray:
+        r"""Return the samples with what the part makes of their centres in these places, (n, \*shape)."""
+        X = self._checked(X, reset=False)
+        inside: Any = (..., *(slice(room // 2, room // 2 + self.size) for room in self._room(X)))
+        whole = np.array(X, np.float32)
+        part: Any = self.detector_
+        whole[inside] = part.reconstruct(whole[inside])
+        return whole
+
+    def _generate(self, n: int) -> np.ndarray:
+        """Return `n` samples of the part, in the shape of a crop."""
+        part: Any = self.detector_
+        return part.generate(n)
+
+    @property
+    def generator_(self) -> Any:
+        """What generates: the part, or the part's own generator."""
+        return getattr(self.detector_, "generator_", self.detector_)
+
+    @property
+    def history_(self) -> dict[str, tuple[float, ...]]:
+        """The losses of the part's training, or of its generator's."""
+        return getattr(self.detector_, "history_", getattr(self.generator_, "history_", {}))
+
+    def _room(self, X: np.ndarray) -> list[int]:
+        """Return how far a crop can be moved along each spatial axis."""
+        return [max(0, length - self.size) for length in X.shape[2:]]
+
+    def _cut(self, X: np.ndarray, places: Any) -> NDArray[Any]:
+        r"""Return the crops (n, C, \*crop) whose first voxels are at `places`: one for all samples, or (n, axes)."""
+        axes = X.shape[2:]
+        if not axes:
+            return X
+        windows = sliding_window_view(X, [min(self.size, length) for length in axes], tuple(range(2, X.ndim)))
+        first = np.broadcast_to(np.asarray(places, np.float64) // 1, (len(X), len(axes))).astype(np.intp)
+        return windows[(np.arange(len(X)), slice(None), *first.T)]
