@@ -90,6 +90,9 @@ TASKS: dict[str, tuple[Callable[[int], Split], int]] = {
     "AdrenalMNIST3D": (lambda seed: u.MedMNIST(name="adrenalmnist3d", seed=seed).split(), 3),
     "Phantom": (lambda seed: u.Phantom(seed=seed).split(), 3),
 }
+TEN = "MNIST, each digit"  # at seed 0
+HEADS = (MNIST9, TEN, "AdrenalMNIST3D", "Phantom", "Digits")
+COSTS = ("fit seconds", "score milliseconds", "weights", "peak MiB of the group")
 # What two cores do in a quarter of an hour.
 QUICK_TASKS = ("Digits", MNIST9, "AdrenalMNIST3D")
 QUICK_GROUPS = ("TotalIntensity", "KNN", "LOF", "IsolationForest", "PCAResidual", "Radiomics", "thickness", "Auto")
@@ -147,42 +150,43 @@ def main(words: list[str]) -> None:
             continue
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             known["cells"][key] = pool.apply(measure, (task, group, seed))
+        known["summary"] = summary(known["cells"])
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(known, indent=1) + "\n")
         print(key, {name: row["auroc"] for name, row in known["cells"][key].items()}, flush=True)
-    print(table(known["cells"]))
+    for name, row in known["summary"].items():
+        print(name.ljust(36), *(f"{task}: {cell}" for task, cell in row.items()), sep="  ")
 
 
-def columns(cells: dict[str, dict[str, dict[str, object]]]) -> dict[str, dict[str, list[float]]]:
-    """Return the AUROCs of every detector by task, over the seeds; the ten digits at seed 0 are a task too."""
-    found: dict[str, dict[str, list[float]]] = {}
+def summary(cells: dict[str, dict[str, dict[str, object]]]) -> dict[str, dict[str, str]]:
+    """Return the table: by detector and task the AUROC, mean ± standard deviation over (how many) seeds or digits.
+
+    The costs are medians over MNIST 9: seconds to fit, milliseconds to score one, weights, peak memory.
+    """
+    areas: dict[str, dict[str, list[float]]] = {}
+    costs: dict[str, dict[str, list[float]]] = {}
     for key, rows in cells.items():
         task, _, seed = key.split(" | ")
         for name, row in rows.items():
-            of = found.setdefault(name, {})
+            of = areas.setdefault(name, {})
             if task.startswith("MNIST") and seed == "0":
-                of.setdefault("MNIST, ten digits", []).append(float(row["auroc"]))  # type: ignore[arg-type]
-            if task in (MNIST9, "Digits", "AdrenalMNIST3D", "Phantom"):
+                of.setdefault(TEN, []).append(float(row["auroc"]))  # type: ignore[arg-type]
+            if task in HEADS:
                 of.setdefault(task, []).append(float(row["auroc"]))  # type: ignore[arg-type]
-    return found
+            if task == MNIST9:
+                for cost in COSTS:
+                    costs.setdefault(name, {}).setdefault(cost, []).append(float(row[cost]))  # type: ignore[arg-type]
+    return {
+        name: {head: spread(of[head]) for head in HEADS if head in of}
+        | {cost: f"{np.median(found):.5g}" for cost, found in costs.get(name, {}).items()}
+        for name, of in areas.items()
+    }
 
 
-def table(cells: dict[str, dict[str, dict[str, object]]]) -> str:
-    """Return the AUROCs as text: mean, standard deviation and number of seeds, or of digits."""
-    heads = (MNIST9, "MNIST, ten digits", "AdrenalMNIST3D", "Phantom", "Digits")
-    lines = [" ".join(["".ljust(36), *(head.ljust(20) for head in heads)])]
-    for name, by_task in columns(cells).items():
-        entries = [by_task.get(head, []) for head in heads]
-        shown = [
-            "-"
-            if not found
-            else f"{np.mean(found):.3f}"
-            + (f" ± {np.std(found, ddof=1):.3f}" if len(found) > 1 else "")
-            + f" ({len(found)})"
-            for found in entries
-        ]
-        lines.append(" ".join([name.ljust(36), *(cell.ljust(20) for cell in shown)]))
-    return "\n".join(lines)
+def spread(found: list[float]) -> str:
+    """Return mean ± standard deviation (how many)."""
+    deviation = f" ± {np.std(found, ddof=1):.3f}" if len(found) > 1 else ""
+    return f"{np.mean(found):.3f}{deviation} ({len(found)})"
 
 
 if __name__ == "__main__":
