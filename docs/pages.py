@@ -57,8 +57,8 @@ def quality(path: Path) -> str:
     return (
         f"\nEvery detector\n{'-' * 14}\n\n``python -m benchmarks.quality``\n\n"
         "AUROC, mean ± standard deviation (over how many seeds; over digits for each digit of MNIST held out in turn). "
-        "Of a group that shares a part, the first has the time to fit it. Costs are medians on MNIST 9. The volume of the "
-        f"gland alone has 0.688 on AdrenalMNIST3D. {made['machine']}, {made['system']}, CPU.\n\n"
+        "Of a group that shares a part, the first has the time to fit it. Costs are medians on MNIST 9. The volume of "
+        f"the gland alone has 0.688 on AdrenalMNIST3D. {made['machine']}, {made['system']}, CPU.\n\n"
         f".. list-table::\n   :header-rows: 1\n\n{named}{table}"
     )
 
