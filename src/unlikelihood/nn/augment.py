@@ -43,10 +43,10 @@ class Affine(Augment):
         Largest shift of an axis, as a fraction of its length.
     """
 
-    rotation: NonNegative = 15.0
-    scale: NonNegative = 0.15
-    shear: NonNegative = 0.2
-    shift: NonNegative = 0.07
+    rotation: NonNegative = 10.0
+    scale: NonNegative = 0.1
+    shear: NonNegative = 0.1
+    shift: NonNegative = 0.05
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the samples, resampled with linear interpolation."""

@@ -14,10 +14,12 @@ from unlikelihood.detectors.lof import LOF
 from unlikelihood.detectors.pca import PCAResidual
 from unlikelihood.detectors.vae import VAE
 from unlikelihood.experiment import Experiment
+from unlikelihood.nn.augment import Affine
 from unlikelihood.nn.likelihoods import CorrelatedGaussian, OptimalGaussian
 from unlikelihood.nn.priors import Exemplars
 from unlikelihood.nn.scores import LatentDensity
 
+VIEWS = Affine(rotation=15, scale=0.15, shear=0.2, shift=0.07)
 TEXT = (
     "Nines are anomalous and the other digits normal: 9,216 normals to train on, 450 unseen normals and 450 nines to "
     "test on. The thesis' recipe is a convolutional VAE with summed squared error, 30 epochs, scored by its "
@@ -83,7 +85,7 @@ def detectors(vae: int, encoder: int) -> dict[str, Callable[[int], Detector]]:
         density = VAE(
             latent=16, epochs=20, likelihood=OptimalGaussian(), prior=Exemplars(), scoring=LatentDensity(), seed=seed
         )
-        return FeatureSpace(Contrastive(epochs=encoder, seed=seed), density, seed=seed)
+        return FeatureSpace(Contrastive(epochs=encoder, views=VIEWS, seed=seed), density, seed=seed)
 
     return {
         "VAE, thesis recipe": lambda seed: VAE(latent=20, width=16, epochs=vae, seed=seed),
