@@ -52,7 +52,7 @@ def test_a_score_is_of_its_sample_alone(fitted, shape):
 
 def test_save_and_load_change_no_bit(fitted, shape, tmp_path):
     X = normals(shape, n=5, seed=1)
-    loaded = load(fitted.save(tmp_path / "model"))
+    loaded = load(fitted.save(tmp_path / "model"), **{key: getattr(fitted, key) for key in fitted.runtime})
     np.testing.assert_array_equal(loaded.score_samples(X), fitted.score_samples(X))
     assert json.dumps(loaded.get_params(), default=repr) == json.dumps(fitted.get_params(), default=repr)
     if isinstance(fitted, Generator):

@@ -1,8 +1,10 @@
 """Detectors and data that are small enough to fit in a moment."""
 
+from collections.abc import Sequence
 from dataclasses import MISSING, fields
 
 import numpy as np
+from torch import nn
 
 import unlikelihood
 from unlikelihood.discovery import subclasses
@@ -21,13 +23,19 @@ SMALL = {
 }
 
 
-PARTS = {unlikelihood.Embedder: "Contrastive", unlikelihood.Generator: "DCGAN", unlikelihood.Detector: "KNN"}
+PARTS = {
+    unlikelihood.Embedder: lambda: tiny("Contrastive"),
+    unlikelihood.Generator: lambda: tiny("DCGAN"),
+    unlikelihood.Detector: lambda: tiny("KNN"),
+    Sequence[unlikelihood.Detector]: lambda: [tiny("KNN"), tiny("IsolationForest")],
+    nn.Module: lambda: nn.Sequential(nn.Flatten(), nn.AdaptiveAvgPool1d(5)),
+}
 
 
 def tiny(name, **parameters):
     """Return a small unfitted detector of the class `name`, around small ones where it is a wrapper."""
     known = {field.name: field for field in fields(DETECTORS[name])}
-    parts = {key: tiny(PARTS[field.type]) for key, field in known.items() if field.default is MISSING}
+    parts = {key: PARTS[field.type]() for key, field in known.items() if field.default is MISSING}
     return DETECTORS[name](**{key: value for key, value in (SMALL | parts | parameters).items() if key in known})
 
 

@@ -11,15 +11,16 @@ import torch.nn.functional as F
 from sklearn.decomposition import PCA
 from torch import Tensor
 
+from unlikelihood.embedder import Embedder
 from unlikelihood.generation import Quality, quality
 from unlikelihood.nn.adversarial import Critic, Intensities, Players, Synthesis
 from unlikelihood.nn.latents import Latents, UniformLatents
 from unlikelihood.parameters import Count, Fraction
-from unlikelihood.trained import Embedder, Generator
+from unlikelihood.trained import Generator
 from unlikelihood.training import seeded
 
 
-class Adversarial(Generator[Players], Embedder[Players]):
+class Adversarial(Generator[Players], Embedder):
     """A generator that learnt by playing against a critic, scores by what that critic says, and embeds by its last map.
 
     Intensities are mapped from the range of the training samples to [-1, 1] and back, so any unit will do; the
@@ -111,8 +112,8 @@ class Adversarial(Generator[Players], Embedder[Players]):
         """Return what each layer of the critic but the last makes of samples."""
         return self.net_.critic.features(x)
 
-    def _embed_batch(self, x: Tensor) -> Tensor:
-        return F.normalize(self.net_.critic.maps(x)[-1].flatten(1), dim=1)
+    def _embed(self, X: np.ndarray) -> np.ndarray:
+        return self._mapped(lambda x: F.normalize(self.net_.critic.maps(x)[-1].flatten(1), dim=1), X, "Embedding")
 
     def album(self) -> np.ndarray:
         r"""Return what the generator made of the same latents at several moments of training.

@@ -3,6 +3,7 @@
 import math
 import numbers
 import types
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -63,6 +64,8 @@ def accepts(hint: Any, value: Any) -> bool:
         return any(accepts(argument, value) for argument in arguments)
     if origin is Literal:
         return value in arguments
+    if origin is Sequence:
+        return isinstance(value, (list, tuple)) and len(value) > 0 and all(accepts(arguments[0], v) for v in value)
     if hint is Any:
         return True
     if hint is float:
@@ -81,5 +84,7 @@ def describe(hint: Any) -> str:
         return " or ".join(map(describe, arguments))
     if origin is Literal:
         return "one of " + ", ".join(map(repr, arguments))
+    if origin is Sequence:
+        return f"a list of at least one {describe(arguments[0])}"
     names = {int: "an integer", float: "a number", str: "text", bool: "true or false", type(None): "None"}
     return names.get(hint, getattr(hint, "__name__", str(hint)))

@@ -102,7 +102,7 @@ def load(path: str | os.PathLike[str], **runtime: Any) -> "Detector":
         )
     try:
         arrays = load_file(folder / "weights.safetensors")
-        check(record["detector"], arrays)
+        check(record["detector"], arrays, set(runtime))
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise ModelFileError(f"{folder} cannot be loaded: {error}") from error
     return decode(record["detector"], arrays, {}, runtime)
@@ -157,17 +157,18 @@ def hashed(record: Any, arrays: dict[str, np.ndarray]) -> Any:
     if not isinstance(record, dict):
         return record
     if "$detector" in record:
-        within = [array for name, array in sorted(arrays.items()) if name.startswith(f"{record['name']}.state")]
+        place = f"{record['name']}.state".removeprefix(".")
+        within = [array for name, array in sorted(arrays.items()) if name.startswith(place)]
         state = sha256(b"".join(array.tobytes() for array in within)) if record["state"] else None
         return record | {"parameters": hashed(record["parameters"], arrays), "state": state}
     return {key: hashed(item, arrays) for key, item in record.items()}
 
 
-def check(record: Any, arrays: dict[str, np.ndarray]) -> None:
-    """Raise if `record` names a class, parameter or array that is not here."""
+def check(record: Any, arrays: dict[str, np.ndarray], given: set[str]) -> None:
+    """Raise if `record` names a class, parameter or array that is not here, or lacks a parameter not in `given`."""
     if isinstance(record, list):
         for item in record:
-            check(item, arrays)
+            check(item, arrays, given)
         return
     if not isinstance(record, dict):
         return
@@ -182,11 +183,17 @@ def check(record: Any, arrays: dict[str, np.ndarray]) -> None:
             )
     if "$detector" in record or "$part" in record:
         cls = resolve(record)
-        unknown = set(record["parameters"]) - set(inspect.signature(cls).parameters)
+        known = inspect.signature(cls).parameters
+        unknown = set(record["parameters"]) - set(known)
         if unknown:
             raise ValueError(f"{cls.__name__} has no parameter {', '.join(sorted(unknown))}")
+        needed = {name for name, parameter in known.items() if parameter.default is inspect.Parameter.empty}
+        if missing := sorted(needed - set(record["parameters"]) - given):
+            raise ValueError(
+                f"{cls.__name__} needs {missing[0]}, which the file does not hold: load(path, {missing[0]}=...)"
+            )
     for item in record.values():
-        check(item, arrays)
+        check(item, arrays, given)
 
 
 def resolve(record: dict[str, Any]) -> type:

@@ -1,4 +1,4 @@
-"""How unusual an anomaly score is among those of held-out normals, and what may be promised about it."""
+"""How unusual an anomaly score is among those of held-out normals, what is promised about it, and how to combine it."""
 
 import math
 from abc import ABC, abstractmethod
@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betainc, betaincinv, gammaln
+from scipy.special import betainc, betaincinv, gammaln, logsumexp, xlogy
 
 from unlikelihood.parameters import Count, Share, check_parameters
 
@@ -136,6 +136,86 @@ def _simulated_level(n: int, bounded: int, delta: float, draws: int, seed: int) 
     return float(np.sort(worst)[rank - 1])
 
 
+@dataclass(frozen=True)
+class Combination(ABC):
+    """What makes one p-value of those that several detectors give the same sample."""
+
+    @abstractmethod
+    def __call__(self, log_p: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the logarithm of the combined p-value of each sample.
+
+        Parameters
+        ----------
+        log_p : ndarray, shape (n, m)
+            Natural logarithms of m p-values, below 0; they may be far below what their exponential can hold.
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
+        """
+
+
+class Fisher(Combination):
+    r"""Fisher's sum of logarithms: many detectors that find a sample a little odd make it odd.
+
+    .. math:: \log p = \log P(\chi^2_{2m} \ge 2t) = -t + \log \sum_{j < m} \frac{t^j}{j!}, \qquad
+              t = -\sum_k \log p_k
+
+    It is a p-value where the detectors are independent, which those that saw the same data are not: it then ranks,
+    but calls too much unusual.
+
+    References
+    ----------
+    Fisher, "Statistical methods for research workers", 1932, section 21.1.
+    """
+
+    def __call__(self, log_p: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the logarithm of the combined p-value."""
+        t = -np.sort(log_p, axis=1).sum(axis=1)
+        j = np.arange(log_p.shape[1])
+        return logsumexp(xlogy(j, t[:, None]) - gammaln(j + 1), axis=1) - t
+
+
+class HarmonicMean(Combination):
+    r"""The harmonic mean of p-values: what one detector finds very odd is odd; holds for dependent detectors, nearly.
+
+    .. math:: p = \Bigl( \frac{1}{m} \sum_k \frac{1}{p_k} \Bigr)^{-1}
+
+    Times e log m it is a p-value however the detectors depend on one another; without, nearly one where p is small.
+
+    References
+    ----------
+    Wilson, "The harmonic mean p-value for combining dependent tests", 2019, equation 1; Vovk and Wang, "Combining
+    p-values via averaging", 2020.
+    """
+
+    def __call__(self, log_p: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the logarithm of the combined p-value."""
+        return math.log(log_p.shape[1]) - logsumexp(-np.sort(log_p, axis=1), axis=1)
+
+
+class Cauchy(Combination):
+    r"""The Cauchy combination: like the harmonic mean, and a p-value for detectors that agree entirely, too.
+
+    .. math:: p = \frac{1}{2} - \frac{1}{\pi} \arctan T, \qquad T = \frac{1}{m} \sum_k \tan(\pi (1/2 - p_k))
+
+    References
+    ----------
+    Liu and Xie, "Cauchy combination test", 2020, equation 2.
+    """
+
+    def __call__(self, log_p: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the logarithm of the combined p-value."""
+        log_p = np.sort(log_p, axis=1)
+        least = log_p[:, 0]
+        # No exponential below is so small that it is 0; what it is then divides out.
+        p = np.exp(np.maximum(log_p, -600))
+        # tan(π (1/2 - p)) = cot πp = (πp / tan πp) / πp, and all of T times exp(least).
+        T = (p / np.tan(np.pi * p) * np.exp(least[:, None] - log_p)).mean(axis=1)
+        # 1/2 - arctan(T) / π is the angle of the point (T, 1) over π.
+        return least + np.log(np.arctan2(p[:, 0], T) / (np.pi * p[:, 0]))
+
+
 def p_values(calibration: ArrayLike, score: ArrayLike, guarantee: Guarantee = Marginal()) -> NDArray[np.float64]:
     """Return how probable an anomaly score as high as each would be, were the sample normal.
 
@@ -168,6 +248,48 @@ def p_values(calibration: ArrayLike, score: ArrayLike, guarantee: Guarantee = Ma
         raise ValueError(f"calibration must hold at least 1 finite score in one dimension, got shape {known.shape}")
     exceeding = len(known) - np.searchsorted(known, np.asarray(score, dtype=np.float64), side="left")
     return guarantee(len(known))[exceeding]
+
+
+class Tail:
+    r"""The p-value of any score among those of calibration normals, without steps and without a floor.
+
+    At the i-th highest calibration score it is i / (n + 1), the mean over calibration sets; between them its logarithm
+    is linear, so that it stays within 1 / (n + 1) of the conformal one. Beyond the highest it falls as an exponential
+    tail does,
+
+    .. math:: \log p(s) = -\log(n + 1) - \frac{s - s_{\max}}{\sigma},
+
+    σ the mean excess of the ⌈√n⌉ highest scores over the next, so that a sample far beyond all normals is less likely
+    than one just beyond. Below the lowest, 1 - p goes from 1 / (n + 1) to half of it.
+
+    Parameters
+    ----------
+    calibration : ndarray, shape (n,)
+        Anomaly scores of normals that training never saw, higher = more anomalous.
+
+    References
+    ----------
+    Pickands, "Statistical inference using extreme order statistics", 1975, for the excesses; the tail is the
+    generalised Pareto distribution of shape 0.
+    """
+
+    def __init__(self, calibration: NDArray[np.float64]) -> None:
+        known = np.sort(calibration)
+        n = len(known)
+        self.score, first = np.unique(known, return_index=True)
+        self.log_p = np.log((n - first) / (n + 1))
+        highest = math.ceil(math.sqrt(n))
+        excess = float(np.mean(known[-highest:] - known[max(0, n - highest - 1)]))
+        self.scale = excess or float(known.std()) or 1.0
+        self.spread = float(known.std()) or 1.0
+
+    def __call__(self, score: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return log p of anomaly scores (m,), in nats."""
+        above = np.maximum(score - self.score[-1], 0) / self.scale
+        below = np.maximum(self.score[0] - score, 0) / self.spread
+        inner = np.interp(score, self.score, self.log_p)
+        outer = np.log1p(np.expm1(self.log_p[0]) * (1 + 1 / (1 + below)) / 2)
+        return np.where(below > 0, outer, inner) - above
 
 
 def discoveries(p_value: ArrayLike, rate: float = 0.1) -> NDArray[np.bool_]:

@@ -1,8 +1,8 @@
-"""Detectors with a network: what they share, and those that can generate or embed."""
+"""Detectors with a network: what they share, and those that can generate."""
 
 import json
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import KW_ONLY
 from typing import Any, Generic, Literal, TypeVar
 
@@ -110,10 +110,13 @@ class Trained(Detector, Generic[Net]):
         configured = json.dumps(persistence.configuration(self), sort_keys=True)
         return Checkpoint(self.checkpoint, fingerprint(configured, X), self.checkpoint_seconds)
 
-    @torch.inference_mode()
     def _score(self, X: np.ndarray) -> np.ndarray:
-        scores = [self._score_batch(x).double().cpu().numpy() for x in self._batches(X, "Scoring")]
-        return np.concatenate(scores)
+        return self._mapped(self._score_batch, X, "Scoring")
+
+    @torch.inference_mode()
+    def _mapped(self, function: Callable[[Tensor], Tensor], X: np.ndarray, title: str) -> np.ndarray:
+        """Return what `function` makes of the samples, batch by batch."""
+        return np.concatenate([function(x).cpu().numpy() for x in self._batches(X, title)])
 
     def _batches(self, X: np.ndarray, title: str) -> Iterator[Tensor]:
         """Yield the samples in order, in batches on the network's device."""
@@ -178,28 +181,3 @@ class Generator(Trained[Net]):
         check_is_fitted(self, "shape_")
         batches = self.draw(n).to(next(self.net_.parameters())).split(self.batch_size)
         return np.concatenate([self.decode(z).float().cpu().numpy() for z in batches])
-
-
-class Embedder(Trained[Net]):
-    """A detector whose network maps samples to vectors in which like ones are near one another."""
-
-    @abstractmethod
-    def _embed_batch(self, x: Tensor) -> Tensor:
-        r"""Return the embeddings (B, features) of the batch (B, \*shape)."""
-
-    @torch.inference_mode()
-    def embed(self, X: np.ndarray) -> np.ndarray:
-        r"""Return the embedding of each sample, from that sample alone.
-
-        Parameters
-        ----------
-        X : ndarray
-            Samples of the shape that `fit` saw.
-
-        Returns
-        -------
-        ndarray of shape (n, features)
-        """
-        check_is_fitted(self, "shape_")
-        X = self._checked(X, reset=False)
-        return np.concatenate([self._embed_batch(x).cpu().numpy() for x in self._batches(X, "Embedding")])

@@ -1,23 +1,24 @@
 """A contrastive encoder of normal samples, and the distance to their embeddings."""
 
 from collections.abc import Sequence
+from dataclasses import KW_ONLY
 from functools import partial
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
+from unlikelihood.embedder import NearestEmbeddings
 from unlikelihood.nn.augment import Affine, Augment, Swap
 from unlikelihood.nn.contrast import contrast
 from unlikelihood.nn.networks import Embedding
 from unlikelihood.parameters import Count, Positive
-from unlikelihood.trained import Embedder
+from unlikelihood.trained import Trained
 from unlikelihood.training import Turn, one_cycle
 
 
-class Contrastive(Embedder[Embedding]):
+class Contrastive(Trained[Embedding], NearestEmbeddings):
     r"""Learns to tell normal samples apart however they are changed, and scores by the nearest of them.
 
     Two random changes v, v' of each of the B samples of a batch are embedded on the unit sphere. Training lets each
@@ -36,8 +37,6 @@ class Contrastive(Embedder[Embedding]):
         Channels of the first convolution.
     temperature : float
         τ: the lower, the more the closest strangers count.
-    neighbours : int
-        Nearest training embeddings whose distance is averaged.
     views : Augment or None
         The changes that leave a normal sample the same sample; two draws of it are partners. None takes `Affine` for
         images and volumes and `Swap` for vectors.
@@ -51,11 +50,11 @@ class Contrastive(Embedder[Embedding]):
     features: Count = 64
     width: Count = 32
     temperature: Positive = 0.5
-    neighbours: Count = 5
+    views: Augment | None = None
+    _: KW_ONLY
     epochs: Count = 16
     batch_size: Count = 256
     learning_rate: Positive = 2e-3
-    views: Augment | None = None
 
     def build(self, shape: Sequence[int]) -> Embedding:
         """Return the untrained encoder for samples of `shape`."""
@@ -73,14 +72,13 @@ class Contrastive(Embedder[Embedding]):
         return [Turn("contrastive loss", net, loss, optimizer=adam, schedule=one_cycle)]
 
     def _finish(self, X: np.ndarray) -> None:
-        self.embeddings_ = self.embed(X)
+        self._remember(X)
 
-    def _restore(self) -> None:
-        self._index = NearestNeighbors(n_neighbors=min(self.neighbours, len(self.embeddings_))).fit(self.embeddings_)
+    def _embed(self, X: np.ndarray) -> np.ndarray:
+        return self._mapped(self._embed_batch, X, "Embedding")
 
     def _embed_batch(self, x: Tensor) -> Tensor:
         return F.normalize(self.net_(x), dim=1)
 
     def _score_batch(self, x: Tensor) -> Tensor:
-        distance, _ = self._index.kneighbors(self._embed_batch(x).cpu().numpy())
-        return -torch.from_numpy(distance.mean(axis=1))
+        return torch.from_numpy(self._nearness(self._embed_batch(x).cpu().numpy()))

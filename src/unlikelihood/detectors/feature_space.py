@@ -1,10 +1,10 @@
-"""Any detector on the embeddings that another one learnt."""
+"""Any detector on what an embedder makes of the samples."""
 
 import numpy as np
 from sklearn.base import clone
 
 from unlikelihood.detector import Detector, fitted
-from unlikelihood.trained import Embedder
+from unlikelihood.embedder import Embedder
 
 
 class FeatureSpace(Detector):
@@ -13,7 +13,8 @@ class FeatureSpace(Detector):
     Parameters
     ----------
     encoder : Embedder
-        What embeds. One that is fitted already is used as it is and not trained again.
+        What maps samples to vectors, images or volumes. One that is fitted already is used as it is and not trained
+        again.
     detector : Detector
         What is fitted to the embeddings, and scores.
 

@@ -1,0 +1,109 @@
+"""Several detectors as one, by the p-values that held-out normals give their scores."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from unlikelihood.detector import Detector, fitted
+from unlikelihood.identity import refuse_seen
+from unlikelihood.parameters import Share
+from unlikelihood.pvalues import Combination, Fisher, Tail
+
+
+class Committee(Detector):
+    r"""Scores by how unusual all of its members together find a sample, whatever the units of their scores.
+
+    The members' scores of normals that none of them was trained on turn the score s_k of each into a p-value, and
+    `combination` makes one of those:
+
+    .. math:: \log p = \mathrm{combination}\bigl(\log p_1(s_1), \dots, \log p_m(s_m)\bigr)
+
+    A conformal p-value cannot fall below 1 / (n + 1); here it goes on as an exponential tail, so that what lies far
+    beyond all normals stays apart from what lies just beyond (`pvalues.Tail`). No anomaly is needed. The score ranks;
+    for a decision with a promise, put `Conformal` around it.
+
+    Parameters
+    ----------
+    detectors : sequence of Detector
+        The members. One that is fitted is used as it is, and must not have seen the normals that are held out: where
+        all are fitted, those are all the data of `fit`.
+    combination : Combination
+        `Fisher`, `HarmonicMean` or `Cauchy`.
+    held_out : float
+        Share of the normals that gives the p-values where a member has to be fitted; the others fit it.
+    seed : int
+        Of the choice of those.
+
+    Attributes
+    ----------
+    detectors_ : tuple of Detector
+        The fitted members.
+    held_out_scores_ : ndarray of float64, shape (m, n)
+        Their scores of the held-out normals in increasing order, higher = more normal.
+
+    References
+    ----------
+    Bates, Candès, Lei, Romano and Sesia, "Testing for outliers with conformal p-values", 2023, section 2; Heard and
+    Rubin-Delanchy, "Choosing between methods of combining p-values", 2018.
+
+    Examples
+    --------
+    >>> from unlikelihood import KNN, PCAResidual
+    >>> X = np.random.default_rng(0).normal(size=(200, 3))
+    >>> Committee([KNN(), PCAResidual(1)]).fit(X).score_samples([[0, 0, 0], [9, 9, 9]]) > -5
+    array([ True, False])
+    """
+
+    detectors: Sequence[Detector]
+    combination: Combination = Fisher()
+    held_out: Share = 0.2
+
+    def _fit(self, X: np.ndarray) -> None:
+        held_out = self._held_out(len(X))
+        for detector in self.detectors:
+            if hasattr(detector, "shape_"):
+                refuse_seen(detector, X[held_out])
+        fitting = np.setdiff1d(np.arange(len(X)), held_out)
+        # A fitted member of another shape is refused, also where there is nothing left to fit.
+        self.detectors_ = tuple(fitted(detector, X[fitting]) for detector in self.detectors)
+        scores = [detector.score_samples(X[held_out]) for detector in self.detectors_]
+        self.held_out_scores_ = np.sort(scores, axis=1)
+
+    def _held_out(self, n: int) -> np.ndarray:
+        """Return the indices of the normals that give the p-values."""
+        if all(hasattr(detector, "shape_") for detector in self.detectors):
+            return np.arange(n)
+        if n < 2:
+            raise ValueError(f"X has n_samples={n}, expected at least 2: one to fit and one to give p-values")
+        kept = min(math.ceil(self.held_out * n), n - 1)
+        return np.sort(np.random.default_rng(self.seed).permutation(n)[:kept])
+
+    def _restore(self) -> None:
+        self._tails = [Tail(-scores) for scores in self.held_out_scores_]
+
+    def _score(self, X: np.ndarray) -> np.ndarray:
+        return self.combination(self._log_p(X))
+
+    def log_p_values(self, X: np.ndarray) -> np.ndarray:
+        """Return the logarithm of the p-value that each member gives each sample.
+
+        Parameters
+        ----------
+        X : ndarray
+            Samples of the shape that `fit` saw.
+
+        Returns
+        -------
+        ndarray of float64, shape (n, m)
+            In nats, below 0; lower = more anomalous.
+        """
+        return self._log_p(self._checked(X, reset=False))
+
+    def _log_p(self, X: np.ndarray) -> np.ndarray:
+        return np.stack(
+            [tail(-member.score_samples(X)) for member, tail in zip(self.detectors_, self._tails, strict=True)], axis=1
+        )
+
+    def _alarms(self) -> tuple[str, ...]:
+        return sum((member._alarms() for member in self.detectors_), super()._alarms())

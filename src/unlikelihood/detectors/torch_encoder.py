@@ -1,0 +1,120 @@
+"""Any torch module as an encoder, such as a network that was trained for another task."""
+
+import copy
+import hashlib
+from dataclasses import KW_ONLY
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unlikelihood.embedder import NearestEmbeddings
+from unlikelihood.parameters import Count
+from unlikelihood.progress import progress
+from unlikelihood.training import batches_of, fabric_for, place
+
+
+class TorchEncoder(NearestEmbeddings):
+    r"""Embeds samples with a given network, which is not trained, and scores by the nearest normals.
+
+    `fit` copies the network, in evaluation mode; what happens to the original afterwards does not matter. A model
+    file holds its weights but, as nothing is ever pickled, not its code: ``load(path, module=network)`` takes them
+    into a copy of `network`, which has to be built in the same way.
+
+    Parameters
+    ----------
+    module : Module
+        Maps a batch (B, \*shape) to embeddings: (B, features), (B, C, H, W) or (B, C, D, H, W). For vectors it is
+        run in double precision.
+    batch_size : int
+        Samples in a batch.
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+
+    References
+    ----------
+    Santos Buitrago, 2018, future work: features of the nodule detector.
+
+    Examples
+    --------
+    >>> X = np.random.default_rng(0).random((64, 1, 8, 8), dtype=np.float32)
+    >>> network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten())
+    >>> TorchEncoder(network).fit(X).embed(X[:3]).shape
+    (3, 144)
+    """
+
+    module: nn.Module
+    _: KW_ONLY
+    batch_size: Count = 128
+    device: str = "auto"
+
+    runtime = ("device", "module")
+
+    def __sklearn_clone__(self) -> Self:
+        # It is never changed, so that clones can share it.
+        return type(self)(**self.get_params(deep=False))
+
+    def _fit(self, X: np.ndarray) -> None:
+        self._take(self.module)
+        self._remember(X)
+
+    def _take(self, module: nn.Module) -> None:
+        net = copy.deepcopy(module).eval().requires_grad_(False)
+        place(net, fabric_for(self.device, "32-true").device, self.shape_)
+        # As in `Trained`: convolutions in double precision would be many times slower, and nothing else needs it.
+        self.net_ = net.double() if len(self.shape_) == 1 else net
+
+    @torch.inference_mode()
+    def _embed(self, X: np.ndarray) -> np.ndarray:
+        dtype = torch.float64 if len(self.shape_) == 1 else torch.float32
+        batch_of = batches_of(X, fabric_for(self.device, "32-true").device, dtype)
+        found = []
+        with progress("Embedding", len(X)) as advance:
+            for start in range(0, len(X), self.batch_size):
+                index = np.arange(start, min(start + self.batch_size, len(X)))
+                found.append(self._embed_batch(batch_of(index)))
+                advance(len(index))
+        return np.concatenate(found)
+
+    def _embed_batch(self, x: Tensor) -> np.ndarray:
+        embedding = self.net_(x)
+        if not isinstance(embedding, Tensor) or embedding.shape[:1] != x.shape[:1] or embedding.ndim < 2:
+            made = tuple(embedding.shape) if isinstance(embedding, Tensor) else type(embedding).__name__
+            raise ValueError(
+                f"{type(self).__name__}: module makes {made} of a batch {tuple(x.shape)}, expected a tensor with a "
+                "row, image or volume for each sample"
+            )
+        if not embedding.isfinite().all():
+            raise ValueError(f"{type(self).__name__}: module makes values that are not finite")
+        return embedding.cpu().numpy()
+
+    def _state(self) -> dict[str, Any]:
+        # The file does not hold the module, so a number stands for which it was.
+        state = {**super()._state(), "module": np.array(digest(self.module), np.uint64)}
+        if hasattr(self, "net_"):
+            state |= {f"net.{name}": tensor.cpu().numpy() for name, tensor in self.net_.state_dict().items()}
+        return state
+
+    def _set_state(self, state: dict[str, Any]) -> None:
+        state.pop("module")
+        if not state:
+            return
+        weights = {name[4:]: torch.from_numpy(state.pop(name)) for name in list(state) if name.startswith("net.")}
+        self.__dict__.update(state)
+        self._take(self.module)
+        try:
+            self.net_.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ValueError(
+                f"{type(self).__name__}: module is not built like the one that was saved: {error}"
+            ) from None
+        self._restore()
+
+
+def digest(module: nn.Module) -> int:
+    """Return a number that follows from the architecture and the weights of a network."""
+    total = hashlib.blake2b(repr(module).encode(), digest_size=8)
+    for name, tensor in module.state_dict().items():
+        total.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    return int.from_bytes(total.digest())
