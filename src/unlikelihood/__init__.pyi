@@ -33,9 +33,9 @@ from .embedder import Embedder as Embedder
 from .embedder import NearestEmbeddings as NearestEmbeddings
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
+from .generation import quality_of as quality_of
 from .nn.augment import Affine as Affine
 from .nn.augment import Swap as Swap
-from .nn.contrast import Contrast as Contrast
 from .nn.descents import Adam as Adam
 from .nn.descents import Momentum as Momentum
 from .nn.latents import NormalLatents as NormalLatents
@@ -66,5 +66,6 @@ from .pvalues import Marginal as Marginal
 from .pvalues import MonteCarlo as MonteCarlo
 from .pvalues import Simes as Simes
 from .trained import Generator as Generator
+from .trained import Learner as Learner
 from .trained import Trained as Trained
 from .training import Turn as Turn

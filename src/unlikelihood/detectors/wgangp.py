@@ -36,6 +36,9 @@ class WGANGP(Adversarial):
         Steps of the critic for each of the generator.
     penalty : float
         w, the weight of the gradient penalty.
+    encoder : Embedder or None
+        By whose features generated samples are compared with normals, for the alarms: `Contrastive`, say, fitted or
+        not; None takes the principal components of the normals.
 
     References
     ----------

@@ -27,7 +27,9 @@ TEXT = (
     "mnist-vae, which says what its design knew of nines. An earlier best row, a DCGAN whose discriminator had a "
     "contrastive task, had 0.834 (5 seeds) on the same nines."
 )
-SMALL = " This is the small setting: the thesis' DCGAN has a width of 16, an eighth of the paper's, and {epochs} epochs."
+SMALL = (
+    " This is the small setting: the thesis' DCGAN has a width of 16, an eighth of the paper's, and {epochs} epochs."
+)
 
 
 def experiment(quick: bool) -> Experiment:
