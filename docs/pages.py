@@ -61,9 +61,9 @@ def search(path: Path, figure: Path) -> str:
     title = "What steps of a search buy"
     return (
         f"\n{title}\n{'-' * len(title)}\n\n``python -m benchmarks.search``\n\n"
-        f"A search of {record['queries']} queries at once takes {record['ratio to the bare arithmetic']} times as long as "
-        "its bare forward and backward passes, and is "
-        f"{record['times faster than one at a time']} times faster than one query at a time. Nines among the other digits, one seed; the numbers beside the points are steps.\n\n"
+        f"A search of {record['queries']} queries at once takes {record['ratio to the bare arithmetic']} times as long "
+        f"as its bare forward and backward passes, and is {record['times faster than one at a time']} times faster "
+        "than one query at a time. Nines among the other digits, one seed; the numbers beside the points are steps.\n\n"
         f".. image:: {figure.relative_to(ROOT / 'docs').as_posix()}\n\n{table(head, *lines)}"
     )
 
