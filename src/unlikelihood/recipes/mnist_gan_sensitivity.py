@@ -85,8 +85,8 @@ def experiment(quick: bool) -> Experiment:
         text=TEXT + (SMALL if quick else ""),
         split=split,
         detectors=varied("thesis recipe", on_pixels, epochs, thesis | either | more)
-        | varied("on contrastive features", on_features, embedded, ours | either)
-        | varied("its critic's neighbours", neighbours, embedded, {}),
+        | varied("contrastive features, search", on_features, embedded, ours | either)
+        | varied("contrastive features, critic", neighbours, embedded, {}),
         references={"thesis recipe": 0.66},
         seeds=(0,) if quick else (0, 1, 2, 3, 4),
     )
