@@ -15,19 +15,19 @@ from unlikelihood.experiment import Experiment
 from unlikelihood.nn.latents import NormalLatents
 
 TEXT = (
-    "Nines are anomalous, the other digits normal: 9,216 normals to train on, 450 unseen normals and 450 nines to test "
-    "on. The thesis' recipe is AnoGAN: a DCGAN of the paper's hyper-parameters, whose latent space is searched for 100 "
-    "steps of gradient descent with momentum, with a discrimination weight of 0.5. Ours play the game in another space: "
-    "a WGAN-GP generates the embeddings that a contrastive encoder gives the same normals. 'Critic' ranks by the 5 "
-    "nearest normals in the last layer of its critic, by cosine. 'Search' is the thesis' search there: an encoder points "
-    "to the latent of each query, and 30 steps down the thesis' loss, with the same weight, refine that. 'No GAN' ranks "
-    "by the nearest normals in the embeddings themselves. These three rows of a seed share encoder and GAN, whose time "
-    "to fit is not in theirs. The latents' dimensions (8, 16, 32, 64), the search, its steps and restarts were chosen "
-    "with the digits 4 and 7 of the training file in the nines' place, one seed; the WGAN-GP's other parameters are the "
-    "first that were tried. There the critic led too: 0.982 and 0.961, search 0.959 and 0.938, no GAN 0.960 and 0.952, "
-    "and an untrained critic no more than 0.958 and 0.939, so it is the game that helps. The encoder is that of "
-    "mnist-vae, which says what its design knew of nines. An earlier best row, a DCGAN whose discriminator had a "
-    "contrastive task, had 0.834 (5 seeds) on the same nines."
+    "Nines are anomalous, the other digits normal: 9,216 normals to train on, 450 unseen normals and 450 nines to "
+    "test on. The thesis' recipe is AnoGAN: a DCGAN of the paper's hyper-parameters, whose latent space is searched "
+    "for 100 steps of gradient descent with momentum, with a discrimination weight of 0.5. Ours play the game in "
+    "another space: a WGAN-GP generates the embeddings that a contrastive encoder gives the same normals. 'Critic' "
+    "ranks by the 5 nearest normals in the last layer of its critic, by cosine. 'Search' is the thesis' search there: "
+    "an encoder points to the latent of each query, and 30 steps down the thesis' loss, with the same weight, refine "
+    "that. 'No GAN' ranks by the nearest normals in the embeddings themselves. These three rows of a seed share "
+    "encoder and GAN, whose time to fit is not in theirs. The latents' dimensions (8, 16, 32, 64), the search, its "
+    "steps and restarts were chosen with the digits 4 and 7 of the training file in the nines' place, one seed; the "
+    "WGAN-GP's other parameters are the first that were tried. There the critic led too: 0.982 and 0.961, search "
+    "0.959 and 0.938, no GAN 0.960 and 0.952, and an untrained critic no more than 0.958 and 0.939, so it is the game "
+    "that helps. The encoder is that of mnist-vae, which says what its design knew of nines. An earlier best row, a "
+    "DCGAN whose discriminator had a contrastive task, had 0.834 (5 seeds) on the same nines."
 )
 SMALL = (
     " This is the small setting: the thesis' DCGAN has a width of 16, an eighth of the paper's, and {epochs} epochs."
