@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
+
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 HEAD = """\
@@ -32,15 +34,38 @@ def comparison(path: Path) -> str:
         )
         lines.append(cells)
     head = ("detector", "AUROC ± sd", "95 % interval", "seeds", "published", "to fit")
-    table = "".join(
-        f"   * - {first}\n" + "".join(f"     - {cell}\n" for cell in rest) for first, *rest in (head, *lines)
-    )
     recipe, _, quick = path.relative_to(RESULTS).parts[0].partition("--")
     command = f"unlikelihood reproduce {recipe}{' --quick' if quick else ''} --out reports/{recipe}"
     title = record["title"]
+    return f"\n{title}\n{'-' * len(title)}\n\n``{command}``\n\n{record['text']}\n\n{table(head, *lines)}"
+
+
+def search(path: Path, figure: Path) -> str:
+    """Return the section on the search of a latent space, and draw its AUROC against what a query costs."""
+    record = json.loads(path.read_text())
+    points = record["AUROC against steps, every third test sample"]
+    canvas, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
+    for name in dict.fromkeys(point["detector"] for point in points):
+        of_it = [point for point in points if point["detector"] == name]
+        milliseconds = [point["processor_milliseconds_a_query"] for point in of_it]
+        axes.plot(milliseconds, [point["auroc"] for point in of_it], "o-", label=name)
+        for x, point in zip(milliseconds, of_it, strict=True):
+            axes.annotate(str(point["steps"]), (x, point["auroc"]), (0, 5), textcoords="offset points", fontsize=7)
+    axes.set(xscale="log", xlabel="processor milliseconds a query", ylabel="AUROC")
+    axes.legend(fontsize=8)
+    canvas.savefig(figure)
+    head = ("detector", "steps", "AUROC", "processor time a query")
+    lines = [
+        (p["detector"], str(p["steps"]), f"{p['auroc']:.3f}", f"{p['processor_milliseconds_a_query']:.2f} ms")
+        for p in points
+    ]
+    title = "What steps of a search buy"
     return (
-        f"\n{title}\n{'-' * len(title)}\n\n``{command}``\n\n"
-        f"{record['text']}\n\n.. list-table::\n   :header-rows: 1\n\n{table}"
+        f"\n{title}\n{'-' * len(title)}\n\n``python -m benchmarks.search``\n\n"
+        f"A search of {record['queries']} queries at once takes {record['ratio to the bare arithmetic']} times as long "
+        f"as its bare forward and backward passes, and is {record['times faster than one at a time']} times faster "
+        "than one query at a time. Nines among the other digits, one seed; the numbers beside the points are steps.\n\n"
+        f".. image:: {figure.relative_to(ROOT / 'docs').as_posix()}\n\n{table(head, *lines)}"
     )
 
 
@@ -48,29 +73,33 @@ def quality(path: Path) -> str:
     """Return the section of every detector on every task."""
     record = json.loads(path.read_text())
     heads = list(dict.fromkeys(head for row in record["summary"].values() for head in row))
-    table = "".join(
-        f"   * - {name}\n" + "".join(f"     - {row.get(head, '')}\n" for head in heads)
-        for name, row in record["summary"].items()
-    )
-    named = "   * - detector\n" + "".join(f"     - {head}\n" for head in heads)
+    rows = [(name, *(row.get(head, "") for head in heads)) for name, row in record["summary"].items()]
     made = record["provenance"]
     return (
         f"\nEvery detector\n{'-' * 14}\n\n``python -m benchmarks.quality``\n\n"
         "AUROC, mean ± standard deviation (over how many seeds; over digits for each digit of MNIST held out in turn). "
         "Of a group that shares a part, the first has the time to fit it. Costs are medians on MNIST 9. The volume of "
         f"the gland alone has 0.688 on AdrenalMNIST3D. {made['machine']}, {made['system']}, CPU.\n\n"
-        f".. list-table::\n   :header-rows: 1\n\n{named}{table}"
+        + table(("detector", *heads), *rows)
     )
+
+
+def table(head: tuple[str, ...], *lines: tuple[str, ...]) -> str:
+    """Return a table in reStructuredText."""
+    rows = "".join(
+        f"   * - {first}\n" + "".join(f"     - {cell}\n" for cell in rest) for first, *rest in (head, *lines)
+    )
+    return f".. list-table::\n   :header-rows: 1\n\n{rows}"
 
 
 def main() -> None:
     """Write the pages and run the examples."""
-    found = sorted(RESULTS.rglob("comparison.json"))
-    every = RESULTS / "quality.json"
-    sections = [*([quality(every)] if every.exists() else []), *map(comparison, found)]
-    (ROOT / "docs" / "results.rst").write_text(HEAD + "".join(sections), encoding="utf-8")
     made = ROOT / "docs" / "generated" / "examples"
     made.mkdir(parents=True, exist_ok=True)
+    sections = [quality(RESULTS / "quality.json")]
+    sections += [comparison(path) for path in sorted(RESULTS.rglob("comparison.json"))]
+    sections.append(search(RESULTS / "search.json", made.parent / "search.svg"))
+    (ROOT / "docs" / "results.rst").write_text(HEAD + "".join(sections), encoding="utf-8")
     for example in sorted((ROOT / "docs" / "examples").glob("*.py")):
         run = subprocess.run([sys.executable, example], cwd=made, check=True, stdout=subprocess.PIPE, text=True)
         (made / f"{example.stem}.txt").write_text(run.stdout, encoding="utf-8")

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tiny import normals, tiny
-from unlikelihood import DCGAN, WGANGP, Affine, Contrast, LatentSearch, NormalLatents, UniformLatents, load
+from unlikelihood import DCGAN, WGANGP, Affine, LatentSearch, NormalLatents, UniformLatents, load
 from unlikelihood.detectors.wgangp import gradient_penalty
 from unlikelihood.nn.adversarial import Critic, Intensities, Players, Synthesis
 
@@ -161,7 +161,7 @@ def ring(n, seed=0):
 
 @pytest.fixture(scope="module")
 def ring_gan():
-    # The paper's own experiment with this ring has a small penalty too.
+    # At a penalty of 10 the default of both sides misses modes here; the authors' own code for this ring has 0.1.
     return WGANGP(
         latent=2,
         width=16,
@@ -199,28 +199,3 @@ def test_batches_of_one_sample_are_refused():
 def test_the_score_does_not_depend_on_the_mode_of_batch_normalisation():
     detector = tiny("DCGAN").fit(normals((1, 8, 8)))
     assert not any(module.training for module in detector.net_.modules())
-
-
-def test_the_contrastive_loss_is_the_papers():
-    x = torch.from_numpy(normals((1, 8, 8), n=4))
-    views = []
-
-    def embed(both):
-        views.append(both)
-        return both.flatten(1)[:, ::5]
-
-    loss = Contrast(temperature=0.3, weight=2.0)(embed, x)
-    z = embed(views[0])
-    expected = 0.0
-    for i in range(8):
-        s = [torch.cosine_similarity(z[i], z[k], dim=0).item() / 0.3 for k in range(8)]
-        expected -= math.log(math.exp(s[(i + 4) % 8]) / sum(math.exp(s[k]) for k in range(8) if k != i)) / 8
-    assert loss.item() == pytest.approx(2 * expected, rel=1e-5)
-
-
-def test_a_contrastive_discriminator_embeds_and_still_judges():
-    detector = tiny("DCGAN", contrast=Contrast(dimensions=5)).fit(normals((1, 8, 8)))
-    x = torch.from_numpy(normals((1, 8, 8)))
-    assert detector.features(x)[-1].shape == (40, 5)
-    assert len(detector.features(x)) == 1 + len(tiny("DCGAN").fit(normals((1, 8, 8))).features(x))
-    assert detector.score_samples(x.numpy()).shape == (40,)

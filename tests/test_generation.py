@@ -1,12 +1,14 @@
 """What is measured of a generator, and when it raises an alarm."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from tiny import normals, tiny
-from unlikelihood import DCGAN, EncoderSearch, Images, LatentSearch, Split, evaluate
+from unlikelihood import DCGAN, Contrastive, EncoderSearch, Images, LatentSearch, Split, evaluate
 from unlikelihood.generation import (
     density_and_coverage,
     frechet_distance,
@@ -16,6 +18,7 @@ from unlikelihood.generation import (
     ms_ssim,
     nearest,
     quality,
+    quality_of,
 )
 from unlikelihood.training import NotTrustworthy
 
@@ -142,6 +145,16 @@ def test_a_collapsed_generators_detectors_say_so_when_they_score(collapsed, trai
     for detector in [collapsed, *(wrapper.fit(train) for wrapper in wrappers)]:
         with pytest.warns(NotTrustworthy, match=f"{type(detector).__name__}: the generator has collapsed"):
             detector.score_samples(train[:5])
+
+
+def test_an_encoder_of_the_domain_raises_the_same_alarms(collapsed, train):
+    encoder = Contrastive(features=8, width=8, epochs=10, batch_size=64).fit(train)
+    (alarm,) = quality_of(collapsed, train, encoder).alarms
+    assert "has collapsed" in alarm
+    healthy = gan(DCGAN).set_params(epochs=40, encoder=encoder).fit(train)
+    assert healthy.alarms_ == ()
+    assert healthy.quality_ == asdict(quality_of(healthy, train, encoder))
+    assert healthy.quality_["frechet"] != quality_of(healthy, train).frechet
 
 
 def test_the_album_ends_with_the_fitted_generator(train):

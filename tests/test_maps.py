@@ -85,6 +85,7 @@ def test_a_detector_gets_the_map_that_it_can_make():
     X = normals((6,))
     assert isinstance(suitable(tiny("VAE").fit(X), X), WhitenedResidual)
     assert suitable(tiny("KNN").fit(X), X) is None
+    assert suitable(tiny("Contrastive").fit(X), X) is None  # its score passes through a search for neighbours
     for make in (Residual(), Gradient()):
         with pytest.raises(TypeError, match="detector is Distance, expected one"):
             make(Distance().fit(X), X)

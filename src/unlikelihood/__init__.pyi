@@ -52,6 +52,7 @@ from .embedder import Embedder as Embedder
 from .embedder import NearestEmbeddings as NearestEmbeddings
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
+from .generation import quality_of as quality_of
 from .nn.augment import Affine as Affine
 from .nn.augment import Chain as Chain
 from .nn.augment import Flips as Flips
@@ -60,7 +61,6 @@ from .nn.augment import Swap as Swap
 from .nn.conditionals import Binary as Binary
 from .nn.conditionals import GaussianMixture as GaussianMixture
 from .nn.conditionals import LogisticMixture as LogisticMixture
-from .nn.contrast import Contrast as Contrast
 from .nn.descents import Adam as Adam
 from .nn.descents import Momentum as Momentum
 from .nn.diffusion import CosineSchedule as CosineSchedule
@@ -102,6 +102,7 @@ from .pvalues import Marginal as Marginal
 from .pvalues import MonteCarlo as MonteCarlo
 from .pvalues import Simes as Simes
 from .trained import Generator as Generator
+from .trained import Learner as Learner
 from .trained import Trained as Trained
 from .trained import Variational as Variational
 from .training import Turn as Turn

@@ -8,11 +8,11 @@ from typing import ClassVar
 
 import numpy as np
 import torch.nn.functional as F
-from sklearn.decomposition import PCA
 from torch import Tensor
 
+from unlikelihood.detector import fitted
 from unlikelihood.embedder import Embedder
-from unlikelihood.generation import Quality, quality
+from unlikelihood.generation import ENOUGH, quality_of
 from unlikelihood.nn.adversarial import Critic, Intensities, Players, Synthesis
 from unlikelihood.nn.latents import Latents, UniformLatents
 from unlikelihood.parameters import Count, Fraction
@@ -37,6 +37,9 @@ class Adversarial(Generator[Players], Embedder):
         p(z): `UniformLatents` or `NormalLatents`.
     average : float
         Decay of the generator's moving average, which is what generates; 0 keeps none.
+    encoder : Embedder or None
+        By whose features generated samples are compared with normals, for the alarms: `Contrastive`, say, fitted or
+        not; None takes the principal components of the normals.
     """
 
     latent: Count = 100
@@ -45,10 +48,8 @@ class Adversarial(Generator[Players], Embedder):
     average: Fraction = 0.999
     _: KW_ONLY
     epochs: Count = 50
+    encoder: Embedder | None = None
 
-    told_by: ClassVar[int] = 256  # with fewer normals, what is good about a generator is noise
-    judges: ClassVar[int] = 2000
-    components: ClassVar[int] = 32
     pages: ClassVar[int] = 6  # moments of training at which the album shows what the generator makes
     pictures: ClassVar[int] = 6  # and how many samples of it
 
@@ -81,19 +82,10 @@ class Adversarial(Generator[Players], Embedder):
         super()._fit(X)
 
     def _finish(self, X: np.ndarray) -> None:
-        self.quality_ = asdict(found) if (found := self._judged(X)) else {}
-        self.alarms_ = found.alarms if found else ()
-
-    def _judged(self, X: np.ndarray) -> Quality | None:
-        """Compare as many generated samples as normals; None if those are too few to tell."""
-        if len(X) < self.told_by:
-            return None
-        real = np.asarray(X[np.linspace(0, len(X) - 1, min(self.judges, len(X))).astype(int)], np.float32)
-        made = self.generate(len(real))
-        flat = real.reshape(len(real), -1)
-        # Principal components are an encoder of this very domain that takes no training of its own.
-        encoder = PCA(min(self.components, *flat.shape), random_state=self.seed).fit(flat)
-        return quality(real, made, (encoder.transform(flat), encoder.transform(made.reshape(len(made), -1))))
+        self.quality_, self.alarms_ = {}, ()
+        if len(X) >= ENOUGH:
+            found = quality_of(self, X, None if self.encoder is None else fitted(self.encoder, X))
+            self.quality_, self.alarms_ = asdict(found), found.alarms
 
     def _score_batch(self, x: Tensor) -> Tensor:
         return self.net_.critic(x)
@@ -113,7 +105,7 @@ class Adversarial(Generator[Players], Embedder):
         return self.net_.critic.features(x)
 
     def _embed(self, X: np.ndarray) -> np.ndarray:
-        return self._mapped(lambda x: F.normalize(self.net_.critic.maps(x)[-1].flatten(1), dim=1), X, "Embedding")
+        return self._mapped(lambda x: F.normalize(self.features(x)[-1].flatten(1), dim=1), X, "Embedding")
 
     def album(self) -> np.ndarray:
         r"""Return what the generator made of the same latents at several moments of training.

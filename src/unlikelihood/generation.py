@@ -1,6 +1,8 @@
 """Whether a generator is any good: what its samples are beside real ones."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -8,6 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.linalg import sqrtm
 from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
@@ -15,6 +18,10 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 Floats = NDArray[np.floating]
+
+ENOUGH = 256  # with fewer normals, what is good about a generator is noise
+MOST = 2000  # normals that its samples are compared with
+COMPONENTS = 32  # principal components, where there is no other encoder
 
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # weights of MS-SSIM, Wang et al., table of section 3.2
 WINDOW = 3.0  # width of SSIM's window in standard deviations of 1.5 pixels, on either side
@@ -177,6 +184,18 @@ def blurred(x: Tensor) -> Tensor:
     return x
 
 
+class Generates(Protocol):
+    """What `quality_of` asks of a generator."""
+
+    def generate(self, n: int) -> NDArray[Any]: ...  # noqa: D102
+
+
+class Embeds(Protocol):
+    """And of an encoder."""
+
+    def embed(self, X: NDArray[Any]) -> NDArray[Any]: ...  # noqa: D102
+
+
 @dataclass(frozen=True)
 class Quality:
     """What a generator's samples are beside real ones.
@@ -276,6 +295,39 @@ def quality(
         real_inception=real_inception,
         kinds=kinds,
     )
+
+
+def quality_of(generator: Generates, X: np.ndarray, encoder: Embeds | None = None) -> Quality:
+    r"""Compare samples of a fitted generator with as many normals, by the features of an encoder of their domain.
+
+    Parameters
+    ----------
+    generator : Generator
+        Fitted.
+    X : ndarray, shape (n, \*shape)
+        The normals that it was fitted to; 2,000 of them are enough.
+    encoder : Embedder, optional
+        Fitted to normals of this domain, such as `Contrastive`. None takes the first 32 principal components of `X`,
+        an encoder of the domain too, that costs no training and sees pixels only.
+
+    Returns
+    -------
+    Quality
+    """
+    real = np.asarray(X[np.linspace(0, len(X) - 1, min(MOST, len(X))).astype(int)], np.float32)
+    made = generator.generate(len(real))
+    embed = encoder.embed if encoder else _principal(real)
+    return quality(real, made, (_flat(embed(real)), _flat(embed(made))))
+
+
+def _principal(real: np.ndarray) -> Callable[[np.ndarray], Floats]:
+    """Return what maps samples to the principal components of real ones."""
+    components = PCA(min(COMPONENTS, *_flat(real).shape), random_state=0).fit(_flat(real))
+    return lambda X: components.transform(_flat(X))
+
+
+def _flat(X: np.ndarray) -> np.ndarray:
+    return X.reshape(len(X), -1)
 
 
 def _spread(features: Floats) -> float:

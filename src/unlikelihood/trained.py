@@ -25,8 +25,8 @@ Net = TypeVar("Net", bound=nn.Module)
 AnyTrained = TypeVar("AnyTrained", bound="Trained")
 
 
-class Trained(Detector, Generic[Net]):
-    """A detector with a network: a subclass says how to `build` it, whose `turns` train it, and how it scores.
+class Learner(Detector, Generic[Net]):
+    """A detector with a network: a subclass says how to `build` it and whose `turns` train it.
 
     Parameters
     ----------
@@ -74,10 +74,6 @@ class Trained(Detector, Generic[Net]):
     def turns(self, net: Net) -> list[Turn]:
         """Return who steps down which loss, in order."""
 
-    @abstractmethod
-    def _score_batch(self, x: Tensor) -> Tensor:
-        r"""Return (B,) scores of the batch (B, \*shape), higher = more normal."""
-
     def _finish(self, X: np.ndarray) -> None:
         """Fit what is left to fit after training."""
 
@@ -113,9 +109,6 @@ class Trained(Detector, Generic[Net]):
         configured = json.dumps(persistence.configuration(self), sort_keys=True)
         return Checkpoint(self.checkpoint, fingerprint(configured, X), self.checkpoint_seconds)
 
-    def _score(self, X: np.ndarray) -> np.ndarray:
-        return self._mapped(self._score_batch, X, "Scoring")
-
     @torch.inference_mode()
     def _mapped(self, function: Callable[[Tensor], Tensor], X: np.ndarray, title: str) -> np.ndarray:
         """Return what `function` makes of the samples, batch by batch."""
@@ -150,6 +143,17 @@ class Trained(Detector, Generic[Net]):
         self.net_.load_state_dict(weights)
         place(self.net_, fabric_for(self.device, "32-true").device, self.shape_).eval()
         self._restore()
+
+
+class Trained(Learner[Net]):
+    """A detector whose network itself scores, batch by batch."""
+
+    @abstractmethod
+    def _score_batch(self, x: Tensor) -> Tensor:
+        r"""Return (B,) scores of the batch (B, \*shape), higher = more normal, differentiably."""
+
+    def _score(self, X: np.ndarray) -> np.ndarray:
+        return self._mapped(self._score_batch, X, "Scoring")
 
 
 class Generator(Trained[Net]):

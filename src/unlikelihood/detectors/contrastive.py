@@ -14,11 +14,11 @@ from unlikelihood.nn.augment import Affine, Augment, Swap
 from unlikelihood.nn.contrast import contrast
 from unlikelihood.nn.networks import Embedding
 from unlikelihood.parameters import Count, Positive
-from unlikelihood.trained import Trained
+from unlikelihood.trained import Learner
 from unlikelihood.training import Turn, one_cycle
 
 
-class Contrastive(Trained[Embedding], NearestEmbeddings):
+class Contrastive(Learner[Embedding], NearestEmbeddings):
     r"""Learns to tell normal samples apart however they are changed, and scores by the nearest of them.
 
     Two random changes v, v' of each of the B samples of a batch are embedded on the unit sphere. Training lets each
@@ -75,10 +75,4 @@ class Contrastive(Trained[Embedding], NearestEmbeddings):
         self._remember(X)
 
     def _embed(self, X: np.ndarray) -> np.ndarray:
-        return self._mapped(self._embed_batch, X, "Embedding")
-
-    def _embed_batch(self, x: Tensor) -> Tensor:
-        return F.normalize(self.net_(x), dim=1)
-
-    def _score_batch(self, x: Tensor) -> Tensor:
-        return torch.from_numpy(self._nearness(self._embed_batch(x).cpu().numpy()))
+        return self._mapped(lambda x: F.normalize(self.net_(x), dim=1), X, "Embedding")

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from unlikelihood.adversarial import Adversarial
 from unlikelihood.nn.adversarial import Critic, Intensities, Players
-from unlikelihood.nn.contrast import Contrast
 from unlikelihood.parameters import Fraction, Positive
 from unlikelihood.training import Turn
 
@@ -36,9 +35,9 @@ class DCGAN(Adversarial):
         Decay of the generator's moving average, which is what generates; 0 keeps none.
     smoothing : float
         The discriminator's target for training samples is 1 - smoothing, and 0 for generated ones.
-    contrast : Contrast or None
-        A `Contrast` that the discriminator learns of training samples beside its own task, by an embedding that
-        becomes the last of its features; or None.
+    encoder : Embedder or None
+        By whose features generated samples are compared with normals, for the alarms: `Contrastive`, say, fitted or
+        not; None takes the principal components of the normals.
 
     References
     ----------
@@ -55,14 +54,12 @@ class DCGAN(Adversarial):
     """
 
     smoothing: Fraction = 0.0
-    contrast: Contrast | None = None
     _: KW_ONLY
     learning_rate: Positive = 2e-4
 
     def critic(self, shape: Sequence[int], intensities: Intensities) -> Critic:
         """Return the untrained discriminator."""
-        embedding = self.contrast.dimensions if self.contrast else 0
-        return Critic(shape, self.width, intensities, normalised=True, embedding=embedding)
+        return Critic(shape, self.width, intensities, normalised=True)
 
     def build(self, shape: Sequence[int]) -> Players:
         """Return the untrained generator and discriminator, with the paper's initial weights."""
@@ -88,8 +85,7 @@ class DCGAN(Adversarial):
         with torch.no_grad():
             made = net.generator(self.latents(len(x), self.latent, x.device))
         real, fake = net.critic(x), net.critic(made)
-        loss = (F.softplus(-real) + self.smoothing * real).mean() + F.softplus(fake).mean()
-        return loss + self.contrast(net.critic.embed, x) if self.contrast else loss
+        return (F.softplus(-real) + self.smoothing * real).mean() + F.softplus(fake).mean()
 
     def deceiving(self, net: Players, x: Tensor) -> Tensor:
         """Return the generator's loss in nats, -E log D(G(z)), of as many latents as samples in `x`."""

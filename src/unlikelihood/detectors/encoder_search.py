@@ -11,11 +11,11 @@ from unlikelihood.nn.descents import Adam, Descent
 from unlikelihood.nn.networks import Encoder
 from unlikelihood.parameters import Count, Fraction, NonNegative, Whole
 from unlikelihood.search import Query, Search, Searcher, frozen, search
-from unlikelihood.trained import Trained
+from unlikelihood.trained import Learner
 from unlikelihood.training import Turn, one_cycle
 
 
-class EncoderSearch(Searcher, Trained[Encoder]):
+class EncoderSearch(Searcher, Learner[Encoder]):
     r"""Scores a sample by how near a generator comes to it where an encoder points: f-AnoGAN, with refinement.
 
     With a fitted generator G and a layer f of its critic, of D and F values, the encoder E steps down the loss izi_f
@@ -84,9 +84,6 @@ class EncoderSearch(Searcher, Trained[Encoder]):
         made = self.generator_.decode(net(x.to(next(net.parameters()).dtype)).to(x.dtype))
         missed = (x - made).square().mean()
         return missed + self.kappa * (query.f - query.features(made)).square().mean() if self.kappa else missed
-
-    def _score_batch(self, x: Tensor) -> Tensor:
-        raise NotImplementedError("EncoderSearch scores by a search, which batches by itself")
 
     def _search(self, X: np.ndarray) -> Search:
         return search(

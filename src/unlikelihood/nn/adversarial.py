@@ -114,13 +114,9 @@ class Critic(nn.Module):
     normalised : bool
         Batch normalisation in all layers but the first. The gradient penalty of WGAN-GP allows none, for it is of
         one sample at a time.
-    embedding : int
-        Dimensions of an embedding of the last map, beside the answer; 0 for none.
     """
 
-    def __init__(
-        self, shape: Sequence[int], width: int, intensities: Intensities, *, normalised: bool, embedding: int = 0
-    ) -> None:
+    def __init__(self, shape: Sequence[int], width: int, intensities: Intensities, *, normalised: bool) -> None:
         super().__init__()
         self.intensities = intensities
         channels, *space = shape
@@ -136,28 +132,18 @@ class Critic(nn.Module):
             channels = after
         flat = channels * math.prod(sizes[-1])
         self.head = nn.Linear(flat, 1)
-        self.embedding = nn.Sequential(nn.Flatten(), nn.Linear(flat, embedding)) if embedding else None
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """Return what every layer makes of the samples, the embedding last, but not the answer: the f of L_D."""
-        maps = self.maps(x)
-        return maps if self.embedding is None else [*maps, self.embedding(maps[-1])]
-
-    def maps(self, x: Tensor) -> list[Tensor]:
-        """Return what every layer makes of the samples, without the embedding."""
+        """Return what every layer makes of the samples, but not the answer: the f of L_D."""
         found, h = [], self.intensities.scaled(x)
         for layer in self.layers:
             h = layer(h)
             found.append(h)
         return found
 
-    def embed(self, x: Tensor) -> Tensor:
-        """Return the samples' embeddings (B, embedding)."""
-        return self.features(x)[-1]
-
     def forward(self, x: Tensor) -> Tensor:
         """Return D(x)."""
-        return self.head(self.maps(x)[-1].flatten(1))[:, 0]
+        return self.head(self.features(x)[-1].flatten(1))[:, 0]
 
 
 class Players(nn.Module):

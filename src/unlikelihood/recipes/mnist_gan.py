@@ -1,24 +1,41 @@
 """The thesis' GAN-AD on MNIST: nines among the other nine digits."""
 
+from functools import cache
+
 from unlikelihood.data.mnist import MNIST
+from unlikelihood.data.splits import Split
+from unlikelihood.detectors.contrastive import Contrastive
 from unlikelihood.detectors.dcgan import DCGAN
+from unlikelihood.detectors.encoder_search import EncoderSearch
 from unlikelihood.detectors.feature_space import FeatureSpace
 from unlikelihood.detectors.knn import KNN
 from unlikelihood.detectors.latent_search import LatentSearch
+from unlikelihood.detectors.wgangp import WGANGP
 from unlikelihood.experiment import Experiment
-from unlikelihood.nn.contrast import Contrast
+from unlikelihood.nn.latents import NormalLatents
 
-TEXT = """Nines are anomalous, the other digits normal: 9,216 normals to train on, 450 unseen normals and 450 nines to
-test on. The thesis' recipe is AnoGAN: a DCGAN of the paper's hyper-parameters, whose latent space is searched for 100
-steps of gradient descent with momentum, with a discrimination weight of 0.5. Ours is a DCGAN whose discriminator also
-learns to tell samples apart under affine changes, scored by the cosine distance of its last convolution to those of the
-5 nearest training normals. Which layer was chosen with the training digits 4 and 7 held out as stand-ins for
-anomalies; that a contrastive task helps on nines was known from elsewhere."""
-SMALL = """ This is the small setting: a width of 16, an eighth of the paper's, and {thesis} and {ours} epochs."""
+TEXT = (
+    "Nines are anomalous, the other digits normal: 9,216 normals to train on, 450 unseen normals and 450 nines to "
+    "test on. The thesis' recipe is AnoGAN: a DCGAN of the paper's hyper-parameters, whose latent space is searched "
+    "for 100 steps of gradient descent with momentum, with a discrimination weight of 0.5. Ours play the game in "
+    "another space: a WGAN-GP generates the embeddings that a contrastive encoder gives the same normals. 'Critic' "
+    "ranks by the 5 nearest normals in the last layer of its critic, by cosine. 'Search' is the thesis' search there: "
+    "an encoder points to the latent of each query, and 30 steps down the thesis' loss, with the same weight, refine "
+    "that. 'No GAN' ranks by the nearest normals in the embeddings themselves. These three rows of a seed share "
+    "encoder and GAN, whose time to fit is not in theirs. The latents' dimensions (8, 16, 32, 64), the search, its "
+    "steps and restarts were chosen with the digits 4 and 7 of the training file in the nines' place, one seed; the "
+    "WGAN-GP's other parameters are the first that were tried. There the critic led too: 0.982 and 0.961, search "
+    "0.959 and 0.938, no GAN 0.960 and 0.952, and an untrained critic no more than 0.958 and 0.939, so it is the game "
+    "that helps. The encoder is that of mnist-vae, which says what its design knew of nines. An earlier best row, a "
+    "DCGAN whose discriminator had a contrastive task, had 0.834 (5 seeds) on the same nines."
+)
+SMALL = (
+    " This is the small setting: the thesis' DCGAN has a width of 16, an eighth of the paper's, and {epochs} epochs."
+)
 
 
 def experiment(quick: bool) -> Experiment:
-    """Return the experiment; the quick one takes about an hour on two cores instead of more than a day.
+    """Return the experiment; the quick one takes about half an hour on two cores instead of more than a day.
 
     Parameters
     ----------
@@ -30,23 +47,51 @@ def experiment(quick: bool) -> Experiment:
     Experiment
     """
     width, epochs = (16, 20) if quick else (128, 50)
-    our_width, our_epochs = (16, 12) if quick else (32, 30)
 
-    def thesis(seed: int) -> LatentSearch:
-        return LatentSearch(DCGAN(width=width, epochs=epochs, seed=seed), steps=100, discrimination=0.5, seed=seed)
+    @cache
+    def split(seed: int) -> Split:
+        return MNIST(seed=seed).split()
 
-    def ours(seed: int) -> FeatureSpace:
-        gan = DCGAN(width=our_width, epochs=our_epochs, learning_rate=5e-4, contrast=Contrast(), seed=seed)
-        return FeatureSpace(gan, KNN(), seed=seed)
+    @cache
+    def encoder(seed: int) -> Contrastive:
+        return Contrastive(seed=seed).fit(split(seed).train.pixels)
+
+    @cache
+    def gan(seed: int) -> WGANGP:
+        return gan_of_embeddings(seed).fit(encoder(seed).embed(split(seed).train.pixels))
 
     return Experiment(
         title="GAN-AD on MNIST, nines against the other digits",
-        text=TEXT + (SMALL.format(thesis=epochs, ours=our_epochs) if quick else ""),
-        split=lambda seed: MNIST(seed=seed).split(),
+        text=TEXT + (SMALL.format(epochs=epochs) if quick else ""),
+        split=split,
         detectors={
-            "GAN-AD, thesis recipe": thesis,
-            "contrastive discriminator's neighbours": ours,
+            "GAN-AD, thesis recipe": lambda seed: LatentSearch(
+                DCGAN(width=width, epochs=epochs, seed=seed), steps=100, discrimination=0.5, seed=seed
+            ),
+            "GAN-AD on contrastive features, search": lambda seed: FeatureSpace(
+                encoder(seed), EncoderSearch(gan(seed), refine=30, discrimination=0.5, seed=seed), seed=seed
+            ),
+            "GAN-AD on contrastive features, critic": lambda seed: FeatureSpace(
+                encoder(seed), FeatureSpace(gan(seed), KNN(), seed=seed), seed=seed
+            ),
+            "contrastive features, no GAN": lambda seed: FeatureSpace(encoder(seed), KNN(), seed=seed),
             "nearest neighbours": lambda seed: KNN(seed=seed),
         },
         references={"GAN-AD, thesis recipe": 0.66},
+    )
+
+
+def gan_of_embeddings(seed: int, epochs: int = 100) -> WGANGP:
+    """Return the WGAN-GP of embeddings, unfitted."""
+    return WGANGP(
+        latent=32,
+        width=32,
+        latents=NormalLatents(),
+        average=0.99,
+        critic_steps=2,
+        penalty=1.0,
+        epochs=epochs,
+        batch_size=256,
+        learning_rate=5e-4,
+        seed=seed,
     )
