@@ -11,7 +11,7 @@ TEXTURED = np.random.default_rng(0).random((40, 1, 16, 16), dtype=np.float32)
 
 
 def members(X):
-    return [type(member).__name__ for member in Auto(epochs=1).fit(X).committee_.detectors_]
+    return [type(member).__name__ for member in Auto(steps=1).fit(X).committee_.detectors_]
 
 
 @pytest.mark.parametrize(
@@ -20,8 +20,8 @@ def members(X):
         (normals((6,)), ["KNN", "LOF"]),
         (normals((1, 15, 40)), ["KNN", "LOF"]),
         ((normals((1, 16, 16)) > 0.4).astype(np.float32), ["Radiomics", "Radiomics", "InsideDistance"]),
-        (DRAWN, ["Contrastive"] * 3),
-        (TEXTURED, ["Contrastive", "Contrastive", "LOF", "Radiomics"]),
+        (DRAWN, ["FeatureSpace"] * 3),
+        (TEXTURED, ["FeatureSpace", "FeatureSpace", "LOF", "Radiomics"]),
     ],
     ids=["vectors", "narrow", "masks", "drawn", "textured"],
 )
@@ -30,17 +30,17 @@ def test_the_kind_of_normals_decides_who_is_on_the_committee(X, expected):
     assert members(3 * X[::-1] - 7) == expected  # whatever their unit and order
 
 
-def test_the_encoders_are_not_one_repeated():
-    one, other = Auto(epochs=1).fit(DRAWN).committee_.detectors_[:2]
+def test_the_critics_are_not_one_repeated():
+    one, other = Auto(steps=1).fit(DRAWN).committee_.detectors_[:2]
     assert not np.allclose(one.score_samples(DRAWN), other.score_samples(DRAWN))
 
 
 def test_a_saved_one_scores_the_same(tmp_path):
-    fitted = Auto(epochs=1).fit(DRAWN)
+    fitted = Auto(steps=1).fit(DRAWN)
     fitted.save(tmp_path / "auto")
     np.testing.assert_array_equal(load(tmp_path / "auto").score_samples(TEXTURED), fitted.score_samples(TEXTURED))
 
 
 def test_a_checkpoint_is_kept_while_the_encoders_train_and_not_longer(tmp_path):
-    Auto(epochs=1, checkpoint=str(tmp_path / "fit"), checkpoint_seconds=0).fit(DRAWN)
+    Auto(steps=1, checkpoint=str(tmp_path / "fit"), checkpoint_seconds=0).fit(DRAWN)
     assert not list(tmp_path.iterdir())

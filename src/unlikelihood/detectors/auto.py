@@ -1,22 +1,28 @@
 """The detector for who names none: a rule that looks at the normals and puts a committee together."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import KW_ONLY
+from typing import Any
 
 import numpy as np
 
 from unlikelihood.detector import Detector
 from unlikelihood.detectors.committee import Committee
 from unlikelihood.detectors.contrastive import Contrastive
+from unlikelihood.detectors.feature_space import FeatureSpace
 from unlikelihood.detectors.inside_distance import InsideDistance
 from unlikelihood.detectors.knn import KNN
 from unlikelihood.detectors.lof import LOF
 from unlikelihood.detectors.radiomics import Radiomics
+from unlikelihood.detectors.wgangp import WGANGP
+from unlikelihood.nn.latents import NormalLatents
 from unlikelihood.nn.statistics import Intensity, Size, Texture, Thickness
 from unlikelihood.parameters import Count, NonNegative, Share
 
 SMALLEST = 16  # pixels along an axis, from which a convolutional encoder finds something to encode
 FLAT = 0.5  # share of pixels of one value, above which a picture is drawn on a ground
+BATCH = 256  # normals
 LOOKED_AT = 512  # normals whose values are counted
 
 
@@ -30,14 +36,15 @@ class Auto(Detector):
     ============================================  =========================================================
     vectors, or have an axis under 16 pixels      `KNN`, `LOF`
     masks: two values                             `Radiomics` of thickness, of size; `InsideDistance`
-    drawn: over half of the pixels have one       three `Contrastive` encoders, which differ in their seed
-    value, a ground
+    drawn: over half of the pixels have one       three critics of contrastive features, which differ in their
+    value, a ground                               seed
     textured: the others                          two of those; `LOF`; `Radiomics` of intensity and texture
     ============================================  =========================================================
 
-    Neighbours among pixels see what is unlike any normal at its place; neighbours among contrastive embeddings, what
-    is unlike any in kind; statistics, what is unlike any in texture or thickness. Their p-values on normals that they
-    were not fitted to count alike, by Fisher's combination.
+    A critic of contrastive features is `Contrastive`, a `WGANGP` that generates its embeddings, and `KNN` in the last
+    layer of that one's critic: the game makes the critic tell the normals' embeddings from others near them, and its
+    features rank better than the embeddings themselves. The members' p-values on normals that they were not fitted to
+    count alike, by Fisher's combination.
 
     The members were chosen with stand-ins: for drawings the digits 1, 4 and 7 of MNIST's training file, held out in
     turn, for masks the masses in the training part of AdrenalMNIST3D. Pixels' neighbours, which helped where 4 or 7
@@ -48,8 +55,8 @@ class Auto(Detector):
     ----------
     held_out : float
         Share of the normals that gives the p-values.
-    epochs : int
-        Of the encoders.
+    steps : int
+        Of the training of each encoder, in batches of 256; its critic takes two and a half times as many.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``: of the encoders.
     checkpoint : str or None
@@ -77,7 +84,7 @@ class Auto(Detector):
 
     _: KW_ONLY
     held_out: Share = 0.1
-    epochs: Count = 16
+    steps: Count = 576
     device: str = "auto"
     checkpoint: str | None = None
     checkpoint_seconds: NonNegative = 30.0
@@ -99,14 +106,38 @@ class Auto(Detector):
         if len(values) <= 2:
             return (Radiomics([Thickness()]), Radiomics([Size()]), InsideDistance())
         if counts.max() > FLAT * counts.sum():
-            return tuple(self._encoder(number) for number in range(3))
-        return (self._encoder(0), self._encoder(1), LOF(), Radiomics([Intensity(), Texture()]))
+            return tuple(self._critic(number, len(X)) for number in range(3))
+        critics = (self._critic(number, len(X)) for number in range(2))
+        return (*critics, LOF(), Radiomics([Intensity(), Texture()]))
 
-    def _encoder(self, number: int) -> Contrastive:
-        return Contrastive(
-            epochs=self.epochs,
-            device=self.device,
-            checkpoint=None if self.checkpoint is None else f"{self.checkpoint}.{number}",
-            checkpoint_seconds=self.checkpoint_seconds,
-            seed=3 * self.seed + number,
+    def _critic(self, number: int, n: int) -> FeatureSpace:
+        """Return the unfitted neighbours in the features of a critic of contrastive features, for n normals."""
+        seed = 3 * self.seed + number
+        batches = math.ceil(n / BATCH)
+        encoder = Contrastive(
+            # In volumes, convolutions of the usual width would take hours.
+            width=32 if len(self.shape_) == 3 else 8,
+            epochs=math.ceil(self.steps / batches),
+            batch_size=BATCH,
+            seed=seed,
+            **self._running(f"{number}.encoder"),
         )
+        game = WGANGP(
+            latent=32,
+            width=32,
+            latents=NormalLatents(),
+            average=0.99,
+            critic_steps=2,
+            penalty=1.0,
+            epochs=math.ceil(2.5 * self.steps / batches),
+            batch_size=BATCH,
+            learning_rate=5e-4,
+            seed=seed,
+            **self._running(f"{number}.critic"),
+        )
+        return FeatureSpace(encoder, FeatureSpace(game, KNN()))
+
+    def _running(self, name: str) -> dict[str, Any]:
+        """Return how a member runs, with a checkpoint of its own."""
+        checkpoint = None if self.checkpoint is None else f"{self.checkpoint}.{name}"
+        return {"device": self.device, "checkpoint": checkpoint, "checkpoint_seconds": self.checkpoint_seconds}

@@ -12,8 +12,10 @@ from unlikelihood.detectors.knn import KNN
 from unlikelihood.detectors.latent_search import LatentSearch
 from unlikelihood.detectors.wgangp import WGANGP
 from unlikelihood.experiment import Experiment
+from unlikelihood.nn.augment import Affine
 from unlikelihood.nn.latents import NormalLatents
 
+VIEWS = Affine(rotation=15, scale=0.15, shear=0.2, shift=0.07)
 TEXT = (
     "Nines are anomalous, the other digits normal: 9,216 normals to train on, 450 unseen normals and 450 nines to "
     "test on. The thesis' recipe is AnoGAN: a DCGAN of the paper's hyper-parameters, whose latent space is searched "
@@ -54,7 +56,7 @@ def experiment(quick: bool) -> Experiment:
 
     @cache
     def encoder(seed: int) -> Contrastive:
-        return Contrastive(seed=seed).fit(split(seed).train.pixels)
+        return Contrastive(views=VIEWS, seed=seed).fit(split(seed).train.pixels)
 
     @cache
     def gan(seed: int) -> WGANGP:

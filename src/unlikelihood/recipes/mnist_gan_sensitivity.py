@@ -15,7 +15,7 @@ from unlikelihood.detectors.knn import KNN
 from unlikelihood.detectors.latent_search import LatentSearch
 from unlikelihood.detectors.wgangp import WGANGP
 from unlikelihood.experiment import Experiment
-from unlikelihood.recipes.mnist_gan import gan_of_embeddings
+from unlikelihood.recipes.mnist_gan import VIEWS, gan_of_embeddings
 
 Rows = dict[str, Callable[[int], Detector]]
 
@@ -59,7 +59,7 @@ def experiment(quick: bool) -> Experiment:
 
     @cache
     def encoder(seed: int, samples: int) -> Contrastive:
-        return Contrastive(seed=seed).fit(split(seed, samples).train.pixels)
+        return Contrastive(views=VIEWS, seed=seed).fit(split(seed, samples).train.pixels)
 
     @cache
     def wgan(seed: int, epochs: int, samples: int) -> WGANGP:
