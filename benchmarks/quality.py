@@ -1,6 +1,6 @@
 """Every detector on every task: AUROC, seconds, parameters and memory.
 
-python -m benchmarks.quality [--quick] [words that the name of a task or of a group contains ...]
+python -m benchmarks.quality [--quick] [words that "task | group | seed" contains ...]
 
 A group is one detector, or several that share a part, which is fitted once: only the first of them has its time. Each
 group runs in a process of its own, whose peak memory is stated, and is kept when it ends, so that an interrupted run
@@ -141,7 +141,7 @@ def main(words: list[str]) -> None:
         for group in GROUPS
         for seed in range(1 if quick else seeds)
         if not quick or (task in QUICK_TASKS and group in QUICK_GROUPS)
-        if all(word in f"{task} {group}".lower() for word in words)
+        if all(word in f"{task} | {group} | {seed}".lower() for word in words)
     ]
     # Seed by seed, so that what an interrupted run leaves is even.
     for task, group, seed in sorted(plan, key=lambda cell: cell[2]):

@@ -69,7 +69,7 @@ class TestCubes:
 
     def test_through_the_command_line(self, balls, tmp_path, capsys, monkeypatch):
         drawn, gallery = [], plots.gallery
-        monkeypatch.setattr(plots, "gallery", lambda pixels, **how: [drawn.append(pixels), gallery(pixels, **how)][1])
+        monkeypatch.setattr(plots, "gallery", lambda *given, **how: [drawn.append(given[0]), gallery(*given, **how)][1])
         out = tmp_path / "gallery.png"
         assert main(["show", "--data", "Nodules", "--data.path", str(balls), "--data.jobs=1", "--out", str(out)]) == 0
         said = capsys.readouterr().out

@@ -100,7 +100,7 @@ class Auto(Detector):
     def _members(self, X: np.ndarray) -> Sequence[Detector]:
         """Return the unfitted members for these normals."""
         if min(self.shape_[1:], default=1) < SMALLEST:
-            return (KNN(), LOF())
+            return (KNN(), LOF(neighbours=5))
         chosen = np.random.default_rng(self.seed).permutation(len(X))[:LOOKED_AT]
         values, counts = np.unique(X[chosen], return_counts=True)
         if len(values) <= 2:
@@ -108,7 +108,7 @@ class Auto(Detector):
         if counts.max() > FLAT * counts.sum():
             return tuple(self._critic(number, len(X)) for number in range(3))
         critics = (self._critic(number, len(X)) for number in range(2))
-        return (*critics, LOF(), Radiomics([Intensity(), Texture()]))
+        return (*critics, LOF(neighbours=5), Radiomics([Intensity(), Texture()]))
 
     def _critic(self, number: int, n: int) -> FeatureSpace:
         """Return the unfitted neighbours in the features of a critic of contrastive features, for n normals."""
