@@ -23,7 +23,7 @@ from unlikelihood.provenance import provenance
 
 RESULTS = Path(__file__).parent / "results" / "volumes.json"
 THESIS = 60.0  # seconds an image, of 200 steps
-STEPS, BATCH, QUERIES = 200, 64, 128
+STEPS, BATCH, QUERIES = 200, 64, 64
 TRAIN, WIDTH, EPOCHS = 512, 8, 4
 TRAINED = {
     "VAE": VAE(epochs=1, batch_size=BATCH, device="cpu"),
@@ -89,18 +89,23 @@ def main() -> None:
     gan = WGANGP(width=WIDTH, epochs=EPOCHS, batch_size=16, critic_steps=3, learning_rate=3e-4, device="cpu").fit(X)
     search = LatentSearch(gan, STEPS).fit(X)
     encoder = EncoderSearch(gan, 0, width=WIDTH, epochs=EPOCHS, batch_size=BATCH, device="cpu").fit(X)
-    results = {
+    results: dict[str, object] = {
         "generator": f"WGANGP of width {WIDTH}, {EPOCHS} epochs of {TRAIN} phantoms of 28 x 28 x 28",
         "queries": f"{QUERIES}, half of them malignant, in batches of {BATCH}",
         f"LatentSearch, {STEPS} steps": score(search, test.pixels, test.label),
         "EncoderSearch, k = 0": score(encoder, test.pixels, test.label),
-        "training": memory(),
         "threads": torch.get_num_threads(),
         "provenance": provenance(),
     }
+    write(results)
+    write(results | {"training": memory()})
+
+
+def write(results: dict[str, object]) -> None:
+    """Keep the results."""
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(json.dumps(results, indent=1, ensure_ascii=False))
+    print(json.dumps(results, indent=1, ensure_ascii=False), flush=True)
 
 
 if __name__ == "__main__":
