@@ -7,7 +7,6 @@ python -m benchmarks.volumes
 """
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -23,7 +22,7 @@ from unlikelihood.provenance import provenance
 
 RESULTS = Path(__file__).parent / "results" / "volumes.json"
 THESIS = 60.0  # seconds an image, of 200 steps
-STEPS, BATCH, QUERIES = 200, 64, 128
+STEPS, BATCH, QUERIES = 200, 64, 64
 TRAIN, WIDTH, EPOCHS = 512, 8, 4
 TRAINED = {
     "VAE": VAE(epochs=1, batch_size=BATCH, device="cpu"),
@@ -33,8 +32,9 @@ TRAINED = {
 
 
 def peak() -> float:
-    """Largest memory that this process has held, in GiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    """Largest memory that this process has held, in GiB; getrusage would count what its parent held too."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 2**20
 
 
 def train(name: str, size: int) -> None:
@@ -89,18 +89,23 @@ def main() -> None:
     gan = WGANGP(width=WIDTH, epochs=EPOCHS, batch_size=16, critic_steps=3, learning_rate=3e-4, device="cpu").fit(X)
     search = LatentSearch(gan, STEPS).fit(X)
     encoder = EncoderSearch(gan, 0, width=WIDTH, epochs=EPOCHS, batch_size=BATCH, device="cpu").fit(X)
-    results = {
+    results: dict[str, object] = {
         "generator": f"WGANGP of width {WIDTH}, {EPOCHS} epochs of {TRAIN} phantoms of 28 x 28 x 28",
         "queries": f"{QUERIES}, half of them malignant, in batches of {BATCH}",
         f"LatentSearch, {STEPS} steps": score(search, test.pixels, test.label),
         "EncoderSearch, k = 0": score(encoder, test.pixels, test.label),
-        "training": memory(),
         "threads": torch.get_num_threads(),
         "provenance": provenance(),
     }
+    write(results)
+    write(results | {"training": memory()})
+
+
+def write(results: dict[str, object]) -> None:
+    """Keep the results."""
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(json.dumps(results, indent=1, ensure_ascii=False))
+    print(json.dumps(results, indent=1, ensure_ascii=False), flush=True)
 
 
 if __name__ == "__main__":
