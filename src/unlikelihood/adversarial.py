@@ -4,7 +4,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, asdict
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch.nn.functional as F
@@ -82,7 +82,8 @@ class Adversarial(Generator[Players], Embedder):
         super()._fit(X)
 
     def _finish(self, X: np.ndarray) -> None:
-        self.quality_, self.alarms_ = {}, ()
+        self.quality_: dict[str, Any] = {}
+        self.alarms_: tuple[str, ...] = ()
         if len(X) >= ENOUGH:
             found = quality_of(self, X, None if self.encoder is None else fitted(self.encoder, X))
             self.quality_, self.alarms_ = asdict(found), found.alarms
