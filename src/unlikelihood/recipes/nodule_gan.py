@@ -72,12 +72,7 @@ def experiment(quick: bool) -> Series:
         "GAN-AD on volumes",
         {
             "phantom": on_phantom("GAN-AD", text(epochs), rows(phantoms, epochs), {SEARCH: 0.58}, quick),
-            "adrenal": on_adrenals(
-                "GAN-AD",
-                GLANDS + text(epochs),
-                rows(adrenals, epochs) | {"GAN-AD of the thickness": of_thickness},
-                quick,
-            ),
+            "adrenal": on_adrenals("GAN-AD", GLANDS + text(epochs), glands, quick),
             "lidc": on_lidc("GAN-AD", text(few), rows(lidc, few)),
         },
     )
