@@ -157,7 +157,7 @@ def hashed(record: Any, arrays: dict[str, np.ndarray]) -> Any:
     if not isinstance(record, dict):
         return record
     if "$detector" in record:
-        place = f"{record['name']}.state" if record["name"] else "state"  # as `encode` names them
+        place = f"{record['name']}.state" if record["name"] else "state"
         within = [array for name, array in sorted(arrays.items()) if name.startswith(place)]
         state = sha256(b"".join(array.tobytes() for array in within)) if record["state"] else None
         return record | {"parameters": hashed(record["parameters"], arrays), "state": state}
