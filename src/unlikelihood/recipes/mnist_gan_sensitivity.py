@@ -50,7 +50,7 @@ def experiment(quick: bool) -> Experiment:
 
     @cache
     def split(seed: int, samples: int = MANY) -> Split:
-        few = {"calibration_per_digit": 5, "test": 100} if quick else {}
+        few: dict[str, Any] = {"calibration_per_digit": 5, "test": 100} if quick else {}
         return MNIST(seed=seed, train_per_digit=samples, **few).split()
 
     @cache
