@@ -82,11 +82,11 @@ class Adversarial(Generator[Players], Embedder):
         super()._fit(X)
 
     def _finish(self, X: np.ndarray) -> None:
-        self.quality_: dict[str, Any] = {}
-        self.alarms_: tuple[str, ...] = ()
+        found = None
         if len(X) >= ENOUGH:
             found = quality_of(self, X, None if self.encoder is None else fitted(self.encoder, X))
-            self.quality_, self.alarms_ = asdict(found), found.alarms
+        self.quality_ = asdict(found) if found else {}
+        self.alarms_ = found.alarms if found else ()
 
     def _score_batch(self, x: Tensor) -> Tensor:
         return self.net_.critic(x)

@@ -47,7 +47,7 @@ def generator(pictures: "Pictures", spacing: Sequence[float] | None = None) -> S
         (name, f"{known[key]:.3g}", meaning.format(**known)) for key, (name, meaning) in FIGURES.items() if key in known
     ]
     alarms = " ".join(f"{alarm[0].upper()}{alarm[1:]}." for alarm in pictures.alarms)
-    text = "Its samples beside the normals it was trained on, by the principal components of those."
+    text = "Its samples beside the normals it was trained on, in the features of an encoder of those."
     if not rows:
         text = "Too few normals to tell how good its samples are."
     limits = plots.limits_of(pictures.train)
