@@ -15,8 +15,7 @@ from unlikelihood.detectors.inside_distance import InsideDistance
 from unlikelihood.detectors.knn import KNN
 from unlikelihood.detectors.lof import LOF
 from unlikelihood.detectors.radiomics import Radiomics
-from unlikelihood.detectors.wgangp import WGANGP
-from unlikelihood.nn.latents import NormalLatents
+from unlikelihood.detectors.wgangp import of_embeddings
 from unlikelihood.nn.statistics import Intensity, Size, Texture, Thickness
 from unlikelihood.parameters import Count, NonNegative, Share
 
@@ -122,16 +121,9 @@ class Auto(Detector):
             seed=seed,
             **self._running(f"{number}.encoder"),
         )
-        game = WGANGP(
-            latent=32,
-            width=32,
-            latents=NormalLatents(),
-            average=0.99,
-            critic_steps=2,
-            penalty=1.0,
+        game = of_embeddings(
             epochs=math.ceil(2.5 * self.steps / batches),
             batch_size=BATCH,
-            learning_rate=5e-4,
             seed=seed,
             **self._running(f"{number}.critic"),
         )

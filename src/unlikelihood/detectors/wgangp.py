@@ -3,12 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from unlikelihood.adversarial import Adversarial
 from unlikelihood.nn.adversarial import Critic, Intensities, Players
+from unlikelihood.nn.latents import NormalLatents
 from unlikelihood.parameters import Count, NonNegative, Positive
 from unlikelihood.training import Turn
 
@@ -88,6 +90,12 @@ class WGANGP(Adversarial):
     def pleasing(self, net: Players, x: Tensor) -> Tensor:
         """Return the generator's loss, of as many latents as samples in `x`."""
         return -net.critic(net.generator(self.latents(len(x), self.latent, x.device))).mean()
+
+
+def of_embeddings(**changes: Any) -> WGANGP:
+    """Return an unfitted `WGANGP` for vectors in clusters, as embeddings are; `changes` are its other parameters."""
+    settings: dict[str, Any] = {"latent": 32, "width": 32, "latents": NormalLatents(), "average": 0.99}
+    return WGANGP(**settings | {"critic_steps": 2, "penalty": 1.0, "learning_rate": 5e-4} | changes)
 
 
 def gradient_penalty(critic: Callable[[Tensor], Tensor], x: Tensor, made: Tensor, unit: float = 1.0) -> Tensor:

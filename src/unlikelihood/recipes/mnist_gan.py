@@ -10,12 +10,10 @@ from unlikelihood.detectors.encoder_search import EncoderSearch
 from unlikelihood.detectors.feature_space import FeatureSpace
 from unlikelihood.detectors.knn import KNN
 from unlikelihood.detectors.latent_search import LatentSearch
-from unlikelihood.detectors.wgangp import WGANGP
+from unlikelihood.detectors.wgangp import WGANGP, of_embeddings
 from unlikelihood.experiment import Experiment
-from unlikelihood.nn.augment import Affine
-from unlikelihood.nn.latents import NormalLatents
+from unlikelihood.recipes.mnist_vae import VIEWS
 
-VIEWS = Affine(rotation=15, scale=0.15, shear=0.2, shift=0.07)
 TEXT = (
     "Nines are anomalous, the other digits normal: 9,216 normals to train on, 450 unseen normals and 450 nines to "
     "test on. The thesis' recipe is AnoGAN: a DCGAN of the paper's hyper-parameters, whose latent space is searched "
@@ -85,15 +83,4 @@ def experiment(quick: bool) -> Experiment:
 
 def gan_of_embeddings(seed: int, epochs: int = 100) -> WGANGP:
     """Return the WGAN-GP of embeddings, unfitted."""
-    return WGANGP(
-        latent=32,
-        width=32,
-        latents=NormalLatents(),
-        average=0.99,
-        critic_steps=2,
-        penalty=1.0,
-        epochs=epochs,
-        batch_size=256,
-        learning_rate=5e-4,
-        seed=seed,
-    )
+    return of_embeddings(epochs=epochs, batch_size=256, seed=seed)

@@ -15,7 +15,8 @@ from unlikelihood.detectors.knn import KNN
 from unlikelihood.detectors.latent_search import LatentSearch
 from unlikelihood.detectors.wgangp import WGANGP
 from unlikelihood.experiment import Experiment
-from unlikelihood.recipes.mnist_gan import VIEWS, gan_of_embeddings
+from unlikelihood.recipes.mnist_gan import gan_of_embeddings
+from unlikelihood.recipes.mnist_vae import VIEWS
 
 Rows = dict[str, Callable[[int], Detector]]
 

@@ -6,9 +6,9 @@ from unlikelihood.data.splits import Split
 from unlikelihood.detectors.encoder_search import EncoderSearch
 from unlikelihood.detectors.feature_space import FeatureSpace
 from unlikelihood.detectors.radiomics import Radiomics
-from unlikelihood.detectors.wgangp import WGANGP
+from unlikelihood.detectors.wgangp import WGANGP, of_embeddings
 from unlikelihood.experiment import Series
-from unlikelihood.nn.latents import NormalLatents, UniformLatents
+from unlikelihood.nn.latents import UniformLatents
 from unlikelihood.nn.statistics import Thickness
 from unlikelihood.recipes._nodules import (
     SEARCH,
@@ -80,15 +80,5 @@ def experiment(quick: bool) -> Series:
 
 def of_thickness(seed: int) -> FeatureSpace:
     """Return the thesis' GAN-AD on statistics of thickness."""
-    gan = WGANGP(
-        latent=4,
-        width=32,
-        latents=NormalLatents(),
-        average=0.99,
-        critic_steps=2,
-        penalty=1.0,
-        epochs=400,
-        learning_rate=5e-4,
-        seed=seed,
-    )
+    gan = of_embeddings(latent=4, epochs=400, seed=seed)
     return FeatureSpace(Radiomics([Thickness()]), EncoderSearch(gan, refine=30, epochs=100, seed=seed), seed=seed)
