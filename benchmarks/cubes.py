@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.memory import peak
 from unlikelihood import Nodules, Scan
 from unlikelihood.progress import progress
 from unlikelihood.provenance import provenance
@@ -53,12 +54,6 @@ def write_scans(folder: Path, count: int) -> None:
             table = csv.writer(lines)
             table.writerow(["seriesuid", "coordX", "coordY", "coordZ", "diameter_mm"])
             table.writerows(rows[: 2 * n])
-
-
-def peak(process: int | str = "self") -> float:
-    """Return the most memory in MiB that a process ever held."""
-    status = Path(f"/proc/{process}/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def processor_seconds(process: int | str = "self") -> float:

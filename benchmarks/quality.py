@@ -9,7 +9,6 @@ goes on where it stopped. Every detector has one setting for all tasks. Nothing 
 
 import json
 import multiprocessing
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ import numpy as np
 from torch import nn
 
 import unlikelihood as u
+from benchmarks.memory import peak
 from unlikelihood.data.splits import Split
 from unlikelihood.files import replacing
 from unlikelihood.intervals import delong
@@ -124,7 +124,7 @@ def measure(task: str, group: str, seed: int) -> dict[str, dict[str, object]]:
             "fit seconds": round(detector.fit_seconds_, 1),
             "score milliseconds": round(1e3 * seconds / len(score), 3),
             "weights": weights(detector),
-            "peak MiB of the group": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+            "peak MiB of the group": round(peak()),
         }
     return rows
 

@@ -3,7 +3,9 @@
 Times are the processor's, summed over threads, for what else runs on the machine does not count there; wall times are
 beside them.
 
-python -m benchmarks.volumes
+python -m benchmarks.volumes [training]
+
+With that word the search is left as it was measured, and only the memory of training is.
 """
 
 import json
@@ -15,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.memory import peak
 from unlikelihood import DCGAN, VAE, WGANGP, EncoderSearch, LatentSearch, Phantom
 from unlikelihood.detector import Detector
 from unlikelihood.metrics import auroc
@@ -31,12 +34,6 @@ TRAINED = {
 }
 
 
-def peak() -> float:
-    """Largest memory that this process has held, in GiB; getrusage would count what its parent held too."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 2**20
-
-
 def train(name: str, size: int) -> None:
     """Train for two steps of a batch of 64 and print the peak memory; run in a process of its own."""
     X = np.random.default_rng(0).random((2 * BATCH, 1, *(size,) * 3), dtype=np.float32)
@@ -46,8 +43,8 @@ def train(name: str, size: int) -> None:
     print(
         json.dumps(
             {
-                "peak GiB": round(peak(), 2),
-                "of which before training": round(before, 2),
+                "peak GiB": round(peak() / 1024, 2),
+                "of which before training": round(before / 1024, 2),
                 "processor seconds a step": round((time.process_time() - start) / 2, 2),
             }
         )
@@ -76,7 +73,7 @@ def score(detector: Detector, X: np.ndarray, label: np.ndarray) -> dict[str, flo
         "wall milliseconds an image": round(1e3 * wall, 2),
         "times faster than the thesis' minute, by the processor": round(THESIS / spent),
         "AUROC": round(float(auroc(label, -scores)), 3),
-        "peak GiB": round(peak(), 2),
+        "peak GiB": round(peak() / 1024, 2),
     }
 
 
@@ -98,7 +95,12 @@ def main() -> None:
         "provenance": provenance(),
     }
     write(results)
-    write(results | {"training": memory()})
+    add_training()
+
+
+def add_training() -> None:
+    """Measure the memory of training, and keep it beside what the file has."""
+    write(json.loads(RESULTS.read_text(encoding="utf-8")) | {"training": memory()})
 
 
 def write(results: dict[str, object]) -> None:
@@ -109,4 +111,10 @@ def write(results: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    train(sys.argv[1], int(sys.argv[2])) if len(sys.argv) > 1 else main()
+    match sys.argv[1:]:
+        case []:
+            main()
+        case ["training"]:
+            add_training()
+        case [name, size]:
+            train(name, int(size))

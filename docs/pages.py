@@ -1,6 +1,7 @@
 """Writes what the pages include: results from JSON files, and the output of every example; run before sphinx-build."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -95,6 +96,7 @@ def table(head: tuple[str, ...], *lines: tuple[str, ...]) -> str:
 def main() -> None:
     """Write the pages and run the examples."""
     made = ROOT / "docs" / "generated" / "examples"
+    shutil.rmtree(made.parent, ignore_errors=True)  # pages of names that are gone
     made.mkdir(parents=True, exist_ok=True)
     sections = [quality(RESULTS / "quality.json")]
     sections += [comparison(path) for path in sorted(RESULTS.rglob("comparison.json"))]

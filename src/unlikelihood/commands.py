@@ -10,7 +10,6 @@ from jsonargparse import ArgumentParser
 from unlikelihood import decisions, discovery, evaluation, plots, tables
 from unlikelihood.data.source import Source
 from unlikelihood.detector import Detector
-from unlikelihood.detectors.auto import Auto
 from unlikelihood.experiment import Experiment, Series, keep_checkpoints
 from unlikelihood.files import replacing
 from unlikelihood.identity import seen, unseen
@@ -34,7 +33,8 @@ def fit_arguments(parser: ArgumentParser) -> None:
     _add_data(parser)
     choices("detectors")
     discovery.subclasses(object, "nn")
-    parser.add_argument("--detector", type=Detector, default=Auto(), help="what is fitted")
+    auto = discovery.find("Auto", "detectors")()
+    parser.add_argument("--detector", type=Detector, default=auto, help="what is fitted")
     parser.add_argument("--out", type=Path, required=True, help="folder of the fitted detector")
 
 

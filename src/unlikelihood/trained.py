@@ -18,8 +18,7 @@ from unlikelihood.checkpoint import Checkpoint, fingerprint
 from unlikelihood.detector import Detector
 from unlikelihood.nn.augment import Augment
 from unlikelihood.parameters import Count, NonNegative, Positive
-from unlikelihood.progress import progress
-from unlikelihood.training import Turn, batches_of, fabric_for, place, seeded, train
+from unlikelihood.training import Turn, fabric_for, in_order, place, seeded, train
 
 Net = TypeVar("Net", bound=nn.Module)
 AnyTrained = TypeVar("AnyTrained", bound="Trained")
@@ -117,12 +116,7 @@ class Learner(Detector, Generic[Net]):
     def _batches(self, X: np.ndarray, title: str) -> Iterator[Tensor]:
         """Yield the samples in order, in batches on the network's device."""
         weight = next(self.net_.parameters())
-        batch_of = batches_of(X, weight.device, weight.dtype)
-        with progress(title, len(X)) as advance:
-            for start in range(0, len(X), self.batch_size):
-                index = np.arange(start, min(start + self.batch_size, len(X)))
-                yield batch_of(index)
-                advance(len(index))
+        return in_order(X, self.batch_size, title, weight.device, weight.dtype)
 
     def _noise(self, *shape: int) -> Tensor:
         """Return standard normal noise that follows from the fitted seed, the same for every sample."""

@@ -164,6 +164,18 @@ def batches_of(
     return lambda index: batch(resident[torch.from_numpy(index).to(device)])
 
 
+def in_order(
+    X: np.ndarray, size: int, title: str, device: torch.device, dtype: torch.dtype = torch.float32
+) -> Iterator[Tensor]:
+    """Yield the samples in batches of `size` on `device`, with a progress bar."""
+    batch_of = batches_of(X, device, dtype)
+    with progress(title, len(X)) as advance:
+        for start in range(0, len(X), size):
+            index = np.arange(start, min(start + size, len(X)))
+            yield batch_of(index)
+            advance(len(index))
+
+
 def free_memory(device: torch.device) -> float:
     """Return the free memory of `device` in bytes, infinite where it cannot be told."""
     if device.type == "cuda":

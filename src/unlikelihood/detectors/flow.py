@@ -87,7 +87,7 @@ class Flow(Density[NormalisingFlow], Generator[NormalisingFlow]):
         if self.net_.levels is None:
             return self.net_.log_prob(x, torch.zeros_like(x))
         noise = torch.special.ndtr(self._noise(self.draws, *self.shape_))
-        return log_mean_exp([self.net_.log_prob(x, u.expand_as(x)) for u in noise])
+        return log_mean_exp(torch.stack([self.net_.log_prob(x, u.expand_as(x)) for u in noise]))
 
     def decode(self, z: Tensor) -> Tensor:
         r"""Return the samples (B, \*shape) that f maps to z (B, D), differentiably."""

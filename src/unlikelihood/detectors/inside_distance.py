@@ -1,9 +1,9 @@
 """The distance to the surface from inside, as an image or volume of its own."""
 
 import numpy as np
-from scipy import ndimage
 
 from unlikelihood.embedder import NearestEmbeddings
+from unlikelihood.nn.statistics import inside_distance
 from unlikelihood.parameters import Positive
 
 
@@ -38,6 +38,5 @@ class InsideDistance(NearestEmbeddings):
         distances = np.empty(X.shape, np.float32)
         for x, distance in zip(X, distances, strict=True):
             for channel, slot in zip(x, distance, strict=True):
-                padded = ndimage.distance_transform_edt(np.pad(channel > middle, 1))
-                slot[...] = padded[(slice(1, -1),) * channel.ndim] ** self.power
+                slot[...] = inside_distance(channel > middle) ** self.power
         return distances

@@ -1,6 +1,5 @@
 """A density of the statistics that a variational autoencoder computes on a sample's way through it."""
 
-import math
 from functools import partial
 
 import numpy as np
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from unlikelihood.detector import fitted
 from unlikelihood.embedder import Embedder
+from unlikelihood.nn.levels import log_mean_exp
 from unlikelihood.parameters import Count
 from unlikelihood.trained import Variational
 
@@ -79,5 +79,4 @@ def statistics(vae: Variational, x: Tensor, *, samples: int) -> Tensor:
     log_px_z = torch.stack([vae.log_likelihood(x, z_l) for z_l in z])
     rate = q.log_prob(z).sum(-1) - vae.log_prior(z)
     path = [(x - vae.decode(q.loc)).flatten(1).norm(dim=1), q.loc.norm(dim=1), q.scale.norm(dim=1)]
-    likelihood = torch.logsumexp(log_px_z - rate, 0) - math.log(samples)
-    return torch.stack([*path, log_px_z.mean(0), rate.mean(0), likelihood], 1)
+    return torch.stack([*path, log_px_z.mean(0), rate.mean(0), log_mean_exp(log_px_z - rate)], 1)

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from unlikelihood.embedder import NearestEmbeddings
 from unlikelihood.parameters import Count
-from unlikelihood.progress import progress
-from unlikelihood.training import batches_of, fabric_for, place
+from unlikelihood.training import fabric_for, in_order, place
 
 
 class TorchEncoder(NearestEmbeddings):
@@ -68,14 +67,8 @@ class TorchEncoder(NearestEmbeddings):
     @torch.inference_mode()
     def _embed(self, X: np.ndarray) -> np.ndarray:
         dtype = torch.float64 if len(self.shape_) == 1 else torch.float32
-        batch_of = batches_of(X, fabric_for(self.device, "32-true").device, dtype)
-        found = []
-        with progress("Embedding", len(X)) as advance:
-            for start in range(0, len(X), self.batch_size):
-                index = np.arange(start, min(start + self.batch_size, len(X)))
-                found.append(self._embed_batch(batch_of(index)))
-                advance(len(index))
-        return np.concatenate(found)
+        device = fabric_for(self.device, "32-true").device
+        return np.concatenate([self._embed_batch(x) for x in in_order(X, self.batch_size, "Embedding", device, dtype)])
 
     def _embed_batch(self, x: Tensor) -> np.ndarray:
         embedding = self.net_(x)

@@ -177,6 +177,4 @@ class VAE(Variational[Autoencoder]):
         """
         check_is_fitted(self, "shape_")
         X = self._checked(X, reset=False)
-        return np.concatenate(
-            [self.decode(self.net_.posterior(x).loc).float().cpu().numpy() for x in self._batches(X, "")]
-        )
+        return self._mapped(lambda x: self.decode(self.net_.posterior(x).loc).float(), X, "")

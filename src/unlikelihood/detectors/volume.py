@@ -4,6 +4,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt, label
 
 from unlikelihood.detector import Detector
+from unlikelihood.nn.statistics import inside_distance
 from unlikelihood.parameters import NonNegative
 
 
@@ -36,7 +37,7 @@ class Volume(Detector):
         bright = (x.mean(axis=0) if x.ndim > 1 else x) > self.threshold
         # An opening by a ball of the neck's width: the core that is deep enough, and what lies near it.
         reach = self.neck / 2
-        core = distance_transform_edt(np.pad(bright, 1))[(slice(1, -1),) * bright.ndim] > reach
+        core = inside_distance(bright) > reach
         if not core.any():
             return 0
         places = np.argwhere(core)

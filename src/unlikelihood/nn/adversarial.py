@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from unlikelihood.nn.networks import WIDEST, conv, pyramid, widths
+from unlikelihood.nn.networks import WIDEST, conv, norm, pyramid, widths
 
 SMALLEST = 4  # the DCGAN paper starts from a 4x4 map and doubles it
 KERNEL = 5  # and its convolutions are 5x5
@@ -28,12 +28,6 @@ class Intensities:
     def restored(self, u: Tensor) -> Tensor:
         """Return the intensities of numbers."""
         return u * self.half + self.middle
-
-
-def norm(axes: int, channels: int) -> nn.Module:
-    """Return batch normalisation over the given number of spatial axes, 0 for vectors."""
-    layer: type[nn.Module] = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}[axes]
-    return layer(channels)
 
 
 def up(channels_in: int, channels_out: int, size: Sequence[int], target: Sequence[int]) -> nn.Module:

@@ -1,7 +1,7 @@
 """Grey levels, and how continuous densities are made to hold for them."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -121,9 +121,9 @@ def moments(batches: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
     return mean, torch.where(deviation > 1e-6 * (1 + mean.abs()), deviation, 1.0)
 
 
-def log_mean_exp(log_p: Sequence[Tensor]) -> Tensor:
-    """Return the logarithm of the mean probability over draws, each (B,)."""
-    return torch.logsumexp(torch.stack(list(log_p)), 0) - math.log(len(log_p))
+def log_mean_exp(log_p: Tensor) -> Tensor:
+    """Return the logarithm of the mean probability over draws (L, B), (B,)."""
+    return torch.logsumexp(log_p, 0) - math.log(len(log_p))
 
 
 def standard_normal(z: Tensor) -> Tensor:

@@ -125,8 +125,13 @@ class Embedding(nn.Sequential):
 
 def normalised(layer: nn.Module, channels: int, axes: int) -> list[nn.Module]:
     """Return `layer` followed by batch normalisation of its channels over the spatial axes, and a rectifier."""
-    norm = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}[axes]
-    return [layer, norm(channels), nn.ReLU()]
+    return [layer, norm(axes, channels), nn.ReLU()]
+
+
+def norm(axes: int, channels: int) -> nn.Module:
+    """Return batch normalisation over the given number of spatial axes, 0 for vectors."""
+    layer: type[nn.Module] = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}[axes]
+    return layer(channels)
 
 
 class Upsample(nn.Module):

@@ -1,13 +1,12 @@
 """What a variational autoencoder says about log p(x): three functions of the same samples from q(z|x)."""
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.distributions import Normal
 
+from unlikelihood.nn.levels import log_mean_exp
 from unlikelihood.nn.posteriors import Flowed
 from unlikelihood.nn.priors import Prior
 from unlikelihood.parameters import Count, check_parameters
@@ -88,7 +87,7 @@ class IWAE(Score):
     def __call__(self, log_px_z: Tensor, z: Tensor, q: Normal | Flowed, p: Prior) -> Tensor:
         """Return the bound."""
         log_weight = log_px_z + p.log_prob(z) - q.log_prob(z).sum(-1)
-        return torch.logsumexp(log_weight, 0) - math.log(len(log_weight))
+        return log_mean_exp(log_weight)
 
 
 class LatentDensity(Score):

@@ -16,6 +16,11 @@ WINDOWS = (3, 5, 9)  # sides in pixels
 Array = NDArray[np.float64]
 
 
+def inside_distance(mask: NDArray[np.bool_]) -> Array:
+    """Return how far each pixel of a mask is from the nearest outside it, in pixels; beyond the frame is outside."""
+    return ndimage.distance_transform_edt(np.pad(mask, 1))[(slice(1, -1),) * mask.ndim]
+
+
 @dataclass(frozen=True, eq=False)
 class Region:
     """One channel of a sample, with its foreground.
@@ -45,9 +50,8 @@ class Region:
 
     @cached_property
     def depth(self) -> Array:
-        """How far each pixel of the foreground is from the nearest outside it; beyond the frame is outside."""
-        padded = np.pad(self.box, 1)
-        return ndimage.distance_transform_edt(padded)[padded] if self.box.size else np.empty(0)
+        """The inside distance of each pixel of the foreground."""
+        return inside_distance(self.box)[self.box] if self.box.size else np.empty(0)
 
     @property
     def faces(self) -> int:
