@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from unlikelihood import Affine, Chain, Flips, QuarterTurns, Swap
+from unlikelihood import Affine, Chain, Elastic, Flips, QuarterTurns, Swap
 from unlikelihood.nn.augment import rotation
 
 NOTHING = {"rotation": 0, "scale": 0, "shear": 0, "shift": 0}
@@ -25,9 +25,31 @@ def test_every_change_changes_every_sample_in_its_own_way(shape, change):
     assert (changed[0] - changed[1]).abs().max() > 1e-3
 
 
-def test_channels_move_together():
+@pytest.mark.parametrize("shape", [(5, 1, 8, 8), (5, 3, 9, 16), (5, 1, 6, 7, 8)])
+def test_bends_of_no_strength_are_no_change(shape):
+    x = torch.rand(shape)
+    torch.testing.assert_close(Elastic(strength=0)(x), x, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(400, 1, 20, 40), (400, 1, 20, 20, 20)])
+def test_bends_move_by_their_strength_each_place_of_each_sample_its_own_way(shape):
+    axes = len(shape) - 2
+    # A ramp along the last axis is displaced by as much as its values change.
+    ramp = torch.linspace(0, 1, shape[-1]).expand(shape)
+    middle = (slice(None), 0, *[slice(n // 4, -n // 4) for n in shape[2:]])
+    moved = (Elastic(points=3, strength=0.05)(ramp) - ramp)[middle] * (shape[-1] - 1) / shape[-1]
+    # At a point of the grid it is 0.05; between points the mean of neighbours is less.
+    centre = (slice(None), *[n // 2 for n in moved.shape[1:]])
+    assert 0.04 < moved[centre].std() < 0.055
+    assert abs(moved[centre].mean()) < 0.01
+    assert moved.flatten(1).std(1).min() > 0.001
+    assert (moved.diff(dim=axes).abs() < 0.03).all()
+
+
+@pytest.mark.parametrize("change", [Affine(), Elastic()])
+def test_channels_move_together(change):
     x = torch.rand(8, 1, 12, 12).expand(-1, 2, -1, -1)
-    changed = Affine()(x)
+    changed = change(x)
     torch.testing.assert_close(changed[:, 0], changed[:, 1])
 
 
@@ -56,6 +78,8 @@ def test_swapped_values_come_from_the_same_column_of_the_batch():
 def test_vectors_and_bounds_are_refused_by_name():
     with pytest.raises(ValueError, match=r"Affine changes images .* not samples of shape \(6,\)"):
         Affine()(torch.rand(3, 6))
+    with pytest.raises(ValueError, match=r"Elastic changes images .* not samples of shape \(6,\)"):
+        Elastic()(torch.rand(3, 6))
     with pytest.raises(ValueError, match="Swap: rate is 2, expected a number at least 0 and at most 1"):
         Swap(2)
 

@@ -55,6 +55,7 @@ from .evaluation import evaluate as evaluate
 from .generation import quality_of as quality_of
 from .nn.augment import Affine as Affine
 from .nn.augment import Chain as Chain
+from .nn.augment import Elastic as Elastic
 from .nn.augment import Flips as Flips
 from .nn.augment import QuarterTurns as QuarterTurns
 from .nn.augment import Swap as Swap

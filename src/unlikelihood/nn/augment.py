@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unlikelihood.parameters import Fraction, NonNegative, check_parameters
+from unlikelihood.parameters import Count, Fraction, NonNegative, check_parameters
+
+LINEAR = {2: "bilinear", 3: "trilinear"}  # interpolation between points, by the number of spatial axes
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,7 @@ class Affine(Augment):
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the samples, resampled with linear interpolation."""
-        axes = x.ndim - 2
-        if axes not in (2, 3):
-            shape = tuple(x.shape[1:])
-            raise ValueError(f"Affine changes images (C, H, W) and volumes (C, D, H, W), not samples of shape {shape}")
+        axes = len(spatial(self, x))
 
         def uniform(largest: float, *shape: int) -> Tensor:
             return (2 * torch.rand(len(x), *shape, device=x.device) - 1) * largest
@@ -72,6 +71,40 @@ class Affine(Augment):
         matrix = matrix * size / size[:, None]
         theta = torch.cat([matrix, uniform(2 * self.shift, axes, 1)], dim=2)
         grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+        return F.grid_sample(x, grid, align_corners=False)
+
+
+@dataclass(frozen=True)
+class Elastic(Augment):
+    """Bends space smoothly, the same way for all channels, for images and volumes.
+
+    A grid of points over the sample is displaced, each point by a normal draw along every axis; what lies between them
+    moves with them, by linear interpolation. What comes from outside is 0.
+
+    Parameters
+    ----------
+    points : int
+        Points of the grid along every axis.
+    strength : float
+        Standard deviation of a displacement, as a fraction of the axis' length.
+
+    References
+    ----------
+    Simard, Steinkraus and Platt, "Best practices for convolutional neural networks applied to visual document
+    analysis", 2003; Ronneberger, Fischer and Brox, "U-Net", 2015, for the coarse grid.
+    """
+
+    points: Count = 4
+    strength: NonNegative = 0.03
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the samples, resampled with linear interpolation."""
+        axes = len(spatial(self, x))
+        moved = torch.randn(len(x), axes, *[self.points] * axes, device=x.device)
+        # The grid's coordinates run from -1 to 1 along every axis: a shift by the whole length is 2.
+        field = 2 * self.strength * F.interpolate(moved, x.shape[2:], mode=LINEAR[axes], align_corners=True)
+        still = torch.eye(axes, axes + 1, device=x.device).expand(len(x), -1, -1)
+        grid = F.affine_grid(still, list(x.shape), align_corners=False) + field.movedim(1, -1)
         return F.grid_sample(x, grid, align_corners=False)
 
 
@@ -148,6 +181,14 @@ class Swap(Augment):
         """Return the samples with values swapped."""
         other = x[torch.randperm(len(x), device=x.device)]
         return torch.where(torch.rand_like(x) < self.rate, other, x)
+
+
+def spatial(augment: Augment, x: Tensor) -> torch.Size:
+    """Return the spatial shape of images (B, C, H, W) or volumes (B, C, D, H, W), which `augment` can resample."""
+    if x.ndim not in (4, 5):
+        name, shape = type(augment).__name__, tuple(x.shape[1:])
+        raise ValueError(f"{name} changes images (C, H, W) and volumes (C, D, H, W), not samples of shape {shape}")
+    return x.shape[2:]
 
 
 def rotation(angle: Tensor, one: int, other: int, axes: int) -> Tensor:
