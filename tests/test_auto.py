@@ -19,7 +19,7 @@ def members(X):
     [
         (normals((6,)), ["KNN", "LOF"]),
         (normals((1, 15, 40)), ["KNN", "LOF"]),
-        ((normals((1, 16, 16)) > 0.4).astype(np.float32), ["Radiomics", "Radiomics", "InsideDistance"]),
+        ((normals((1, 16, 16)) > 0.4).astype(np.float32), ["Radiomics", "InsideDistance"]),
         (DRAWN, ["FeatureSpace"] * 3),
         (TEXTURED, ["FeatureSpace", "FeatureSpace", "LOF", "Radiomics"]),
     ],

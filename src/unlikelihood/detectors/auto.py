@@ -16,7 +16,7 @@ from unlikelihood.detectors.knn import KNN
 from unlikelihood.detectors.lof import LOF
 from unlikelihood.detectors.radiomics import Radiomics
 from unlikelihood.detectors.wgangp import of_embeddings
-from unlikelihood.nn.statistics import Intensity, Size, Texture, Thickness
+from unlikelihood.nn.statistics import Intensity, Texture, Thickness
 from unlikelihood.parameters import Count, NonNegative, Share
 
 SMALLEST = 16  # pixels along an axis, from which a convolutional encoder finds something to encode
@@ -34,7 +34,7 @@ class Auto(Detector):
     the normals are                               the members are
     ============================================  =========================================================
     vectors, or have an axis under 16 pixels      `KNN`, `LOF`
-    masks: two values                             `Radiomics` of thickness, of size; `InsideDistance`
+    masks: two values                             `Radiomics` of thickness; `InsideDistance`
     drawn: over half of the pixels have one       three critics of contrastive features, which differ in their
     value, a ground                               seed
     textured: the others                          two of those; `LOF`; `Radiomics` of intensity and texture
@@ -103,7 +103,7 @@ class Auto(Detector):
         chosen = np.random.default_rng(self.seed).permutation(len(X))[:LOOKED_AT]
         values, counts = np.unique(X[chosen], return_counts=True)
         if len(values) <= 2:
-            return (Radiomics([Thickness()]), Radiomics([Size()]), InsideDistance())
+            return (Radiomics([Thickness()]), InsideDistance())
         if counts.max() > FLAT * counts.sum():
             return tuple(self._critic(number, len(X)) for number in range(3))
         critics = (self._critic(number, len(X)) for number in range(2))

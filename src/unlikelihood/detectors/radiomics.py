@@ -45,7 +45,7 @@ class Radiomics(NearestEmbeddings):
     --------
     >>> X = np.random.default_rng(0).random((64, 1, 8, 8), dtype=np.float32)
     >>> Radiomics().fit(X).embed(X[:3]).shape
-    (3, 50)
+    (3, 47)
     """
 
     families: Sequence[Family] = (Size(), Shape(), Thickness(), Intensity(), Texture())

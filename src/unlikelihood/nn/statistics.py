@@ -106,14 +106,11 @@ class Shape(Family):
 
 
 class Thickness(Family):
-    """Square roots of the shares of the foreground that are deeper than each depth; mean, std and largest depth."""
+    """The shares of the foreground that are deeper than each depth."""
 
     def __call__(self, region: Region) -> list[float]:
-        """Return the shares, and the moments in pixels."""
-        depth = region.depth
-        if not len(depth):
-            return [0.0] * (len(region.deep) + 3)
-        return [*np.sqrt([(depth > at).mean() for at in region.deep]), depth.mean(), depth.std(), depth.max()]
+        """Return the shares."""
+        return [np.mean(region.depth > at) if len(region.depth) else 0.0 for at in region.deep]
 
 
 class Intensity(Family):
