@@ -16,6 +16,7 @@ from unlikelihood.detectors.knn import KNN
 from unlikelihood.detectors.lof import LOF
 from unlikelihood.detectors.radiomics import Radiomics
 from unlikelihood.detectors.wgangp import of_embeddings
+from unlikelihood.nn.augment import Affine
 from unlikelihood.nn.statistics import Intensity, Texture, Thickness
 from unlikelihood.parameters import Count, NonNegative, Share
 
@@ -35,8 +36,8 @@ class Auto(Detector):
     ============================================  =========================================================
     vectors, or have an axis under 16 pixels      `KNN`, `LOF`
     masks: two values                             `Radiomics` of thickness; `InsideDistance`
-    drawn: over half of the pixels have one       three critics of contrastive features, which differ in their
-    value, a ground                               seed
+    drawn: over half of the pixels have one       four critics of contrastive features, of which every other one
+    value, a ground                               has `Affine` views, the rest `Contrastive`'s own
     textured: the others                          two of those; `LOF`; `Radiomics` of intensity and texture
     ============================================  =========================================================
 
@@ -105,17 +106,18 @@ class Auto(Detector):
         if len(values) <= 2:
             return (Radiomics([Thickness()]), InsideDistance())
         if counts.max() > FLAT * counts.sum():
-            return tuple(self._critic(number, len(X)) for number in range(3))
+            return tuple(self._critic(number, len(X)) for number in range(4))
         critics = (self._critic(number, len(X)) for number in range(2))
         return (*critics, LOF(neighbours=5), Radiomics([Intensity(), Texture()]))
 
     def _critic(self, number: int, n: int) -> FeatureSpace:
         """Return the unfitted neighbours in the features of a critic of contrastive features, for n normals."""
-        seed = 3 * self.seed + number
+        seed = 4 * self.seed + number
         batches = math.ceil(n / BATCH)
         encoder = Contrastive(
             # In volumes, convolutions of the usual width would take hours.
             width=32 if len(self.shape_) == 3 else 8,
+            views=Affine() if number % 2 else None,
             epochs=math.ceil(self.steps / batches),
             batch_size=BATCH,
             seed=seed,

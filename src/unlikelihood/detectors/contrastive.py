@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unlikelihood.embedder import NearestEmbeddings
-from unlikelihood.nn.augment import Affine, Augment, Swap
+from unlikelihood.nn.augment import Affine, Augment, Chain, Elastic, Swap
 from unlikelihood.nn.contrast import contrast
 from unlikelihood.nn.networks import Embedding
 from unlikelihood.parameters import Count, Positive
@@ -38,8 +38,8 @@ class Contrastive(Learner[Embedding], NearestEmbeddings):
     temperature : float
         τ: the lower, the more the closest strangers count.
     views : Augment or None
-        The changes that leave a normal sample the same sample; two draws of it are partners. None takes `Affine` for
-        images and volumes and `Swap` for vectors.
+        The changes that leave a normal sample the same sample; two draws of it are partners. None takes `Affine` and
+        `Elastic` for images and volumes and `Swap` for vectors.
 
     References
     ----------
@@ -62,7 +62,7 @@ class Contrastive(Learner[Embedding], NearestEmbeddings):
 
     def turns(self, net: Embedding) -> list[Turn]:
         """Return the one turn: the encoder steps down the contrastive loss."""
-        view = self.views or (Affine() if len(self.shape_) > 1 else Swap())
+        view = self.views or (Chain((Affine(), Elastic())) if len(self.shape_) > 1 else Swap())
 
         def loss(x: Tensor) -> Tensor:
             views = torch.cat([view(x), view(x)])
