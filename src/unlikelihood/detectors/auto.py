@@ -22,6 +22,7 @@ from unlikelihood.parameters import Count, NonNegative, Share
 
 SMALLEST = 16  # pixels along an axis, from which a convolutional encoder finds something to encode
 FLAT = 0.5  # share of pixels of one value, above which a picture is drawn on a ground
+LARGE = 64 * 64  # pixels of a sample
 BATCH = 256  # normals
 LOOKED_AT = 512  # normals whose values are counted
 
@@ -115,8 +116,8 @@ class Auto(Detector):
         seed = 4 * self.seed + number
         batches = math.ceil(n / BATCH)
         encoder = Contrastive(
-            # In volumes, convolutions of the usual width would take hours.
-            width=32 if len(self.shape_) == 3 else 8,
+            # In volumes and large images, convolutions of the usual width would take hours.
+            width=32 if math.prod(self.shape_[1:]) <= LARGE else 8,
             views=Affine() if number % 2 else None,
             epochs=math.ceil(self.steps / batches),
             batch_size=BATCH,
