@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from unlikelihood import Affine, Chain, Elastic, Flips, QuarterTurns, Swap
+from unlikelihood import Affine, Chain, Elastic, Flips, QuarterTurns, Swap, Tones
 from unlikelihood.nn.augment import rotation
 
 NOTHING = {"rotation": 0, "scale": 0, "shear": 0, "shift": 0}
@@ -100,3 +100,20 @@ def test_turns_leave_planes_of_unequal_axes_and_no_flip_is_no_change():
     assert torch.equal(Flips(0.0)(x), x)
     assert torch.equal(Flips(1.0)(x), x.flip(2, 3))
     assert torch.equal(Chain()(x), x)
+
+
+@pytest.mark.parametrize("shape", [(300, 7), (300, 2, 5, 6), (300, 1, 3, 4, 5)])
+def test_tones_change_mean_and_spread_within_their_bounds_and_nothing_else(shape):
+    x = torch.randn(shape) * 3 + 1
+    changed = Tones(contrast=0.3, brightness=0.5)(x)
+    flat, other = x.flatten(1), changed.flatten(1)
+    factor = other.std(1) / flat.std(1)
+    shift = (other.mean(1) - flat.mean(1)) / flat.std(1)
+    assert 0.25 < factor.log().abs().max() <= 0.3 + 1e-4
+    assert 0.45 < shift.abs().max() <= 0.5 + 1e-4
+    assert abs(torch.corrcoef(torch.stack([factor.log(), shift]))[0, 1]) < 0.2  # drawn apart
+    standard = (flat - flat.mean(1, keepdim=True)) / flat.std(1, keepdim=True)
+    torch.testing.assert_close(
+        (other - other.mean(1, keepdim=True)) / other.std(1, keepdim=True), standard, atol=1e-4, rtol=1e-4
+    )
+    torch.testing.assert_close(Tones(0, 0)(x), x)

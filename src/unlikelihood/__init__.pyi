@@ -59,6 +59,7 @@ from .nn.augment import Elastic as Elastic
 from .nn.augment import Flips as Flips
 from .nn.augment import QuarterTurns as QuarterTurns
 from .nn.augment import Swap as Swap
+from .nn.augment import Tones as Tones
 from .nn.conditionals import Binary as Binary
 from .nn.conditionals import GaussianMixture as GaussianMixture
 from .nn.conditionals import LogisticMixture as LogisticMixture

@@ -54,22 +54,19 @@ class Affine(Augment):
         """Return the samples, resampled with linear interpolation."""
         axes = len(spatial(self, x))
 
-        def uniform(largest: float, *shape: int) -> Tensor:
-            return (2 * torch.rand(len(x), *shape, device=x.device) - 1) * largest
-
-        matrix = torch.diag_embed(uniform(self.scale, axes).exp())
+        matrix = torch.diag_embed(uniform(self.scale, x, axes).exp())
         for axis in range(axes):
             following = (axis + 1) % axes
             if following > axis:
-                matrix[:, axis, following] = uniform(self.shear)
+                matrix[:, axis, following] = uniform(self.shear, x)
         for one in range(axes):
             for other in range(one + 1, axes):
-                matrix = rotation(uniform(math.radians(self.rotation)), one, other, axes) @ matrix
+                matrix = rotation(uniform(math.radians(self.rotation), x), one, other, axes) @ matrix
         # The grid's coordinates are (x, y, z) and run from -1 to 1 along every axis, however long it is: angles are
         # kept by mapping to pixels and back, and a shift by the whole length is 2.
         size = torch.tensor(x.shape[:1:-1], dtype=x.dtype, device=x.device)
         matrix = matrix * size / size[:, None]
-        theta = torch.cat([matrix, uniform(2 * self.shift, axes, 1)], dim=2)
+        theta = torch.cat([matrix, uniform(2 * self.shift, x, axes, 1)], dim=2)
         grid = F.affine_grid(theta, list(x.shape), align_corners=False)
         return F.grid_sample(x, grid, align_corners=False)
 
@@ -143,6 +140,32 @@ class QuarterTurns(Augment):
 
 
 @dataclass(frozen=True)
+class Tones(Augment):
+    r"""Changes contrast and brightness of a sample, the same for all its values, for grey levels.
+
+    .. math:: x' = m + e^c (x - m) + b s,
+
+    with mean m and standard deviation s of the sample. What comes out may lie beyond the range of the data.
+
+    Parameters
+    ----------
+    contrast : float
+        Largest c, the logarithm of the factor.
+    brightness : float
+        Largest b, in standard deviations of the sample.
+    """
+
+    contrast: NonNegative = 0.2
+    brightness: NonNegative = 0.2
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the samples with other grey levels."""
+        c, b = (alike(uniform(largest, x), x) for largest in (self.contrast, self.brightness))
+        m, s = (alike(of(x.flatten(1), dim=1), x) for of in (torch.mean, torch.std))
+        return m + c.exp() * (x - m) + b * s
+
+
+@dataclass(frozen=True)
 class Chain(Augment):
     """Changes samples by several augmentations in order.
 
@@ -189,6 +212,11 @@ def spatial(augment: Augment, x: Tensor) -> torch.Size:
         name, shape = type(augment).__name__, tuple(x.shape[1:])
         raise ValueError(f"{name} changes images (C, H, W) and volumes (C, D, H, W), not samples of shape {shape}")
     return x.shape[2:]
+
+
+def uniform(largest: float, x: Tensor, *shape: int) -> Tensor:
+    r"""Return draws (B, \*shape) between -largest and largest, for each sample of a batch its own."""
+    return (2 * torch.rand(len(x), *shape, device=x.device) - 1) * largest
 
 
 def rotation(angle: Tensor, one: int, other: int, axes: int) -> Tensor:
