@@ -167,7 +167,7 @@ def main(words: list[str]) -> None:
     ]
     # Seed by seed, so that what an interrupted run leaves is even.
     plan = sorted((cell for cell in plan if named(*cell) not in known["cells"]), key=lambda cell: cell[2])
-    with multiprocessing.get_context("spawn").Pool(os.cpu_count(), maxtasksperchild=1) as pool:
+    with multiprocessing.get_context("spawn").Pool(len(os.sched_getaffinity(0)), maxtasksperchild=1) as pool:
         for cell, rows in pool.imap_unordered(measured, plan):
             known["cells"] = dict(sorted((known["cells"] | {named(*cell): rows}).items(), key=place))
             known["summary"] = summary(known["cells"])

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from unlikelihood.data.images import windowed
 from unlikelihood.data.scan import Found, find
+from unlikelihood.data.source import cache
 from unlikelihood.files import leftovers, replacing
 from unlikelihood.parameters import Range
 from unlikelihood.progress import progress
@@ -62,6 +63,11 @@ class Cuts(NamedTuple):
     patient: str = ""
     rejected: dict[int, str] = {}
     damage: str = ""
+
+
+def kept_in(given: str | Path | None) -> Path:
+    """Return the folder of what is cut: `given`, else "cuts" in the cache."""
+    return cache() / "cuts" if given is None else Path(given).expanduser()
 
 
 def scans(path: Path, folder: Path) -> list[Found]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from unlikelihood.data.arrays import numpy_file
 from unlikelihood.data.images import Images, numbered
-from unlikelihood.data.source import DataUnavailable, Source, existing, places
+from unlikelihood.data.source import DataUnavailable, Source, at_hand, existing, places
 from unlikelihood.data.splits import Split
 
 FILE = "lidc_nodules_32.npz"
@@ -85,7 +85,6 @@ class LIDC(Source):
     def _file(self) -> Path:
         if self.path is not None:
             return existing("path", self.path)
-        for file in (folder / FILE for folder in places()):
-            if file.is_file():
-                return file
+        if file := at_hand(places(), FILE):
+            return file
         raise DataUnavailable(f"{FILE} is not at hand: put it into $UNLIKELIHOOD_DATA or the cache, or give its path")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from unlikelihood.data.arrays import numpy_file
 from unlikelihood.data.download import fetch
 from unlikelihood.data.images import Images, numbered
-from unlikelihood.data.source import Source, cache, existing, places
+from unlikelihood.data.source import Source, at_hand, cache, existing, places
 from unlikelihood.data.splits import Split, balance
 
 URL = "https://zenodo.org/record/6496656/files/"
@@ -138,9 +138,8 @@ class MedMNIST(Source):
         if self.path is not None:
             path = existing("path", self.path)
             return path if path.is_file() else existing("path", path / name)
-        for file in (folder / name for folder in places()):
-            if file.is_file():
-                return file
+        if file := at_hand(places(), name):
+            return file
         if self.name not in MD5:
             raise ValueError(f"name={self.name!r}: expected one of {', '.join(MD5)}, or the path of a file")
         return fetch([f"{mirror.rstrip('/')}/{name}" for mirror in self.mirrors], cache() / name, MD5[self.name])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from unlikelihood.data.download import fetch, opened
 from unlikelihood.data.images import Images, numbered
 from unlikelihood.data.protocol import cut_digits, digit_label
-from unlikelihood.data.source import Source, cache, existing, places
+from unlikelihood.data.source import Source, at_hand, cache, existing, places
 from unlikelihood.data.splits import Split
 
 MIRRORS = (
@@ -124,9 +124,8 @@ class MNIST(Source):
 
     def _file(self, name: str) -> Path:
         folders = places("mnist") if self.path is None else [existing("path", self.path)]
-        for file in (folder / f"{name}{suffix}" for folder in folders for suffix in ("", ".gz")):
-            if file.is_file():
-                return file
+        if file := at_hand(folders, name, f"{name}.gz"):
+            return file
         if self.path is not None:
             raise FileNotFoundError(f"path={str(self.path)!r}: expected it to hold {name} or {name}.gz")
         urls = [f"{mirror.rstrip('/')}/{name}.gz" for mirror in self.mirrors]

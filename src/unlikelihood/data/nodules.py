@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unlikelihood.data.cuts import HU, Box, Cuts, Order, cut, gather, scans
+from unlikelihood.data.cuts import HU, Box, Cuts, Order, cut, gather, kept_in, scans
 from unlikelihood.data.images import Images
 from unlikelihood.data.scan import AIR, Found
-from unlikelihood.data.source import Source, cache, existing
+from unlikelihood.data.source import Source, existing
 from unlikelihood.data.splits import Split
 from unlikelihood.data.splits import cut as cut_parts
 from unlikelihood.files import replacing
@@ -151,7 +151,7 @@ class Nodules(Source):
         patient = {row: cuts.patient for cuts, rows in whole for row in rows}
         label = [one.label for one in kept]
         return Images(
-            pixels=gather([cuts for cuts, _ in whole], [rows for _, rows in whole], self.window, self._folder()),
+            pixels=gather([cuts for cuts, _ in whole], [rows for _, rows in whole], self.window, kept_in(self.cache)),
             label=None if None in label else np.array(label),
             group=np.array([one.group or patient[row] or one.scan for row, one in enumerate(kept)]),
             spacing=(self.spacing,) * 3,
@@ -178,9 +178,6 @@ class Nodules(Source):
         """
         return self._cut()[2]
 
-    def _folder(self) -> Path:
-        return cache() / "cuts" if self.cache is None else Path(self.cache).expanduser()
-
     def _cut(self) -> tuple[list[Centre], list[tuple[Cuts, list[Centre]]], list[Rejection]]:
         """Return the rows of the table, what was cut out of each scan with the rows of it, and what gave nothing."""
         check_parameters(self)
@@ -191,7 +188,7 @@ class Nodules(Source):
         by_scan: dict[str, list[Centre]] = defaultdict(list)
         for one in centres:
             by_scan[one.scan].append(one)
-        known = _by_name(scans(path, self._folder()))
+        known = _by_name(scans(path, kept_in(self.cache)))
         reasons: dict[int, str] = {}
         for name, own in by_scan.items():
             there = known.get(name, [])
@@ -200,7 +197,7 @@ class Nodules(Source):
                 reasons |= {one.line: f"{len(there) or 'no'} scans of this name in {path}{places}" for one in own}
         rows = [own for name, own in by_scan.items() if own[0].line not in reasons]
         orders = [Order(known[own[0].scan][0], tuple(one.centre for one in own)) for own in rows]
-        cuts = cut(orders, box, self._folder(), self.jobs)
+        cuts = cut(orders, box, kept_in(self.cache), self.jobs)
         whole = list(zip(cuts, rows, strict=True))
         for made, own in whole:
             reasons |= {one.line: made.damage for one in own} if made.damage else {}
@@ -253,7 +250,7 @@ class Nodules(Source):
     def _report(self, rejections: Sequence[Rejection], total: int) -> None:
         """Write the table of rejections, and raise or warn if there are any."""
         source = blake2b(f"{Path(self.path).resolve()}\n{self.table}".encode(), digest_size=4).hexdigest()
-        target = self._folder() / f"rejected-{source}.csv"
+        target = kept_in(self.cache) / f"rejected-{source}.csv"
         with replacing(target) as file, file.open("w", newline="", encoding="utf-8") as lines:
             table = csv.writer(lines)
             table.writerow(["line", self.scan, *self.centre, "reason"])

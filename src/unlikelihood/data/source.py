@@ -2,7 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,6 +78,11 @@ def places(folder: str = "") -> Sequence[Path]:
     """
     roots = [Path(given).expanduser()] if (given := os.environ.get("UNLIKELIHOOD_DATA")) else []
     return [root / folder for root in (*roots, cache())]
+
+
+def at_hand(folders: Iterable[Path], *names: str) -> Path | None:
+    """Return the first file in one of `folders` that has one of the `names`, None where there is none."""
+    return next((file for folder in folders for name in names if (file := folder / name).is_file()), None)
 
 
 def existing(parameter: str, path: str | Path) -> Path:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from unlikelihood.data.cuts import HU, Box, Order, cut, gather, scans
+from unlikelihood.data.cuts import HU, Box, Order, cut, gather, kept_in, scans
 from unlikelihood.data.folder import Entry, tabled
 from unlikelihood.data.images import Images
 from unlikelihood.data.scan import AIR, FORMATS, Found
-from unlikelihood.data.source import Source, cache, existing
+from unlikelihood.data.source import Source, existing
 from unlikelihood.data.splits import Split
 from unlikelihood.data.splits import cut as cut_parts
 from unlikelihood.parameters import Count, Positive, check_parameters
@@ -100,7 +100,7 @@ class Volumes(Source):
         check_parameters(self)
         path = existing("path", self.path)
         box = Box(self.shape, self.spacing, self.outside, self.resample)
-        folder = cache() / "cuts" if self.cache is None else Path(self.cache).expanduser()
+        folder = kept_in(self.cache)
         if self.shape is not None:
             box.shape(())
         entries = self._entries(path, folder)
