@@ -11,7 +11,8 @@ import pytest
 from spheres import CENTRE, FORMATS, LUNG, OBLIQUE, TISSUE, middle_and_diameter, sphere
 from unlikelihood import Scan, Volumes
 from unlikelihood.cli import main
-from unlikelihood.data.scan import UnreadableScan, find
+from unlikelihood.data.find import find
+from unlikelihood.data.formats import UnreadableScan
 
 
 @pytest.fixture(autouse=True)

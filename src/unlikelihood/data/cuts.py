@@ -13,8 +13,8 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import ArrayLike, NDArray
 
+from unlikelihood.data.find import Found, find
 from unlikelihood.data.images import windowed
-from unlikelihood.data.scan import Found, find
 from unlikelihood.data.source import cache
 from unlikelihood.files import leftovers, replacing
 from unlikelihood.parameters import Range

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from unlikelihood.data.cuts import HU, Box, Cuts, Order, cut, gather, kept_in, scans
+from unlikelihood.data.find import Found
+from unlikelihood.data.formats import AIR
 from unlikelihood.data.images import Images
-from unlikelihood.data.scan import AIR, Found
 from unlikelihood.data.source import Source, existing
 from unlikelihood.data.splits import Split
 from unlikelihood.data.splits import cut as cut_parts

@@ -1,52 +1,23 @@
 """One CT scan: its voxels in HU and where in the patient each of them lies."""
 
-import importlib
-import json
-import math
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
+from unlikelihood.data.dicom import Slice, dicom_series, stacked
+from unlikelihood.data.formats import AIR, FORMATS, UnreadableScan, files_in, image_fields, imported, sitk, suffix_of
 from unlikelihood.data.source import existing
 from unlikelihood.files import replacing
-from unlikelihood.progress import progress
 
-NIFTI = (".nii", ".nii.gz")
-FORMATS = (".mha", ".mhd", *NIFTI, ".nrrd")
-DICOM = (".dcm", ".dicom", ".ima")  # and files of any other name that begin as DICOM does
-AIR = -1000.0  # HU
 UID = re.compile(r"(?=.{3,64}$)\d+(\.\d+)+")
 BLOCK = 2**21  # points interpolated at once
-EVEN = 0.05  # of the distance between slices, by which a distance may differ from the usual one
-STRAIGHT = 0.5  # of a pixel, by which a slice may lie beside the first
-TAGS = [
-    "SeriesInstanceUID",
-    "SeriesDescription",
-    "Modality",
-    "ImageType",
-    "PatientID",
-    "NumberOfFrames",
-    "Rows",
-    "Columns",
-    "PixelSpacing",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "RescaleSlope",
-    "RescaleIntercept",
-]
 IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
-
-
-class UnreadableScan(ValueError):
-    """Raised when a file is no whole scan, or its slices do not make up an even grid; the message says which."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -138,13 +109,13 @@ class Scan:
             not make up an even grid and `resample` is not set.
         """
         place = existing("path", path)
-        if _suffix(place) in FORMATS and place.is_file():
-            return cls._made(place, _image(place))
-        files = [place] if place.is_file() else _files(place)
+        if suffix_of(place) in FORMATS and place.is_file():
+            return cls._made(place, image_fields(place))
+        files = [place] if place.is_file() else files_in(place)
         found = dicom_series(files)
         if place.is_file() and found:  # one slice stands for its series
             (series,) = found
-            found = dicom_series(_files(place.parent))
+            found = dicom_series(files_in(place.parent))
         if series is None and len(found) > 1:
             listed = "; ".join(f"{uid} ({len(own)} slices, {own[0].description})" for uid, own in found.items())
             raise UnreadableScan(f"{place}: holds {len(found)} series, expected series= one of {listed}")
@@ -154,7 +125,7 @@ class Scan:
         return cls.stack(next(iter(found.values())) if series is None else found[series], resample=resample)
 
     @classmethod
-    def stack(cls, slices: "list[Slice]", *, resample: bool = False) -> Self:
+    def stack(cls, slices: list[Slice], *, resample: bool = False) -> Self:
         """Read the slices of one DICOM series; see `read`.
 
         Parameters
@@ -168,7 +139,7 @@ class Scan:
         -------
         Scan
         """
-        return cls._made(slices[0].file.parent, _stacked(slices, resample))
+        return cls._made(slices[0].file.parent, stacked(slices, resample))
 
     @classmethod
     def _made(cls, where: Path, fields: dict[str, Any]) -> Self:
@@ -194,13 +165,13 @@ class Scan:
             If the folder holds anything but slices.
         """
         target = Path(path)
-        if _suffix(target) == ".mhd":  # which has its voxels in a file beside it
+        if suffix_of(target) == ".mhd":  # which has its voxels in a file beside it
             with replacing(target) as header, replacing(target.with_suffix(".raw")) as voxels:
-                _sitk().WriteImage(self._image(), str(header))
+                sitk().WriteImage(self._image(), str(header))
                 header.with_suffix(".raw").rename(voxels)
-        elif _suffix(target) in FORMATS:
+        elif suffix_of(target) in FORMATS:
             with replacing(target) as file:
-                _sitk().WriteImage(self._image(), str(file))
+                sitk().WriteImage(self._image(), str(file))
         elif target.suffix and not UID.fullmatch(target.name):
             raise ValueError(f"path={str(path)!r}: expected {', '.join(FORMATS)}, or a folder for a DICOM series")
         else:
@@ -312,14 +283,14 @@ class Scan:
         return np.all((index >= -0.5) & (index <= np.array(self.hu.shape) - 0.5), axis=-1)
 
     def _image(self) -> Any:
-        image = _sitk().GetImageFromArray(self.hu)
+        image = sitk().GetImageFromArray(self.hu)
         image.SetOrigin(self.origin.tolist())
         image.SetSpacing(self.spacing.tolist())
         image.SetDirection(self.direction.ravel().tolist())
         return image
 
     def _write_dicom(self, folder: Path) -> None:
-        pydicom, uid = _imported("pydicom"), _imported("pydicom.uid")
+        pydicom, uid = imported("pydicom"), imported("pydicom.uid")
         stored = np.rint(self.hu)
         if stored.min() < -(2**15) or stored.max() >= 2**15:
             raise ValueError(f"hu from {stored.min():g} to {stored.max():g}: expected what 16 bits hold")
@@ -350,332 +321,6 @@ class Scan:
             data.save_as(folder / f"{k:04d}.dcm", enforce_file_format=True)
 
 
-class Slice(NamedTuple):
-    """What the header of a DICOM file says about a CT slice; lengths in mm, (x, y) along a row and a column."""
-
-    file: Path
-    series: str
-    description: str
-    patient: str
-    shape: tuple[int, int]
-    spacing: tuple[float, float]
-    position: tuple[float, ...]
-    axes: tuple[float, ...]
-
-
-class Found(NamedTuple):
-    """A scan on the disk.
-
-    Its series (or the name of its file), its path in the folder, its files, and why it cannot be read, where that is
-    known already.
-    """
-
-    series: str
-    name: str
-    files: tuple[Path, ...]
-    damage: str = ""
-
-    def read(self, *, resample: bool = False) -> Scan:
-        """Read the scan; see `Scan.read`."""
-        if self.damage:
-            raise UnreadableScan(self.damage)
-        if _suffix(self.files[0]) in FORMATS:
-            return Scan.read(self.files[0])
-        return Scan.stack(dicom_series(self.files)[self.series], resample=resample)
-
-    @property
-    def stamp(self) -> list[tuple[str, int, int]]:
-        """Path, size in bytes and time of change in ns of each file, which stand for its content."""
-        files = list(self.files)
-        if files and _suffix(files[0]) == ".mhd":  # which has its voxels in a file beside it
-            files += files[0].parent.glob(f"{files[0].stem}.*raw")
-        return sorted((str(file.resolve()), (at := file.stat()).st_size, at.st_mtime_ns) for file in files)
-
-
-def find(path: Path, index: Path | None = None) -> list[Found]:
-    """Return the scans in a folder and all folders in it, in the order of their names.
-
-    Parameters
-    ----------
-    path : Path
-        A folder, the file of one scan, or one slice of a DICOM series.
-    index : Path, optional
-        JSON file that remembers which series each DICOM file belongs to, for as long as its size and time of change
-        stay the same: so the headers of a large folder are read once.
-
-    Returns
-    -------
-    list of Found
-        Image files by their suffix, and each DICOM series of CT images. A DICOM file that cannot be read damages all
-        series of its folder, as one of them lacks it.
-    """
-    if path.is_file() and not _image_suffix(path):
-        slice_ = _header(path)
-        return [one for one in find(path.parent) if slice_ and one.series == slice_.series]
-    root = path if path.is_dir() else path.parent
-    files = _files(path) if path.is_dir() else [path]
-    found = [
-        Found(file.name[: -len(suffix)], file.relative_to(root).as_posix(), (file,))
-        for file in files
-        if (suffix := _image_suffix(file))
-    ]
-    slices: dict[str, list[Path]] = defaultdict(list)
-    damage: dict[Path, str] = {}
-    for file, series, wrong in _series([file for file in files if not _image_suffix(file)], index):
-        if wrong:
-            damage[file.parent] = wrong
-        elif series:
-            slices[series].append(file)
-    first = {series: own[0].parent for series, own in slices.items()}
-    alone = Counter(first.values())
-    for series, own in slices.items():
-        folder = first[series].relative_to(root).as_posix()
-        name = folder if alone[first[series]] == 1 else f"{folder}/{series}"
-        wrong = next((damage[file.parent] for file in own if file.parent in damage), "")
-        found.append(Found(series, name, tuple(own), wrong))
-    for place in damage.keys() - {file.parent for own in slices.values() for file in own}:
-        found.append(Found(place.name, place.relative_to(root).as_posix(), (), damage[place]))
-    return sorted(found, key=lambda one: (one.name, one.series))
-
-
-def _series(files: list[Path], index: Path | None) -> list[tuple[Path, str, str]]:
-    """Return the series of each file (empty if it is no CT slice), and what is wrong with it."""
-    known: dict[str, list[Any]] = {}
-    if index is not None and index.is_file():
-        known = json.loads(index.read_text(encoding="utf-8"))
-    found, seen = [], {}
-    with progress("Looking for scans", total=len(files)) as update:
-        for file in files:
-            state = file.stat()
-            entry = known.get(str(file), [])
-            try:
-                if entry[:2] != [state.st_size, state.st_mtime_ns]:
-                    header = _header(file)
-                    entry = [state.st_size, state.st_mtime_ns, header.series if header else ""]
-                seen[str(file)] = entry
-                found.append((file, entry[2], ""))
-            except UnreadableScan as error:
-                found.append((file, "", str(error)))
-            update()
-    if index is not None and seen != known:
-        with replacing(index) as part:
-            part.write_text(json.dumps(seen), encoding="utf-8")
-    return found
-
-
-def dicom_series(files: Iterable[Path]) -> dict[str, list[Slice]]:
-    """Return the CT slices among files, by their series.
-
-    Parameters
-    ----------
-    files : iterable of Path
-        Files of any kind; those that are not DICOM are left out, unless their name says that they are.
-
-    Returns
-    -------
-    dict of str to list of Slice
-        Series in the order of their UIDs, slices in that of the files.
-    """
-    series: dict[str, list[Slice]] = defaultdict(list)
-    for file in files:
-        header = _header(file)
-        if header is not None:
-            series[header.series].append(header)
-    return dict(sorted(series.items()))
-
-
-def _header(file: Path) -> Slice | None:
-    with file.open("rb") as content:
-        marked = content.read(132)[128:] == b"DICM"
-    if not marked:
-        if file.suffix.lower() in DICOM:
-            raise UnreadableScan(f"{file}: cannot be read as DICOM, it lacks the mark of one")
-        return None
-    try:
-        data = _imported("pydicom").dcmread(file, stop_before_pixels=True, specific_tags=TAGS)
-        if data.get("Modality") != "CT" or "LOCALIZER" in (data.get("ImageType") or ()):
-            return None
-        if int(data.get("NumberOfFrames") or 1) > 1:
-            raise UnreadableScan(f"{file}: holds many frames (enhanced CT), expected one slice a file")
-        missing = [tag for tag in TAGS[6:] if data.get(tag) is None]
-        if missing:
-            raise UnreadableScan(f"{file}: its header lacks {', '.join(missing)}")
-        return Slice(
-            file,
-            str(data.SeriesInstanceUID),
-            str(data.get("SeriesDescription") or "no description"),
-            str(data.get("PatientID") or ""),
-            (int(data.Rows), int(data.Columns)),
-            (float(data.PixelSpacing[1]), float(data.PixelSpacing[0])),  # DICOM says rows first
-            tuple(map(float, data.ImagePositionPatient)),
-            tuple(map(float, data.ImageOrientationPatient)),
-        )
-    except (ImportError, UnreadableScan):
-        raise
-    except Exception as error:  # damaged headers raise all kinds
-        raise UnreadableScan(f"{file}: cannot be read as DICOM ({type(error).__name__}: {error})") from error
-
-
-def _stacked(slices: list[Slice], resample: bool) -> dict[str, Any]:
-    """Return the fields of the scan that slices make up."""
-    where = f"{slices[0].file.parent}, series {slices[0].series}"
-    for what in ("shape", "spacing", "axes"):
-        values = np.array([getattr(one, what) for one in slices])
-        if np.ptp(values, axis=0).max() > 1e-3:
-            other = slices[int(np.abs(values - values[0]).max(axis=1).argmax())]
-            raise UnreadableScan(f"{where}: {what} of {other.file.name} differs from that of {slices[0].file.name}")
-    if len(slices) < 2:
-        raise UnreadableScan(f"{where}: holds one slice, expected at least two")
-    x, y = np.array(slices[0].axes).reshape(2, 3)
-    normal = np.cross(x, y)
-    depth = np.array([normal @ one.position for one in slices])
-    order = np.argsort(depth, kind="stable")
-    slices, depth = [slices[i] for i in order], depth[order]
-    gaps = np.diff(depth)
-    usual = float(np.median(gaps[gaps > 1e-3])) if (gaps > 1e-3).any() else 0.0
-    if not usual:
-        raise UnreadableScan(f"{where}: all {len(slices)} slices lie in one plane")
-    copies = np.flatnonzero(gaps < EVEN * usual)
-    if len(copies):
-        slices, depth = _without_copies(where, slices, depth, copies, resample)
-        gaps = np.diff(depth)
-    position = np.array([one.position for one in slices])
-    aside = (position - position[0]) @ np.stack([x, y], axis=1)  # mm along x and y
-    uneven = np.flatnonzero(np.abs(gaps - usual) > EVEN * usual)
-    tilted = bool((np.abs(aside) > STRAIGHT * np.array(slices[0].spacing)).any())
-    if not resample:
-        _refuse(where, slices, depth, aside, usual, uneven, tilted)
-    hu = np.stack([_plane(one.file, one.shape) for one in slices])
-    step = usual if len(uneven) else (depth[-1] - depth[0]) / (len(depth) - 1)
-    origin = position[0]
-    if resample and (tilted or len(uneven)):
-        shift = aside if tilted else np.zeros_like(aside)
-        hu = _on_even_grid(hu, depth - depth[0], shift / slices[0].spacing, step)
-        origin = origin + np.floor(shift.min(axis=0) / slices[0].spacing) * slices[0].spacing @ np.stack([x, y])
-    return {
-        "hu": hu,
-        "origin": origin,
-        "spacing": (*slices[0].spacing, step),
-        "direction": np.stack([x, y, normal], axis=1),
-        "series": slices[0].series,
-        "patient": slices[0].patient,
-    }
-
-
-def _without_copies(
-    where: str, slices: list[Slice], depth: NDArray[Any], copies: NDArray[np.intp], resample: bool
-) -> tuple[list[Slice], NDArray[Any]]:
-    one, two = slices[copies[0]], slices[copies[0] + 1]
-    said = f"{where}: duplicate slices, {one.file.name} and {two.file.name} lie both at {depth[copies[0]]:g} mm"
-    if not resample:
-        raise UnreadableScan(f"{said} ({len(copies)} in all)")
-    for k in copies:
-        one, two = slices[k], slices[k + 1]
-        if not np.array_equal(_plane(one.file, one.shape), _plane(two.file, two.shape)):
-            raise UnreadableScan(f"{said}, and differ: which is right cannot be told")
-    kept = np.setdiff1d(np.arange(len(slices)), copies + 1)
-    return [slices[k] for k in kept], depth[kept]
-
-
-def _refuse(
-    where: str,
-    slices: list[Slice],
-    depth: NDArray[Any],
-    aside: NDArray[Any],
-    usual: float,
-    uneven: NDArray[np.intp],
-    tilted: bool,
-) -> None:
-    """Raise if the slices do not make up an even, upright grid."""
-    hint = "resample=True puts them on an even grid"
-    if tilted:
-        most = int(np.abs(aside).max(axis=1).argmax())
-        angle = math.degrees(math.atan2(float(np.linalg.norm(aside[-1])), depth[-1] - depth[0]))
-        raise UnreadableScan(
-            f"{where}: slices are displaced sideways, {slices[most].file.name} by "
-            f"{np.abs(aside[most]).max():.3g} mm (a gantry tilt of {angle:.1f}°); {hint}"
-        )
-    if len(uneven):
-        k = int(uneven[0])
-        gap = float(depth[k + 1] - depth[k])
-        times = gap / usual
-        whole = times > 1.5 and abs(times - round(times)) < EVEN * round(times)
-        kind = f"{round(times) - 1} slice(s) missing" if whole else "uneven spacing of slices"
-        raise UnreadableScan(
-            f"{where}: {kind}, {gap:g} mm between {slices[k].file.name} and {slices[k + 1].file.name} where "
-            f"{usual:g} mm is usual ({len(uneven)} such in all); {hint}"
-        )
-
-
-def _on_even_grid(hu: NDArray[Any], depth: NDArray[Any], shift: NDArray[Any], step: float) -> NDArray[np.float32]:
-    """Interpolate slices at uneven depths (mm), displaced by `shift` pixels (x, y), on an even, upright grid."""
-    first = np.floor(shift.min(axis=0)).astype(int)
-    width, height = np.ceil(shift.max(axis=0)).astype(int) - first
-    upright = np.full((len(hu), hu.shape[1] + height, hu.shape[2] + width), AIR, np.float32)
-    for plane, own, (dx, dy) in zip(upright, hu, shift - first, strict=True):
-        plane[: hu.shape[1], : hu.shape[2]] = own
-        if dx or dy:
-            plane[:] = ndimage.shift(plane, (dy, dx), order=1, cval=AIR, mode="constant")
-    at = np.arange(0, depth[-1] + 1e-3 * step, step)
-    below = np.clip(np.searchsorted(depth, at, side="right") - 1, 0, len(depth) - 2)
-    # Rounded, so that a slice that lies on the new grid but for the digits of its position stays as it is.
-    share = np.round((at - depth[below]) / (depth[below + 1] - depth[below]), 4).clip(0, 1).astype(np.float32)
-    share = share[:, None, None]
-    return (1 - share) * upright[below] + share * upright[below + 1]
-
-
-def _plane(file: Path, shape: tuple[int, int]) -> NDArray[Any]:
-    plane = _sitk_array(file)[0]
-    if plane.shape != (1, *shape):
-        raise UnreadableScan(f"{file}: an image of shape {plane.shape}, its header says {shape}")
-    return plane[0]
-
-
-def _image(file: Path) -> dict[str, Any]:
-    """Return the fields of the scan in an image file."""
-    suffix = _suffix(file)
-    fields = _nifti(file) if suffix in NIFTI else _itk(file)
-    return {**fields, "series": file.name[: -len(suffix)]}
-
-
-def _itk(file: Path) -> dict[str, Any]:
-    hu, image = _sitk_array(file)
-    if image.GetDimension() != 3:
-        raise UnreadableScan(f"{file}: an image of shape {hu.shape}, expected (D, H, W)")
-    direction = np.reshape(image.GetDirection(), (3, 3))
-    return {"hu": hu, "origin": image.GetOrigin(), "spacing": image.GetSpacing(), "direction": direction}
-
-
-def _nifti(file: Path) -> dict[str, Any]:
-    # Not by ITK, which fills up with zeros what is missing at the end of a file.
-    try:
-        image = _imported("nibabel").load(file, mmap=False)
-        hu = np.asanyarray(image.dataobj)
-    except ImportError:
-        raise
-    except Exception as error:  # damaged files raise all kinds
-        raise UnreadableScan(f"{file}: cannot be read as a scan ({type(error).__name__}: {error})") from error
-    if not (image.header["qform_code"] or image.header["sform_code"]):
-        raise UnreadableScan(f"{file}: does not say how it lies in the patient (qform and sform are 0)")
-    if (unit := image.header.get_xyzt_units()[0]) not in ("mm", "unknown"):
-        raise UnreadableScan(f"{file}: its lengths are in {unit}, expected mm")
-    affine = np.diag((-1.0, -1.0, 1.0, 1.0)) @ image.affine  # NIfTI's axes are right, front, head (RAS)
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    return {"hu": hu.T, "origin": affine[:3, 3], "spacing": spacing, "direction": affine[:3, :3] / spacing}
-
-
-def _sitk_array(file: Path) -> tuple[NDArray[Any], Any]:
-    sitk = _sitk()
-    try:
-        image = sitk.ReadImage(str(file))
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        if "No such file" in reason:  # what ITK says of half a MetaImage
-            reason = "it, or the file of its voxels, is damaged, not whole or not there"
-        raise UnreadableScan(f"{file}: cannot be read as a scan ({reason})") from error
-    return sitk.GetArrayFromImage(image), image
-
-
 def _hu(hu: NDArray[Any]) -> NDArray[Any]:
     if hu.ndim != 3 or not hu.size:
         raise ValueError(f"hu of shape {hu.shape}: expected (D, H, W)")
@@ -694,38 +339,3 @@ def _numbers(parameter: str, value: ArrayLike, shape: tuple[int, ...]) -> NDArra
     if numbers.shape != shape or not np.isfinite(numbers).all():
         raise ValueError(f"{parameter}={value!r}: expected finite numbers of shape {shape}")
     return numbers
-
-
-def _files(folder: Path) -> list[Path]:
-    return list(_visible(folder))
-
-
-def _visible(folder: Path) -> Iterator[Path]:
-    # Dot files are what a file system, or a process that was killed while it wrote, left behind.
-    for place in sorted(folder.iterdir()):
-        if place.name.startswith("."):
-            continue
-        if place.is_dir():
-            yield from _visible(place)
-        elif place.is_file():
-            yield place
-
-
-def _suffix(path: Path) -> str:
-    name = path.name.lower()
-    return next((suffix for suffix in FORMATS if name.endswith(suffix)), path.suffix.lower())
-
-
-def _image_suffix(path: Path) -> str:
-    return suffix if (suffix := _suffix(path)) in FORMATS else ""
-
-
-def _sitk() -> Any:
-    return _imported("SimpleITK")
-
-
-def _imported(module: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(f"CT scans need {module.split('.')[0]}: pip install unlikelihood[ct]") from error

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from unlikelihood.data.cuts import HU, Box, Order, cut, gather, kept_in, scans
+from unlikelihood.data.find import Found
 from unlikelihood.data.folder import Entry, tabled
+from unlikelihood.data.formats import AIR, FORMATS
 from unlikelihood.data.images import Images
-from unlikelihood.data.scan import AIR, FORMATS, Found
 from unlikelihood.data.source import Source, existing
 from unlikelihood.data.splits import Split
 from unlikelihood.data.splits import cut as cut_parts
