@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from unlikelihood import Affine, Chain, Elastic, Flips, QuarterTurns, Swap, Tones
+from unlikelihood import Affine, Chain, Elastic, Flips, QuarterTurns, Stroke, Swap, Tones
 from unlikelihood.nn.augment import rotation
 
 NOTHING = {"rotation": 0, "scale": 0, "shear": 0, "shift": 0}
@@ -46,7 +46,29 @@ def test_bends_move_by_their_strength_each_place_of_each_sample_its_own_way(shap
     assert (moved.diff(dim=axes).abs() < 0.03).all()
 
 
-@pytest.mark.parametrize("change", [Affine(), Elastic()])
+@pytest.mark.parametrize("change", [Affine(), Elastic(), Stroke()])
+@pytest.mark.parametrize("shape", [(5, 2, 9, 12), (5, 1, 6, 7, 8)])
+def test_where_nothing_is_drawn_nothing_changes(shape, change):
+    ground = torch.full(shape, 0.7)
+    torch.testing.assert_close(change(ground), ground)
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_strokes_gain_and_lose_a_share_of_a_pixel_on_every_side(axes):
+    x = torch.zeros(400, 1, *[9] * axes)
+    x[:, :, *[slice(3, 6)] * axes] = 1  # a cube of side 3: 5 when dilated, 1 when eroded
+    changed = Stroke(thinner=0.4, thicker=0.8)(x)
+    gained = changed[:, 0, *[2] * axes]  # its new corner
+    lost = 1 - changed[:, 0, *[3] * axes]  # its old one
+    assert 0.75 < gained.max() <= 0.8
+    assert 0.35 < lost.max() <= 0.4
+    assert ((gained > 0) != (lost > 0)).all()
+    expected = 3**axes + gained * (5**axes - 3**axes) - lost * (3**axes - 1)
+    torch.testing.assert_close(changed.flatten(1).sum(1), expected)
+    assert torch.equal(Stroke(0, 0)(x), x)
+
+
+@pytest.mark.parametrize("change", [Affine(), Elastic(), Stroke()])
 def test_channels_move_together(change):
     x = torch.rand(8, 1, 12, 12).expand(-1, 2, -1, -1)
     changed = change(x)
@@ -80,6 +102,8 @@ def test_vectors_and_bounds_are_refused_by_name():
         Affine()(torch.rand(3, 6))
     with pytest.raises(ValueError, match=r"Elastic changes images .* not samples of shape \(6,\)"):
         Elastic()(torch.rand(3, 6))
+    with pytest.raises(ValueError, match=r"Stroke changes images .* not samples of shape \(6,\)"):
+        Stroke()(torch.rand(3, 6))
     with pytest.raises(ValueError, match="Swap: rate is 2, expected a number at least 0 and at most 1"):
         Swap(2)
 

@@ -58,6 +58,7 @@ from .nn.augment import Chain as Chain
 from .nn.augment import Elastic as Elastic
 from .nn.augment import Flips as Flips
 from .nn.augment import QuarterTurns as QuarterTurns
+from .nn.augment import Stroke as Stroke
 from .nn.augment import Swap as Swap
 from .nn.augment import Tones as Tones
 from .nn.conditionals import Binary as Binary

@@ -16,7 +16,7 @@ from unlikelihood.detectors.knn import KNN
 from unlikelihood.detectors.lof import LOF
 from unlikelihood.detectors.radiomics import Radiomics
 from unlikelihood.detectors.wgangp import of_embeddings
-from unlikelihood.nn.augment import Affine
+from unlikelihood.nn.augment import Affine, Chain, Elastic, Stroke
 from unlikelihood.nn.statistics import Intensity, Texture, Thickness
 from unlikelihood.parameters import Count, NonNegative, Share
 
@@ -24,6 +24,13 @@ SMALLEST = 16  # pixels along an axis, from which a convolutional encoder finds 
 FLAT = 0.5  # share of pixels of one value, above which a picture is drawn on a ground
 LARGE = 64 * 64  # pixels of a sample
 BATCH = 256  # normals
+# No one knows which changes leave a drawing normal, so the members differ in them; the last two are for drawings.
+VIEWS = (
+    Chain((Affine(), Elastic())),
+    Affine(),
+    Chain((Affine(), Elastic(), Stroke())),
+    Chain((Affine(), Stroke())),
+)
 LOOKED_AT = 512  # normals whose values are counted
 
 
@@ -37,9 +44,10 @@ class Auto(Detector):
     ============================================  =========================================================
     vectors, or have an axis under 16 pixels      `KNN`, `LOF`
     masks: two values                             `Radiomics` of thickness; `InsideDistance`
-    drawn: over half of the pixels have one       four critics of contrastive features, of which every other one
-    value, a ground                               has `Affine` views, the rest `Contrastive`'s own
-    textured: the others                          two of those; `LOF`; `Radiomics` of intensity and texture
+    drawn: over half of the pixels have one       four critics of contrastive features, whose views are `Affine`,
+    value, a ground                               without and with `Elastic`, without and with `Stroke`
+    textured: the others                          two of those, without `Stroke`; `LOF`; `Radiomics` of intensity
+                                                  and texture
     ============================================  =========================================================
 
     A critic of contrastive features is `Contrastive`, a `WGANGP` that generates its embeddings, and `KNN` in the last
@@ -107,18 +115,18 @@ class Auto(Detector):
         if len(values) <= 2:
             return (Radiomics([Thickness()]), InsideDistance())
         if counts.max() > FLAT * counts.sum():
-            return tuple(self._critic(number, len(X)) for number in range(4))
+            return tuple(self._critic(number, len(X)) for number in range(len(VIEWS)))
         critics = (self._critic(number, len(X)) for number in range(2))
         return (*critics, LOF(neighbours=5), Radiomics([Intensity(), Texture()]))
 
     def _critic(self, number: int, n: int) -> FeatureSpace:
         """Return the unfitted neighbours in the features of a critic of contrastive features, for n normals."""
-        seed = 4 * self.seed + number
+        seed = len(VIEWS) * self.seed + number
         batches = math.ceil(n / BATCH)
         encoder = Contrastive(
             # In volumes and large images, convolutions of the usual width would take hours.
             width=32 if math.prod(self.shape_[1:]) <= LARGE else 8,
-            views=Affine() if number % 2 else None,
+            views=VIEWS[number],
             epochs=math.ceil(self.steps / batches),
             batch_size=BATCH,
             seed=seed,

@@ -12,6 +12,7 @@ from torch import Tensor
 from unlikelihood.parameters import Count, Fraction, NonNegative, check_parameters
 
 LINEAR = {2: "bilinear", 3: "trilinear"}  # interpolation between points, by the number of spatial axes
+LARGEST = {2: F.max_pool2d, 3: F.max_pool3d}  # of a pixel and those around it, by the number of spatial axes
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Affine(Augment):
     """A random affine map of space, the same for all channels, for images and volumes.
 
     The map is a rotation in each plane of two axes, after a scaling and a shear of each axis, after a shift. What
-    comes from outside is 0.
+    comes from outside repeats the border.
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ class Affine(Augment):
         matrix = matrix * size / size[:, None]
         theta = torch.cat([matrix, uniform(2 * self.shift, x, axes, 1)], dim=2)
         grid = F.affine_grid(theta, list(x.shape), align_corners=False)
-        return F.grid_sample(x, grid, align_corners=False)
+        return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ class Elastic(Augment):
     """Bends space smoothly, the same way for all channels, for images and volumes.
 
     A grid of points over the sample is displaced, each point by a normal draw along every axis; what lies between them
-    moves with them, by linear interpolation. What comes from outside is 0.
+    moves with them, by linear interpolation. What comes from outside
+    repeats the border.
 
     Parameters
     ----------
@@ -102,7 +104,37 @@ class Elastic(Augment):
         field = 2 * self.strength * F.interpolate(moved, x.shape[2:], mode=LINEAR[axes], align_corners=True)
         still = torch.eye(axes, axes + 1, device=x.device).expand(len(x), -1, -1)
         grid = F.affine_grid(still, list(x.shape), align_corners=False) + field.movedim(1, -1)
-        return F.grid_sample(x, grid, align_corners=False)
+        return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+
+
+@dataclass(frozen=True)
+class Stroke(Augment):
+    r"""Makes what is bright thicker or thinner, by up to a pixel on every side, for drawn images and for masks.
+
+    .. math:: x' = x + a^+ (\delta x - x) + a^- (\varepsilon x - x),
+
+    with the largest value δx and the smallest value εx of a pixel and those around it, and a drawn between -`thinner`
+    and `thicker`.
+
+    Parameters
+    ----------
+    thinner, thicker : float
+        Largest pixels, at most 1, that go from and come to every side.
+
+    References
+    ----------
+    Serra, Image Analysis and Mathematical Morphology, 1982: grey-value dilation and erosion.
+    """
+
+    thinner: Fraction = 0.5
+    thicker: Fraction = 1.0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the samples, dilated or eroded."""
+        largest = LARGEST[len(spatial(self, x))]
+        dilated, eroded = largest(x, 3, 1, 1), -largest(-x, 3, 1, 1)
+        a = alike(torch.rand(len(x), device=x.device) * (self.thinner + self.thicker) - self.thinner, x)
+        return x + a.relu() * (dilated - x) + (-a).relu() * (eroded - x)
 
 
 @dataclass(frozen=True)
@@ -229,5 +261,5 @@ def rotation(angle: Tensor, one: int, other: int, axes: int) -> Tensor:
 
 
 def alike(chosen: Tensor, x: Tensor) -> Tensor:
-    r"""Return a truth value for each sample, (B,), as a mask that goes with the samples (B, \*shape)."""
+    r"""Return one value for each sample, (B,), in a shape that goes with the samples (B, \*shape)."""
     return chosen.view(-1, *[1] * (x.ndim - 1))
