@@ -22,7 +22,7 @@ from unlikelihood.parameters import Count, NonNegative, Share
 
 SMALLEST = 16  # pixels along an axis, from which a convolutional encoder finds something to encode
 FLAT = 0.5  # share of pixels of one value, above which a picture is drawn on a ground
-LARGE = 64 * 64  # pixels of a sample
+SMALL = 64 * 64  # pixels of a sample, up to which an encoder is 32 wide and sees 256 of them in a step
 BATCH = 256  # normals
 # No one knows which changes leave a drawing normal, so the members differ in them; the last two are for drawings.
 VIEWS = (
@@ -65,7 +65,8 @@ class Auto(Detector):
     held_out : float
         Share of the normals that gives the p-values.
     steps : int
-        Of the training of each encoder, in batches of 256; its critic takes two and a half times as many.
+        Of the training of each encoder, in batches of 256 normals, or of 64 for samples of over 64x64 pixels; its
+        critic takes two and a half times as many.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``: of the encoders.
     checkpoint : str or None
@@ -122,18 +123,18 @@ class Auto(Detector):
     def _critic(self, number: int, n: int) -> FeatureSpace:
         """Return the unfitted neighbours in the features of a critic of contrastive features, for n normals."""
         seed = len(VIEWS) * self.seed + number
-        batches = math.ceil(n / BATCH)
+        # On volumes and large images, steps of the usual width and batch would take hours.
+        width, batch = (32, BATCH) if math.prod(self.shape_[1:]) <= SMALL else (8, BATCH // 4)
         encoder = Contrastive(
-            # In volumes and large images, convolutions of the usual width would take hours.
-            width=32 if math.prod(self.shape_[1:]) <= LARGE else 8,
+            width=width,
             views=VIEWS[number],
-            epochs=math.ceil(self.steps / batches),
-            batch_size=BATCH,
+            epochs=math.ceil(self.steps / math.ceil(n / batch)),
+            batch_size=batch,
             seed=seed,
             **self._running(f"{number}.encoder"),
         )
         game = of_embeddings(
-            epochs=math.ceil(2.5 * self.steps / batches),
+            epochs=math.ceil(2.5 * self.steps / math.ceil(n / BATCH)),
             batch_size=BATCH,
             seed=seed,
             **self._running(f"{number}.critic"),
