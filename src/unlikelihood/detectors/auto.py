@@ -44,8 +44,8 @@ class Auto(Detector):
     ============================================  =========================================================
     vectors, or have an axis under 16 pixels      `KNN`, `LOF`
     masks: two values                             `Radiomics` of thickness; `InsideDistance`
-    drawn: over half of the pixels have one       four critics of contrastive features, whose views are `Affine`,
-    value, a ground                               without and with `Elastic`, without and with `Stroke`
+    drawn: over half the pixels have one value    four critics of contrastive features, whose views are `Affine`,
+                                                  without and with `Elastic`, without and with `Stroke`
     textured: the others                          one of those, of `Affine` and `Elastic`; `LOF`; `Radiomics` of
                                                   intensity and texture
     ============================================  =========================================================
