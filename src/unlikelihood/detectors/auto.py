@@ -125,16 +125,20 @@ class Auto(Detector):
         seed = len(VIEWS) * self.seed + number
         # On volumes and large images, steps of the usual width and batch would take hours.
         width, batch = (32, BATCH) if math.prod(self.shape_[1:]) <= SMALL else (8, BATCH // 4)
+
+        def epochs(steps: float, batch: int) -> int:
+            return math.ceil(steps / math.ceil(n / batch))
+
         encoder = Contrastive(
             width=width,
             views=VIEWS[number],
-            epochs=math.ceil(self.steps / math.ceil(n / batch)),
+            epochs=epochs(self.steps, batch),
             batch_size=batch,
             seed=seed,
             **self._running(f"{number}.encoder"),
         )
         game = of_embeddings(
-            epochs=math.ceil(2.5 * self.steps / math.ceil(n / BATCH)),
+            epochs=epochs(2.5 * self.steps, BATCH),
             batch_size=BATCH,
             seed=seed,
             **self._running(f"{number}.critic"),
