@@ -23,7 +23,7 @@ import numpy as np
 from benchmarks.memory import peak
 from unlikelihood import Nodules, Scan
 from unlikelihood.progress import progress
-from unlikelihood.provenance import provenance
+from unlikelihood.storage.provenance import provenance
 
 RESULTS = Path(__file__).parent / "results" / "cubes.json"
 COUNTS = (125, 250, 500, 1000)

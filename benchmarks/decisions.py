@@ -13,11 +13,11 @@ from scipy.special import ndtri
 from scipy.stats import betabinom, binom, rankdata
 
 from unlikelihood import MNIST, Conformal, PCAResidual
-from unlikelihood.drift import Martingale
-from unlikelihood.intervals import bootstrap, delong, paired_delong
-from unlikelihood.power import cases_needed
-from unlikelihood.provenance import provenance
-from unlikelihood.pvalues import Marginal, MonteCarlo, Simes, discoveries, p_values
+from unlikelihood.decisions.drift import Martingale
+from unlikelihood.decisions.pvalues import Marginal, MonteCarlo, Simes, discoveries, p_values
+from unlikelihood.metrics.intervals import bootstrap, delong, paired_delong
+from unlikelihood.metrics.power import cases_needed
+from unlikelihood.storage.provenance import provenance
 
 RESULTS = Path(__file__).parent / "results" / "decisions.json"
 ALPHAS = (0.01, 0.05, 0.1)

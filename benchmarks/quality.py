@@ -23,9 +23,9 @@ from torch import nn
 import unlikelihood as u
 from benchmarks.memory import peak
 from unlikelihood.data.splits import Split
-from unlikelihood.files import replacing
-from unlikelihood.intervals import delong
-from unlikelihood.provenance import provenance
+from unlikelihood.metrics.intervals import delong
+from unlikelihood.storage.files import replacing
+from unlikelihood.storage.provenance import provenance
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -19,10 +19,10 @@ import numpy as np
 import torch
 
 from unlikelihood import DCGAN, MNIST, Adam, Contrastive, EncoderSearch, LatentSearch, load
-from unlikelihood.metrics import auroc
-from unlikelihood.provenance import provenance
+from unlikelihood.metrics.ranking import auroc
 from unlikelihood.recipes.mnist_gan import gan_of_embeddings
-from unlikelihood.training import memory_format
+from unlikelihood.storage.provenance import provenance
+from unlikelihood.training.devices import memory_format
 
 RESULTS = Path(__file__).parent / "results" / "search.json"
 QUERIES, STEPS, ROUNDS, ALONE = 450, 100, 3, 3

@@ -15,8 +15,10 @@ import torch
 from torch import nn
 
 from unlikelihood import VAE
-from unlikelihood.provenance import provenance
-from unlikelihood.training import fabric_for, memory_format, one_cycle, seeded, train
+from unlikelihood.storage.provenance import provenance
+from unlikelihood.training.devices import fabric_for, memory_format
+from unlikelihood.training.loop import one_cycle, train
+from unlikelihood.training.seeding import seeded
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
 PAIRS = 7

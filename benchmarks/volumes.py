@@ -19,9 +19,9 @@ import torch
 
 from benchmarks.memory import peak
 from unlikelihood import DCGAN, VAE, WGANGP, EncoderSearch, LatentSearch, Phantom
-from unlikelihood.detector import Detector
-from unlikelihood.metrics import auroc
-from unlikelihood.provenance import provenance
+from unlikelihood.contract.detector import Detector
+from unlikelihood.metrics.ranking import auroc
+from unlikelihood.storage.provenance import provenance
 
 RESULTS = Path(__file__).parent / "results" / "volumes.json"
 THESIS = 60.0  # seconds an image, of 200 steps

@@ -7,9 +7,9 @@ import pytest
 
 from chromium import PROGRAM, Chromium
 from test_evaluation import Distance, judged
-from unlikelihood.plots import limits_of
-from unlikelihood.plots.planes import PLANES
-from unlikelihood.report import Row, save_comparison
+from unlikelihood.report.comparison import Row, save_comparison
+from unlikelihood.report.plots import limits_of
+from unlikelihood.report.plots.planes import PLANES
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="Chromium is not installed")
 WIDTHS = {"wide": 1280, "narrow": 390}

@@ -3,9 +3,9 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from unlikelihood.calibration import Calibration, Isotonic, VennAbers, cross_fitted
-from unlikelihood.metrics import brier, expected_calibration_error
-from unlikelihood.prevalence import at_prevalence
+from unlikelihood.decisions.prevalence import at_prevalence
+from unlikelihood.decisions.probability import Calibration, Isotonic, VennAbers, cross_fitted
+from unlikelihood.metrics.ranking import brier, expected_calibration_error
 
 EACH = pytest.mark.parametrize("calibration", [Calibration(), Isotonic(), VennAbers()], ids=repr)
 

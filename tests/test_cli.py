@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from unlikelihood import Conformal, Digits, load
-from unlikelihood.cli import COMMANDS, main
+from unlikelihood.cli.main import COMMANDS, main
 
 SMALL = ["--detector.epochs=2", "--detector.width=2", "--detector.latent=2"]
 
@@ -120,7 +120,7 @@ def test_every_command_explains_itself(command, capsys):
 
 
 def test_help_and_import_load_neither_torch_nor_scikit_learn():
-    code = "import sys, unlikelihood; from unlikelihood.cli import main\n"
+    code = "import sys, unlikelihood; from unlikelihood.cli.main import main\n"
     code += "try: main(['--help'])\nexcept SystemExit: pass\n"
     code += "assert not {'torch', 'sklearn', 'matplotlib'} & set(sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -13,7 +13,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from tiny import normals, tiny
 from unlikelihood import Conformal, Marginal, MonteCarlo, PCAResidual, Simes, load
 from unlikelihood.data.mnist import MNIST
-from unlikelihood.pvalues import discoveries, p_values
+from unlikelihood.decisions.pvalues import discoveries, p_values
 
 GUARANTEES = [Marginal(), Simes(0.1), MonteCarlo(0.1, draws=500)]
 TRAIN, HELD_OUT, NEW = (normals((6,), n=n, seed=seed) for seed, n in enumerate((60, 99, 50)))

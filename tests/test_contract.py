@@ -11,7 +11,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from tiny import DETECTORS, SHAPES, normals, tiny
 from unlikelihood import Generator, load
-from unlikelihood.training import NothingLearnt
+from unlikelihood.training.alarms import NothingLearnt
 
 TRAINED = [name for name in DETECTORS if "epochs" in tiny(name).get_params()]
 

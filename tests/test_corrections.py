@@ -29,7 +29,7 @@ from unlikelihood import (
     Variational,
 )
 from unlikelihood.detectors.likelihood_ratio import mutated
-from unlikelihood.training import NothingLearnt
+from unlikelihood.training.alarms import NothingLearnt
 
 
 class Linear(nn.Module):

@@ -5,8 +5,8 @@ import pytest
 
 from tiny import normals, tiny
 from unlikelihood import Crops, EncoderSearch, LatentSearch, load
-from unlikelihood.detector import Detector
-from unlikelihood.maps import Reconstructs
+from unlikelihood.contract.detector import Detector
+from unlikelihood.report.maps import Reconstructs
 
 SHAPES = [(1, 9, 9), (2, 9, 6), (1, 8, 9, 8)]
 

@@ -7,16 +7,17 @@ import pkgutil
 import pytest
 
 import unlikelihood
-from unlikelihood import Detector, Source, discovery
-from unlikelihood.experiment import Series
+from unlikelihood import Detector, Source
+from unlikelihood.evaluation.experiment import Series
+from unlikelihood.storage import discovery
 
 
 @pytest.mark.parametrize(("package", "base"), [("detectors", Detector), ("data", Source)])
 def test_the_stub_lists_every_detector_and_source(package, base):
     module = importlib.import_module(f"unlikelihood.{package}")
     defined = set()
-    for info in pkgutil.iter_modules(module.__path__):
-        inner = importlib.import_module(f"{module.__name__}.{info.name}")
+    for info in pkgutil.walk_packages(module.__path__, f"{module.__name__}."):
+        inner = importlib.import_module(info.name)
         defined |= {
             name
             for name, value in vars(inner).items()

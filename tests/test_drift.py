@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, kstest
 
-from unlikelihood.drift import Martingale, TwoSample, _online_p_values
+from unlikelihood.decisions.drift import Martingale, TwoSample, _online_p_values
 
 EACH = pytest.mark.parametrize("test", [TwoSample, Martingale])
 

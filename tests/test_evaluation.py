@@ -9,9 +9,9 @@ from sklearn.base import BaseEstimator
 from unlikelihood import Conformal, PCAResidual
 from unlikelihood.data.images import Images
 from unlikelihood.data.splits import Split
-from unlikelihood.evaluation import Evaluation, evaluate
-from unlikelihood.intervals import bootstrap, delong
-from unlikelihood.metrics import auroc
+from unlikelihood.evaluation.evaluation import Evaluation, evaluate
+from unlikelihood.metrics.intervals import bootstrap, delong
+from unlikelihood.metrics.ranking import auroc
 
 
 class Distance(BaseEstimator):
@@ -164,7 +164,7 @@ def test_scores_that_are_not_numbers_are_refused():
 
 
 def test_judging_needs_neither_torch_nor_matplotlib():
-    code = "import sys, unlikelihood.evaluation; sys.exit(bool({'torch', 'matplotlib'} & set(sys.modules)))"
+    code = "import sys, unlikelihood.evaluation.evaluation; sys.exit(bool({'torch', 'matplotlib'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

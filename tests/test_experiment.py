@@ -10,9 +10,9 @@ import pytest
 from tiny import tiny
 from unlikelihood import KNN, Digits, TotalIntensity
 from unlikelihood.data.source import DataUnavailable
-from unlikelihood.evaluation import Evaluation
-from unlikelihood.experiment import Experiment, Series, keep_checkpoints, mean_interval
-from unlikelihood.persistence import configuration
+from unlikelihood.evaluation.evaluation import Evaluation
+from unlikelihood.evaluation.experiment import Experiment, Series, keep_checkpoints, mean_interval
+from unlikelihood.storage.models import configuration
 
 
 @pytest.fixture

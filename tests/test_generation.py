@@ -9,7 +9,7 @@ from torch import nn
 
 from tiny import normals, tiny
 from unlikelihood import DCGAN, Contrastive, EncoderSearch, Images, LatentSearch, Split, evaluate
-from unlikelihood.generation import (
+from unlikelihood.metrics.generators import (
     density_and_coverage,
     frechet_distance,
     inception_score,
@@ -20,7 +20,7 @@ from unlikelihood.generation import (
     quality,
     quality_of,
 )
-from unlikelihood.training import NotTrustworthy
+from unlikelihood.training.alarms import NotTrustworthy
 
 
 def gaussian(n, d=3, mean=0.0, scale=1.0, seed=0):

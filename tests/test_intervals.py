@@ -3,8 +3,8 @@ import pytest
 from scipy.special import ndtri
 from scipy.stats import binom, kstest, norm
 
-from unlikelihood.intervals import bootstrap, delong, paired_delong
-from unlikelihood.metrics import auroc
+from unlikelihood.metrics.intervals import bootstrap, delong, paired_delong
+from unlikelihood.metrics.ranking import auroc
 
 
 def simulated(rng, n=60, auc=0.8, ties=False):

@@ -6,7 +6,7 @@ import torch
 
 from test_evaluation import Distance, Everything
 from tiny import SHAPES, normals, tiny
-from unlikelihood.maps import (
+from unlikelihood.report.maps import (
     Gradient,
     PixelLikelihood,
     Residual,
@@ -96,7 +96,7 @@ def test_the_nearest_training_normals_are_found_in_blocks_too(rng, monkeypatch, 
     train = np.load(tmp_path / "train.npy", mmap_mode="r")
     X = rng.normal(size=(7, 1, 3, 3))
     expected = np.sqrt(((X[:, None] - train[None]) ** 2).sum(axis=(2, 3, 4)))
-    monkeypatch.setattr("unlikelihood.maps.BLOCK", 60)
+    monkeypatch.setattr("unlikelihood.report.maps.BLOCK", 60)
     index, distance = nearest(train, X, count=4)
     assert np.array_equal(index, np.argsort(expected, axis=1)[:, :4])
     assert distance == pytest.approx(np.sort(expected, axis=1)[:, :4])

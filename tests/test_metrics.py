@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score, roc_curve
 
-from unlikelihood.metrics import (
+from unlikelihood.metrics.ranking import (
     auprc,
     auroc,
     brier,

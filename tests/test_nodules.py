@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from spheres import CENTRE, FORMATS, LUNG, OBLIQUE, TISSUE, middle_and_diameter, sphere, write_table
-from unlikelihood import Nodules, Scan, plots
-from unlikelihood.cli import main
+from unlikelihood import Nodules, Scan
+from unlikelihood.cli.main import main
+from unlikelihood.report import plots
 
 CANDIDATES = ("seriesuid", "coordX", "coordY", "coordZ", "class")
 
@@ -270,7 +271,8 @@ class TestRejections:
 
 RUN = """
 import os, signal, sys
-from unlikelihood import Nodules, Scan, plots
+from unlikelihood import Nodules, Scan
+from unlikelihood.report import plots
 path, log, stop = sys.argv[1:]
 read, cut, cubes = Scan.read, Scan.cut, []
 

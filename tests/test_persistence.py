@@ -7,8 +7,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from tiny import normals, tiny
-from unlikelihood import IWAE, Bernoulli, CorrelatedGaussian, Exemplars, load, persistence
-from unlikelihood.persistence import ModelFileError, canonical, sha256
+from unlikelihood import IWAE, Bernoulli, CorrelatedGaussian, Exemplars, load
+from unlikelihood.storage import models as persistence
+from unlikelihood.storage.models import ModelFileError, canonical, sha256
 
 X = normals((1, 8, 8))
 

@@ -8,7 +8,7 @@ from scipy.ndimage import label
 from scipy.spatial.transform import Rotation
 
 from unlikelihood import Phantom, Scan
-from unlikelihood.metrics import auroc
+from unlikelihood.metrics.ranking import auroc
 
 FEW = {"train": 3, "calibration": 2, "benign": 4, "malignant": 3, "evaluated": 2}
 

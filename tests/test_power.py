@@ -5,8 +5,8 @@ import pytest
 from scipy.special import ndtri
 from scipy.stats import binom
 
-from unlikelihood.intervals import delong, paired_delong
-from unlikelihood.power import Cases, binormal_variance, cases_needed
+from unlikelihood.metrics.intervals import delong, paired_delong
+from unlikelihood.metrics.power import Cases, binormal_variance, cases_needed
 
 
 @pytest.mark.parametrize(("auroc_a", "auroc_b", "ratio"), [(0.9, 0.8, 1), (0.75, 0.65, 2)])

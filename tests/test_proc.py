@@ -10,8 +10,8 @@ import pytest
 from scipy.special import expit, logit
 from scipy.stats import norm
 
-from unlikelihood.intervals import bootstrap, delong, paired_delong
-from unlikelihood.metrics import auroc
+from unlikelihood.metrics.intervals import bootstrap, delong, paired_delong
+from unlikelihood.metrics.ranking import auroc
 
 
 def numbers(text):

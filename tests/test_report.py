@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from test_evaluation import Distance, judged, split_of
-from unlikelihood import plots
-from unlikelihood.intervals import Interval
-from unlikelihood.report import Row, headline, save_comparison
+from unlikelihood.metrics.intervals import Interval
+from unlikelihood.report import plots
+from unlikelihood.report.comparison import Row, save_comparison
+from unlikelihood.report.single import headline
 
 SHAPES = [(30,), (1, 8, 8), (3, 9, 12), (2, 8, 8), (1, 6, 8, 8), (1, 30, 8, 8)]
 
@@ -199,7 +200,7 @@ def test_the_operating_points_are_those_of_the_roc_curve():
 
 def test_a_page_without_calibration_says_nothing_of_p_values(tmp_path):
     from unlikelihood.data.splits import Split
-    from unlikelihood.evaluation import evaluate
+    from unlikelihood.evaluation.evaluation import evaluate
 
     split = split_of()
     bare = Split(split.train, split.calibration[:0], split.test)

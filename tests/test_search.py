@@ -8,10 +8,10 @@ from torch import nn
 
 from tiny import normals, tiny
 from unlikelihood import KNN, VAE, Adam, EncoderSearch, FeatureSpace, Generator, LatentSearch, Momentum, load
-from unlikelihood.checkpoint import fingerprint
-from unlikelihood.detector import cloned
-from unlikelihood.persistence import configuration
-from unlikelihood.search import Query, content, descend, search
+from unlikelihood.contract.detector import cloned
+from unlikelihood.contract.search import Query, content, descend, search
+from unlikelihood.storage.models import configuration
+from unlikelihood.training.checkpoint import fingerprint
 
 
 class Linear(Generator[nn.Module]):
@@ -144,7 +144,7 @@ def test_a_long_search_does_not_depend_on_batch_or_order(shape, monkeypatch):
     scores = detector.score_samples(queries)
     np.testing.assert_allclose(detector.score_samples(queries[::-1])[::-1], scores, rtol=2e-5)
     np.testing.assert_allclose(detector.score_samples(queries[4:6]), scores[4:6], rtol=2e-5)
-    monkeypatch.setattr("unlikelihood.search.AT_ONCE", 2)
+    monkeypatch.setattr("unlikelihood.contract.search.AT_ONCE", 2)
     np.testing.assert_allclose(detector.score_samples(queries), scores, rtol=2e-5)
 
 

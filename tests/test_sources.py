@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unlikelihood.data.arrays import Arrays
+from unlikelihood.data.ct.nodules import Nodules
+from unlikelihood.data.ct.volumes import Volumes
 from unlikelihood.data.digits import Digits
 from unlikelihood.data.folder import Folder
 from unlikelihood.data.medmnist import MedMNIST
 from unlikelihood.data.mnist import MNIST
-from unlikelihood.data.nodules import Nodules
-from unlikelihood.data.volumes import Volumes
 
 ADRENAL = Path(os.environ.get("UNLIKELIHOOD_DATA", "")) / "adrenalmnist3d.npz"
 RNG = np.random.default_rng(0)

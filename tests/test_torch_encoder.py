@@ -8,7 +8,7 @@ from torch import nn
 
 from tiny import normals
 from unlikelihood import KNN, FeatureSpace, TorchEncoder, load
-from unlikelihood.persistence import ModelFileError, configuration
+from unlikelihood.storage.models import ModelFileError, configuration
 
 
 def network():

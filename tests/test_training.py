@@ -15,16 +15,10 @@ from torch import nn
 
 from tiny import normals, tiny
 from unlikelihood import VAE, Affine
-from unlikelihood.training import (
-    Diverged,
-    NothingLearnt,
-    Turn,
-    fabric_for,
-    indices,
-    one_cycle,
-    seeded,
-    train,
-)
+from unlikelihood.training.alarms import NothingLearnt
+from unlikelihood.training.devices import fabric_for
+from unlikelihood.training.loop import Diverged, Turn, indices, one_cycle, train
+from unlikelihood.training.seeding import seeded
 
 CPU = fabric_for("cpu", "32-true")
 SGD = partial(torch.optim.SGD, lr=0.1)
@@ -110,7 +104,7 @@ def test_an_interrupted_fit_resumes_to_the_same_bits(tmp_path, steps, monkeypatc
 def test_the_checkpoint_of_another_fit_is_refused(tmp_path, change, monkeypatch):
     X, path = normals((6,), n=64), tmp_path / "fit.checkpoint"
     with monkeypatch.context() as patch:
-        patch.setattr("unlikelihood.checkpoint.Checkpoint.remove", lambda self: None)
+        patch.setattr("unlikelihood.training.checkpoint.Checkpoint.remove", lambda self: None)
         tiny("VAE", checkpoint=str(path), checkpoint_seconds=0.0).fit(X)
     if change == "bytes":
         path.write_bytes(path.read_bytes()[:100])
@@ -121,7 +115,7 @@ def test_the_checkpoint_of_another_fit_is_refused(tmp_path, change, monkeypatch)
 
 def test_a_checkpoint_holds_no_pickle(tmp_path, monkeypatch):
     path = tmp_path / "fit.checkpoint"
-    monkeypatch.setattr("unlikelihood.checkpoint.Checkpoint.remove", lambda self: None)
+    monkeypatch.setattr("unlikelihood.training.checkpoint.Checkpoint.remove", lambda self: None)
     tiny("VAE", checkpoint=str(path), checkpoint_seconds=0.0).fit(normals((6,)))
     save_file(load_file(path), tmp_path / "again")
 

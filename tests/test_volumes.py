@@ -10,9 +10,9 @@ import pytest
 
 from spheres import CENTRE, FORMATS, LUNG, OBLIQUE, TISSUE, middle_and_diameter, sphere
 from unlikelihood import Scan, Volumes
-from unlikelihood.cli import main
-from unlikelihood.data.find import find
-from unlikelihood.data.formats import UnreadableScan
+from unlikelihood.cli.main import main
+from unlikelihood.data.ct.find import find
+from unlikelihood.data.ct.formats import UnreadableScan
 
 
 @pytest.fixture(autouse=True)

@@ -9,11 +9,10 @@ import pytest
 from matplotlib.image import imread
 
 from test_evaluation import judged
-from unlikelihood import plots
-from unlikelihood.cli import main
-from unlikelihood.plots.planes import PLANES, evenly
-from unlikelihood.plots.stills import glow, overlaid
-from unlikelihood.report import browser
+from unlikelihood.cli.main import main
+from unlikelihood.report import browser, plots
+from unlikelihood.report.plots.planes import PLANES, evenly
+from unlikelihood.report.plots.stills import glow, overlaid
 
 
 def numbered(*size):

@@ -7,7 +7,7 @@ import numpy as np
 from torch import nn
 
 import unlikelihood
-from unlikelihood.discovery import subclasses
+from unlikelihood.storage.discovery import subclasses
 
 DETECTORS = subclasses(unlikelihood.Detector, "detectors")
 SHAPES = {"vectors": (6,), "images": (1, 8, 8), "colour": (3, 9, 16), "volumes": (1, 8, 8, 8)}

@@ -1,4 +1,5 @@
-from unlikelihood import VAE, Digits, evaluate, plots
+from unlikelihood import VAE, Digits, evaluate
+from unlikelihood.report import plots
 
 split = Digits(anomalous=(9,)).split()  # MNIST() is the real thing
 print(split.train, split.test)

@@ -10,8 +10,8 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from unlikelihood.data.source import DataUnavailable
-from unlikelihood.files import replacing
 from unlikelihood.progress import progress
+from unlikelihood.storage.files import replacing
 
 GZIP_MAGIC = b"\x1f\x8b"
 CHUNK = 1 << 18  # bytes

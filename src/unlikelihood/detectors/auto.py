@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from unlikelihood.detector import Detector
+from unlikelihood.contract.detector import Detector
 from unlikelihood.detectors.committee import Committee
 from unlikelihood.detectors.contrastive import Contrastive
 from unlikelihood.detectors.feature_space import FeatureSpace

@@ -7,12 +7,12 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from unlikelihood.density import Density
+from unlikelihood.contract.density import Density
 from unlikelihood.nn.causal import Causal
 from unlikelihood.nn.conditionals import Conditional, GaussianMixture, LogisticMixture
 from unlikelihood.nn.levels import Levels, Standardised
 from unlikelihood.parameters import Count, Positive
-from unlikelihood.training import Turn, one_cycle
+from unlikelihood.training.loop import Turn, one_cycle
 
 
 class Conditionals(nn.Module):

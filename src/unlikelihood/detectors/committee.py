@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from unlikelihood.detector import Detector, fitted
-from unlikelihood.identity import refuse_seen
+from unlikelihood.contract.detector import Detector, fitted
+from unlikelihood.decisions.pvalues import Combination, Fisher, Tail
 from unlikelihood.parameters import Share
-from unlikelihood.pvalues import Combination, Fisher, Tail
+from unlikelihood.storage.identity import refuse_seen
 
 
 class Committee(Detector):

@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unlikelihood.embedder import NearestEmbeddings
+from unlikelihood.contract.embedder import NearestEmbeddings
+from unlikelihood.contract.trained import Learner
 from unlikelihood.nn.augment import Affine, Augment, Chain, Elastic, Swap
 from unlikelihood.nn.contrast import contrast
 from unlikelihood.nn.networks import Embedding
 from unlikelihood.parameters import Count, Positive
-from unlikelihood.trained import Learner
-from unlikelihood.training import Turn, one_cycle
+from unlikelihood.training.loop import Turn, one_cycle
 
 
 class Contrastive(Learner[Embedding], NearestEmbeddings):

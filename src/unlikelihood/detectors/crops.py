@@ -7,7 +7,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from unlikelihood.detector import Detector, fitted
+from unlikelihood.contract.detector import Detector, fitted
 from unlikelihood.parameters import Count, Whole
 
 

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unlikelihood.adversarial import Adversarial
+from unlikelihood.contract.adversarial import Adversarial
 from unlikelihood.nn.adversarial import Critic, Intensities, Players
 from unlikelihood.parameters import Fraction, Positive
-from unlikelihood.training import Turn
+from unlikelihood.training.loop import Turn
 
 
 class DCGAN(Adversarial):

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlikelihood.density import Density
+from unlikelihood.contract.density import Density
 from unlikelihood.nn.diffusion import CosineSchedule, DenoisingErrors, Diffuser, DiffusionScore, Schedule
 from unlikelihood.nn.unet import UNet
 from unlikelihood.parameters import Count, Positive, Range
-from unlikelihood.training import Turn, one_cycle
+from unlikelihood.training.loop import Turn, one_cycle
 
 
 class Diffusion(Density[Diffuser]):

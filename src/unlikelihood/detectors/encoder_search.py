@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from unlikelihood.contract.search import Query, Search, Searcher, frozen, search
+from unlikelihood.contract.trained import Learner
 from unlikelihood.nn.descents import Adam, Descent
 from unlikelihood.nn.networks import Encoder
 from unlikelihood.parameters import Count, Fraction, NonNegative, Whole
-from unlikelihood.search import Query, Search, Searcher, frozen, search
-from unlikelihood.trained import Learner
-from unlikelihood.training import Turn, one_cycle
+from unlikelihood.training.loop import Turn, one_cycle
 
 
 class EncoderSearch(Searcher, Learner[Encoder]):

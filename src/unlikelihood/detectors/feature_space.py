@@ -3,8 +3,8 @@
 import numpy as np
 from sklearn.base import clone
 
-from unlikelihood.detector import Detector, fitted
-from unlikelihood.embedder import Embedder
+from unlikelihood.contract.detector import Detector, fitted
+from unlikelihood.contract.embedder import Embedder
 
 
 class FeatureSpace(Detector):

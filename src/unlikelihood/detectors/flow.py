@@ -9,12 +9,13 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from unlikelihood.density import Density
+from unlikelihood.contract.density import Density
+from unlikelihood.contract.trained import Generator
 from unlikelihood.nn.flows import FlowStep, NormalisingFlow, SplineCoupling
 from unlikelihood.nn.levels import log_mean_exp
 from unlikelihood.parameters import Count, Positive, Range
-from unlikelihood.trained import Generator
-from unlikelihood.training import Turn, one_cycle, seeded
+from unlikelihood.training.loop import Turn, one_cycle
+from unlikelihood.training.seeding import seeded
 
 
 class Flow(Density[NormalisingFlow], Generator[NormalisingFlow]):

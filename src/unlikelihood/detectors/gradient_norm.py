@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from unlikelihood.detector import Detector, fitted
+from unlikelihood.contract.detector import Detector, fitted
+from unlikelihood.contract.trained import Trained
 from unlikelihood.parameters import Positive
-from unlikelihood.trained import Trained
 
 AT_ONCE = 2**25  # numbers in the gradients that are held together
 

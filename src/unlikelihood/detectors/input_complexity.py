@@ -8,7 +8,7 @@ from typing import Annotated
 
 import numpy as np
 
-from unlikelihood.detector import Detector, fitted
+from unlikelihood.contract.detector import Detector, fitted
 from unlikelihood.parameters import Range
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from unlikelihood.embedder import NearestEmbeddings
+from unlikelihood.contract.embedder import NearestEmbeddings
 from unlikelihood.nn.statistics import inside_distance
 from unlikelihood.parameters import Positive
 

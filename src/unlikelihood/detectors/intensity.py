@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from unlikelihood.detector import Detector
+from unlikelihood.contract.detector import Detector
 
 
 class TotalIntensity(Detector):

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unlikelihood.contract.search import Search, Searcher, content, search
 from unlikelihood.nn.descents import Descent, Momentum
 from unlikelihood.parameters import Count, Fraction, Whole
-from unlikelihood.search import Search, Searcher, content, search
 
 
 class LatentSearch(Searcher):

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.base import clone
 
-from unlikelihood.detector import Detector, fitted
+from unlikelihood.contract.detector import Detector, fitted
 from unlikelihood.parameters import Fraction
 
 

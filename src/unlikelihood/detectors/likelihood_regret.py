@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from unlikelihood.detector import Detector, fitted
+from unlikelihood.contract.detector import Detector, fitted
+from unlikelihood.contract.search import frozen
+from unlikelihood.contract.trained import Variational, precise
 from unlikelihood.nn.descents import Adam, Descent
 from unlikelihood.parameters import Count, Range
-from unlikelihood.search import frozen
-from unlikelihood.trained import Variational, precise
 
 
 class LikelihoodRegret(Detector):

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.neighbors import LocalOutlierFactor
 
-from unlikelihood.detector import Detector
+from unlikelihood.contract.detector import Detector
 from unlikelihood.parameters import Count
 
 

@@ -8,11 +8,11 @@ from sklearn.base import clone
 from sklearn.neighbors import KernelDensity
 from torch import Tensor
 
-from unlikelihood.detector import fitted
-from unlikelihood.embedder import Embedder
+from unlikelihood.contract.detector import fitted
+from unlikelihood.contract.embedder import Embedder
+from unlikelihood.contract.trained import Variational
 from unlikelihood.nn.levels import log_mean_exp
 from unlikelihood.parameters import Count
-from unlikelihood.trained import Variational
 
 
 class PathStatistics(Embedder):

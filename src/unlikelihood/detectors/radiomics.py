@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.covariance import ledoit_wolf
 
-from unlikelihood.embedder import NearestEmbeddings
+from unlikelihood.contract.embedder import NearestEmbeddings
 from unlikelihood.nn.statistics import Family, Intensity, Region, Shape, Size, Texture, Thickness
 from unlikelihood.progress import progress
 

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlikelihood.detector import Detector, fitted
-from unlikelihood.trained import Variational, precise
+from unlikelihood.contract.detector import Detector, fitted
+from unlikelihood.contract.trained import Variational, precise
 
 SMALLEST = 1e-6  # of the largest: singular values below it are the arithmetic's noise
 

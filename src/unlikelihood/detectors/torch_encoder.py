@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unlikelihood.embedder import NearestEmbeddings
+from unlikelihood.contract.embedder import NearestEmbeddings
 from unlikelihood.parameters import Count
-from unlikelihood.training import fabric_for, in_order, place
+from unlikelihood.training.batches import in_order
+from unlikelihood.training.devices import fabric_for, place
 
 
 class TorchEncoder(NearestEmbeddings):

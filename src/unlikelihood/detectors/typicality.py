@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from unlikelihood.detector import Detector, fitted
+from unlikelihood.contract.detector import Detector, fitted
 
 
 class Typicality(Detector):

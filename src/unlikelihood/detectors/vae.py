@@ -10,14 +10,15 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.distributions import Normal
 
+from unlikelihood.contract.trained import Variational
 from unlikelihood.nn.likelihoods import Gaussian, Likelihood
 from unlikelihood.nn.networks import Decoder, Encoder
 from unlikelihood.nn.posteriors import DiagonalGaussian, Flowed, Posterior
 from unlikelihood.nn.priors import Prior, StandardNormal
 from unlikelihood.nn.scores import Reconstruction, Score
 from unlikelihood.parameters import Count
-from unlikelihood.trained import Variational
-from unlikelihood.training import Turn, one_cycle, seeded
+from unlikelihood.training.loop import Turn, one_cycle
+from unlikelihood.training.seeding import seeded
 
 
 class Autoencoder(nn.Module):

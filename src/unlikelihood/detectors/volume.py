@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.ndimage import distance_transform_edt, label
 
-from unlikelihood.detector import Detector
+from unlikelihood.contract.detector import Detector
 from unlikelihood.nn.statistics import inside_distance
 from unlikelihood.parameters import NonNegative
 

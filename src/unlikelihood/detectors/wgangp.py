@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unlikelihood.adversarial import Adversarial
+from unlikelihood.contract.adversarial import Adversarial
 from unlikelihood.nn.adversarial import Critic, Intensities, Players
 from unlikelihood.nn.latents import NormalLatents
 from unlikelihood.parameters import Count, NonNegative, Positive
-from unlikelihood.training import Turn
+from unlikelihood.training.loop import Turn
 
 
 class WGANGP(Adversarial):

@@ -6,20 +6,20 @@ from typing import Any
 
 import numpy as np
 
+from unlikelihood.contract.detector import Detector
+from unlikelihood.contract.trained import Generator
+from unlikelihood.data.ct.phantom import Phantom
 from unlikelihood.data.lidc import LIDC
 from unlikelihood.data.medmnist import MedMNIST
-from unlikelihood.data.phantom import Phantom
 from unlikelihood.data.splits import Split
-from unlikelihood.detector import Detector
 from unlikelihood.detectors.crops import Crops
 from unlikelihood.detectors.encoder_search import EncoderSearch
 from unlikelihood.detectors.intensity import TotalIntensity
 from unlikelihood.detectors.latent_search import LatentSearch
 from unlikelihood.detectors.volume import Volume
-from unlikelihood.experiment import Experiment
-from unlikelihood.metrics import auroc
+from unlikelihood.evaluation.experiment import Experiment
+from unlikelihood.metrics.ranking import auroc
 from unlikelihood.nn.augment import Chain, Flips, QuarterTurns
-from unlikelihood.trained import Generator
 
 Rows = Mapping[str, Callable[[int], Detector]]
 

@@ -11,7 +11,7 @@ from unlikelihood.detectors.feature_space import FeatureSpace
 from unlikelihood.detectors.knn import KNN
 from unlikelihood.detectors.latent_search import LatentSearch
 from unlikelihood.detectors.wgangp import WGANGP, of_embeddings
-from unlikelihood.experiment import Experiment
+from unlikelihood.evaluation.experiment import Experiment
 from unlikelihood.recipes.mnist_vae import VIEWS
 
 TEXT = (

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
+from unlikelihood.contract.detector import Detector
 from unlikelihood.data.mnist import MNIST
 from unlikelihood.data.splits import Split
-from unlikelihood.detector import Detector
 from unlikelihood.detectors.contrastive import Contrastive
 from unlikelihood.detectors.dcgan import DCGAN
 from unlikelihood.detectors.encoder_search import EncoderSearch
@@ -14,7 +14,7 @@ from unlikelihood.detectors.feature_space import FeatureSpace
 from unlikelihood.detectors.knn import KNN
 from unlikelihood.detectors.latent_search import LatentSearch
 from unlikelihood.detectors.wgangp import WGANGP
-from unlikelihood.experiment import Experiment
+from unlikelihood.evaluation.experiment import Experiment
 from unlikelihood.recipes.mnist_gan import gan_of_embeddings
 from unlikelihood.recipes.mnist_vae import VIEWS
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Mapping
 
+from unlikelihood.contract.detector import Detector
 from unlikelihood.data.digits import Digits
 from unlikelihood.data.mnist import MNIST
-from unlikelihood.detector import Detector
 from unlikelihood.detectors.contrastive import Contrastive
 from unlikelihood.detectors.feature_space import FeatureSpace
 from unlikelihood.detectors.intensity import TotalIntensity
@@ -13,7 +13,7 @@ from unlikelihood.detectors.knn import KNN
 from unlikelihood.detectors.lof import LOF
 from unlikelihood.detectors.pca import PCAResidual
 from unlikelihood.detectors.vae import VAE
-from unlikelihood.experiment import Experiment
+from unlikelihood.evaluation.experiment import Experiment
 from unlikelihood.nn.augment import Affine
 from unlikelihood.nn.likelihoods import CorrelatedGaussian, OptimalGaussian
 from unlikelihood.nn.priors import Exemplars

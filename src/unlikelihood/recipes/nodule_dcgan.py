@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from unlikelihood.data.splits import Split
 from unlikelihood.detectors.dcgan import DCGAN
-from unlikelihood.experiment import Series
+from unlikelihood.evaluation.experiment import Series
 from unlikelihood.recipes._nodules import (
     Rows,
     adrenals,

@@ -7,7 +7,7 @@ from unlikelihood.detectors.encoder_search import EncoderSearch
 from unlikelihood.detectors.feature_space import FeatureSpace
 from unlikelihood.detectors.radiomics import Radiomics
 from unlikelihood.detectors.wgangp import WGANGP, of_embeddings
-from unlikelihood.experiment import Series
+from unlikelihood.evaluation.experiment import Series
 from unlikelihood.nn.latents import UniformLatents
 from unlikelihood.nn.statistics import Thickness
 from unlikelihood.recipes._nodules import (

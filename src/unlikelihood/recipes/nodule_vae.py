@@ -1,12 +1,12 @@
 """The thesis' VAE-AD in 3D: nodules, benign against malignant, and other volumes."""
 
-from unlikelihood.detector import Detector
+from unlikelihood.contract.detector import Detector
 from unlikelihood.detectors.crops import Crops
 from unlikelihood.detectors.feature_space import FeatureSpace
 from unlikelihood.detectors.inside_distance import InsideDistance
 from unlikelihood.detectors.radiomics import Radiomics
 from unlikelihood.detectors.vae import VAE
-from unlikelihood.experiment import Series
+from unlikelihood.evaluation.experiment import Series
 from unlikelihood.nn.likelihoods import Bernoulli, CorrelatedGaussian, OptimalGaussian
 from unlikelihood.nn.priors import Exemplars
 from unlikelihood.nn.scores import IWAE

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unlikelihood import plots
+from unlikelihood.report import plots
 from unlikelihood.report.page import Panel, Section
 
 if TYPE_CHECKING:
-    from unlikelihood.cases import Cases
-    from unlikelihood.evaluation import Evaluation
+    from unlikelihood.evaluation.evaluation import Evaluation
+    from unlikelihood.report.cases import Cases
 
 MEANINGS = {
     "WhitenedResidual": ("unusual where bright", "standard deviations of what normals leave over there"),

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unlikelihood import plots
-from unlikelihood.intervals import Interval, paired_delong
-from unlikelihood.power import cases_needed
+from unlikelihood.metrics.intervals import Interval, paired_delong
+from unlikelihood.metrics.power import cases_needed
+from unlikelihood.report import plots
 from unlikelihood.report.page import THIN, Plate, Section, Table, draft, duration, span, write_page
 
 if TYPE_CHECKING:
-    from unlikelihood.evaluation import Evaluation
+    from unlikelihood.evaluation.evaluation import Evaluation
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import betabinom
 
-from unlikelihood import plots
-from unlikelihood.drift import Martingale
-from unlikelihood.pvalues import p_values
+from unlikelihood.decisions.drift import Martingale
+from unlikelihood.decisions.pvalues import p_values
+from unlikelihood.report import plots
 from unlikelihood.report.page import THIN, Panel, Plate, Section, Table, percent
 
 if TYPE_CHECKING:
-    from unlikelihood.evaluation import Evaluation
+    from unlikelihood.evaluation.evaluation import Evaluation
 
 STEPS = 500  # positions of the slider: more would not be told apart on a screen
 SPECIFICITIES = (0.99, 0.95, 0.9, 0.8)

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from unlikelihood import plots
+from unlikelihood.report import plots
 from unlikelihood.report.page import Plate, Section, Table
 
 if TYPE_CHECKING:
-    from unlikelihood.pictures import Pictures
+    from unlikelihood.report.pictures import Pictures
 
 FIGURES = {
     "frechet": ("Fréchet distance (FID)", "0 for equal distributions, {variance:.3g} for their mean alone."),

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from matplotlib.figure import Figure
 
-from unlikelihood import plots
-from unlikelihood.files import replacing
+from unlikelihood.report import plots
+from unlikelihood.storage.files import replacing
 
 if TYPE_CHECKING:
-    from unlikelihood.intervals import Interval
+    from unlikelihood.metrics.intervals import Interval
 
 THIN = "\N{NARROW NO-BREAK SPACE}"
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unlikelihood import plots
+from unlikelihood.report import plots
 from unlikelihood.report.browser import browse
 from unlikelihood.report.decisions import drift, operating, promised
 from unlikelihood.report.generator import generator
 from unlikelihood.report.page import THIN, Plate, Section, Table, duration, percent, span, write_page
 
 if TYPE_CHECKING:
-    from unlikelihood.evaluation import Evaluation
-    from unlikelihood.pictures import Pictures
+    from unlikelihood.evaluation.evaluation import Evaluation
+    from unlikelihood.report.pictures import Pictures
 
 Spacing = Sequence[float] | None
 CLASSES = {0: "normal", 1: "anomalous"}

@@ -1,0 +1,185 @@
+"""What each command of the command line does, and the arguments it takes."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from jsonargparse import ArgumentParser
+
+from unlikelihood.cli import columns
+from unlikelihood.contract.detector import Detector
+from unlikelihood.data.source import Source
+from unlikelihood.evaluation import evaluation
+from unlikelihood.evaluation.experiment import Experiment, Series, keep_checkpoints
+from unlikelihood.report import plots
+from unlikelihood.storage import discovery, tables
+from unlikelihood.storage.files import replacing
+from unlikelihood.storage.identity import seen, unseen
+from unlikelihood.storage.models import load
+
+GALLERY = 40
+
+
+def choices(package: str) -> list[str]:
+    """Return what ``--data`` or ``--detector`` can name; importing them is what makes their short names known."""
+    return list(discovery.subclasses({"data": Source, "detectors": Detector}[package], package))
+
+
+def _add_data(parser: ArgumentParser) -> None:
+    choices("data")
+    parser.add_argument("--data", type=Source, required=True, help="where the samples come from")
+
+
+def fit_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of `fit`."""
+    _add_data(parser)
+    choices("detectors")
+    discovery.subclasses(object, "nn")
+    auto = discovery.find("Auto", "detectors")()
+    parser.add_argument("--detector", type=Detector, default=auto, help="what is fitted")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the fitted detector")
+
+
+def fit(data: Source, detector: Detector, out: Path) -> None:
+    """Fit a detector to the training normals of a source and save it."""
+    split = data.split()
+    keep_checkpoints(detector, out)
+    detector.fit(split.train.pixels)
+    held_out = unseen(detector, split.calibration.pixels)
+    if len(held_out):
+        detector.calibrate(held_out)
+    detector.save(out)
+    print(
+        f"{type(detector).__name__} fitted to {len(split.train)} normals in {detector.fit_seconds_:.1f} s, "
+        f"calibrated on {len(held_out)} others: {out}"
+    )
+
+
+def score_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of `score`."""
+    parser.add_argument("model", type=Path, help="folder of a fitted detector")
+    _add_data(parser)
+    parser.add_argument("--out", type=Path, required=True, help="table to write: .csv or .parquet")
+    parser.add_argument("--alpha", type=float | None, help="share of normals that may be called anomalous")
+    parser.add_argument(
+        "--evaluation", type=Path | None, help="evaluation of this model, whose labels give probabilities"
+    )
+    parser.add_argument("--prevalence", type=float | None, help="share of anomalies where the model is used")
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+
+
+def score(
+    model: Path,
+    data: Source,
+    out: Path,
+    alpha: float | None,
+    evaluation: Path | None,
+    prevalence: float | None,
+    device: str,
+) -> None:
+    """Score every sample of a source, and decide about it where an α is given."""
+    write = tables.writer(out)
+    detector = load(model, device=device)
+    learnt = None if evaluation is None else columns.learnt_probability(detector, evaluation, prevalence)
+    decide = columns.decider(detector, alpha)
+    images = data.read()
+    if trained_on := int(seen(detector, images.pixels).sum()):
+        print(
+            f"note: {trained_on} of the {len(images)} samples were trained on: their p-values are too high",
+            file=sys.stderr,
+        )
+    scores = detector.score_samples(images.pixels)
+    probability = learnt(scores) if learnt else columns.own_probability(images, scores, prevalence)
+    write(columns.table_of(images, scores, probability, *decide(scores)), columns.facts(alpha, prevalence))
+    print(f"{len(scores)} samples scored, higher = more normal: {out}")
+
+
+def evaluate_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of `evaluate`."""
+    parser.add_argument("model", type=Path, help="folder of a fitted detector")
+    _add_data(parser)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the report")
+    parser.add_argument(
+        "--scores", type=Path | None, help="table of the test samples; scores.csv in --out unless given"
+    )
+    parser.add_argument(
+        "--alpha", type=float | None, default=0.05, help="share of normals that may be called anomalous"
+    )
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+
+
+def evaluate(model: Path, data: Source, out: Path, scores: Path | None, alpha: float | None, device: str) -> None:
+    """Judge a fitted detector on the test part of a source."""
+    table = scores or out / "scores.csv"
+    write = tables.writer(table)
+    detector = load(model, device=device)
+    split = data.split()
+    if not hasattr(detector, "calibration_"):
+        held_out = unseen(detector, split.calibration.pixels)
+        if len(held_out):
+            detector.calibrate(held_out)
+        else:
+            alpha = None
+    decide = columns.decider(detector, alpha)
+    judged = evaluation.evaluate(detector, split)
+    judged.save(out)
+    write(
+        columns.table_of(split.test, -judged.score, judged.probability, *decide(-judged.score)),
+        columns.facts(alpha, None),
+    )
+    print(judged.summary())
+    print(f"report: {out / 'report.html'}")
+    print(f"scores: {table}")
+
+
+def reproduce_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of `reproduce`."""
+    names = sorted(discovery.recipes())
+    parser.add_argument("recipe", choices=names, help="the experiment")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the results; an interrupted run resumes")
+    parser.add_argument("--quick", action="store_true", help="the small setting that the recipe states")
+
+
+def reproduce(recipe: str, out: Path, quick: bool) -> None:
+    """Run a recipe."""
+    experiment: Callable[[bool], Experiment | Series] = discovery.recipe(recipe)
+    print(experiment(quick).run(out))
+    print(f"report: {out / 'report.html'}")
+
+
+def show_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of `show`."""
+    _add_data(parser)
+    parser.add_argument("--out", type=Path, default=Path("gallery.png"), help="picture to write")
+    parser.add_argument("--sample", type=int, default=0, help="of volumes: which one is drawn slice by slice")
+
+
+def show(data: Source, out: Path, sample: int) -> None:
+    """Say what a source holds and draw a gallery of it; of volumes, the slices of one as well."""
+    images = data.read()
+    volumes = images.pixels.ndim == 5
+    if volumes and not 0 <= sample < len(images):
+        raise ValueError(f"sample is {sample}, expected one from 0 to {len(images) - 1}")
+    if images.label is None:
+        counts = f"{len(images)} samples without labels"
+    else:
+        counts = f"{int((images.label == 0).sum())} normal and {int((images.label == 1).sum())} anomalous samples"
+    facts = {
+        "samples": counts,
+        "shape": f"{images.shape} {images.pixels.dtype}",
+        "intensity": f"{images.pixels.min():g} to {images.pixels.max():g}, mean {images.pixels.mean():g}",
+        "groups": "none" if images.group is None else f"{len(np.unique(images.group))}",
+        "spacing": "unknown" if images.spacing is None else " x ".join(f"{size:g}" for size in images.spacing) + " mm",
+    }
+    print("\n".join(f"{key:<10} {value}" for key, value in facts.items()))
+    chosen = images[np.linspace(0, len(images) - 1, min(GALLERY, len(images))).astype(int)]
+    titles = None if chosen.label is None else ["anomalous" if label else "" for label in chosen.label]
+    pictures = {out: plots.gallery(chosen.pixels, titles, columns=10, spacing=images.spacing)}
+    if volumes:
+        slices = plots.montage(np.asarray(images.pixels[sample]), spacing=images.spacing)
+        pictures[out.with_stem(f"{out.stem}-slices")] = slices
+    for picture, figure in pictures.items():
+        with replacing(picture) as path:
+            figure.savefig(path, format=out.suffix[1:] or "png", dpi=160)
+        print(f"{'picture':<10} {picture}: {figure.get_label()}")

@@ -1,0 +1,109 @@
+"""The command line: it reads arguments, calls `commands`, and turns errors into one line."""
+
+import sys
+import warnings
+from argparse import RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from importlib.metadata import version
+from itertools import pairwise
+from typing import TextIO
+
+from jsonargparse import ArgumentParser, DefaultHelpFormatter
+
+import unlikelihood
+from unlikelihood.storage.discovery import names
+
+COMMANDS = {
+    "fit": "fit a detector to the normal samples of a data set",
+    "score": "score every sample of a data set with a fitted detector",
+    "evaluate": "judge a fitted detector on unseen normals and anomalies, and draw the report",
+    "reproduce": "run a named experiment over several seeds, beside the published figure",
+    "show": "say what is in a data set: counts, shape, intensities, groups, and a gallery",
+}
+EPILOGUE = """\
+examples:
+  unlikelihood reproduce mnist-vae --quick --out reports/demo
+  unlikelihood fit --data MNIST --detector VAE --detector.latent 20 --out models/vae
+  unlikelihood score models/vae --data Folder --data.path scans/ --out scores.csv
+  unlikelihood evaluate models/vae --data MNIST --out reports/vae
+
+`unlikelihood COMMAND --help` explains a command, `--data.help MNIST` a data source and
+`--detector.help VAE` a detector. Research software, not a medical device.
+"""
+
+
+class Help(RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """Keeps the lines of the examples as they are written."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Without the program's name; those of the process unless given.
+
+    Returns
+    -------
+    int
+        0, 1 after an error, or 130 after an interruption. Wrong arguments exit with 2.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser = ArgumentParser(
+        prog="unlikelihood",
+        description=unlikelihood.__doc__,
+        epilog=EPILOGUE,
+        version=version("unlikelihood"),
+    )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    chosen = next((word for word in given if not word.startswith("-")), None)
+    subcommands = parser.add_subcommands(dest="command", metavar="COMMAND", required=False)
+    for name, line in COMMANDS.items():
+        subparser = ArgumentParser(description=f"{line[0].upper()}{line[1:]}.")
+        if name == chosen:
+            # Only now is torch imported, and only the chosen command's parser is filled.
+            from unlikelihood.cli import commands
+
+            getattr(commands, f"{name}_arguments")(subparser)
+        subcommands.add_subcommand(name, subparser, help=line)
+    for option, package in (("--data", "data"), ("--detector", "detectors")):
+        named = next((after for word, after in pairwise(given) if word == option), None)
+        if named is not None and named not in names(package) and "." not in named:
+            from unlikelihood.cli import commands
+
+            parser.error(f"{option} {named}: expected one of {', '.join(commands.choices(package))}")
+    parsed = parser.parse_args(given)
+    if parsed.command is None:
+        parser.print_help()
+        return 0
+    return _run(parsed.command, parser.instantiate(parsed)[parsed.command], debug=parsed.debug)
+
+
+def _run(command: str, arguments: object, *, debug: bool) -> int:
+    from unlikelihood.cli import commands
+
+    with warnings.catch_warnings():
+        warnings.showwarning = _one_line
+        try:
+            getattr(commands, command)(**vars(arguments))
+        except KeyboardInterrupt:
+            print("unlikelihood: interrupted; the same command resumes a fit where it was", file=sys.stderr)
+            return 130
+        except (ValueError, OSError, ArithmeticError, ImportError, MemoryError, RuntimeError) as error:
+            if debug:
+                raise
+            print(f"unlikelihood: error: {' '.join(str(error).split())}", file=sys.stderr)
+            return 1
+    return 0
+
+
+def _one_line(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    print(f"unlikelihood: warning: {message}", file=sys.stderr)

@@ -1,0 +1,228 @@
+"""The contract: what a detector is."""
+
+import os
+import time
+import warnings
+from abc import ABC, abstractmethod
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
+
+import numpy as np
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from unlikelihood.parameters import check_parameters
+from unlikelihood.storage import models as persistence
+from unlikelihood.storage.identity import identities, refuse_seen
+from unlikelihood.training.alarms import NothingLearnt, NotTrustworthy
+
+AnyDetector = TypeVar("AnyDetector", bound="Detector")
+
+
+@dataclass_transform(eq_default=False, kw_only_default=False)
+@dataclass(eq=False, repr=False)
+class Detector(BaseEstimator, ABC):
+    """Ranks samples by how likely the normal ones would have produced them; `Conformal` decides.
+
+    A subclass annotates its parameters, as a dataclass does, and writes `_fit` and `_score`. The constructor only
+    stores; parameters and data are checked by `fit`. What `_fit` learns goes into attributes whose names end in
+    ``_``: arrays and plain values, from which `_restore` makes whatever else scoring needs.
+
+    Parameters
+    ----------
+    seed : int
+        Seeds everything random in `fit` and in `score_samples`.
+    """
+
+    _: KW_ONLY
+    seed: int = 0
+
+    # Of one sample: vectors (F,), images (C, H, W), volumes (C, D, H, W).
+    ranks: ClassVar[tuple[int, ...]] = (1, 3, 4)
+    # Parameters of where a fit runs, not of what is fitted: model files and fingerprints leave them out.
+    runtime: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        dataclass(eq=False, repr=False)(cls)
+
+    def fit(self, X: np.ndarray, y: object = None) -> Self:
+        """Learn what normal samples look like.
+
+        Parameters
+        ----------
+        X : ndarray
+            Normal samples: vectors (n, F), images (n, C, H, W) or volumes (n, C, D, H, W).
+        y : object
+            Ignored: all samples are taken to be normal.
+
+        Returns
+        -------
+        Detector
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of its bounds, or `X` is empty, not finite, or of no such shape.
+        """
+        check_parameters(self)
+        X = self._checked(X, reset=True)
+        started = time.perf_counter()
+        self.__dict__.pop("calibration_", None)  # of an earlier fit
+        self.seen_ = np.unique(identities(X))
+        self._fit(X)
+        self._restore()
+        self.fit_seconds_ = time.perf_counter() - started
+        return self
+
+    def calibrate(self, X: np.ndarray) -> Self:
+        """Remember how normals that training never saw score, for `Conformal`; a model file keeps it.
+
+        Parameters
+        ----------
+        X
+            Normal samples of the shape that `fit` saw.
+
+        Returns
+        -------
+        Detector
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If one of them was trained on, or `X` is empty, not finite or of another shape.
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        """
+        scores = self.score_samples(X)
+        refuse_seen(self, X)
+        self.calibration_ = np.sort(scores)
+        return self
+
+    def score_samples(self, X: np.ndarray) -> np.ndarray:
+        """Return a score for each sample, from that sample alone.
+
+        Parameters
+        ----------
+        X : ndarray
+            Samples of the shape that `fit` saw.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+            Higher = more normal. In nats where the score is a log-likelihood or a bound of one.
+
+        Raises
+        ------
+        ValueError
+            If `X` is empty, not finite or of another shape.
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        """
+        check_is_fitted(self, "shape_")
+        X = self._checked(X, reset=False)
+        for alarm in self._alarms():
+            warnings.warn(f"{type(self).__name__}: {alarm}", NotTrustworthy, stacklevel=2)
+        scores = np.asarray(self._score(X), np.float64)
+        if len(scores) > 1 and np.ptp(scores) == 0 and any((x != X[0]).any() for x in X):
+            warnings.warn(
+                f"all {len(scores)} scores are {scores[0]:g} although the samples differ: "
+                f"this {type(self).__name__} cannot rank them",
+                NothingLearnt,
+                stacklevel=2,
+            )
+        return scores
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the fitted detector to a folder, for `unlikelihood.load`.
+
+        Parameters
+        ----------
+        path : path
+            The folder: it gets ``detector.json`` and ``weights.safetensors``. One that is there is replaced.
+
+        Returns
+        -------
+        Path
+            The folder.
+        """
+        check_is_fitted(self, "shape_")
+        return persistence.save(self, path)
+
+    def _alarms(self) -> tuple[str, ...]:
+        """Return what was found wrong, after its training, with this detector or with what it is made of."""
+        parts = [part for name, part in vars(self).items() if name.endswith("_") and isinstance(part, Detector)]
+        return sum((part._alarms() for part in parts), tuple(getattr(self, "alarms_", ())))
+
+    def __sklearn_clone__(self) -> Self:
+        # scikit-learn's own clone forgets what parts have learnt; here a fitted part is configuration.
+        return type(self)(**{name: cloned(value) for name, value in self.get_params(deep=False).items()})
+
+    @abstractmethod
+    def _fit(self, X: np.ndarray) -> None:
+        r"""Learn from normal samples (n, \*shape)."""
+
+    @abstractmethod
+    def _score(self, X: np.ndarray) -> np.ndarray:
+        """Return (n,) scores, higher = more normal."""
+
+    def _restore(self) -> None:
+        """Make from the fitted arrays and values what only memory can hold; called by `fit` and by `load`."""
+
+    def _state(self) -> dict[str, Any]:
+        """Return the fitted arrays and plain values: all that a model file has to hold."""
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name.endswith("_") and isinstance(value, (np.ndarray, float, int, str, tuple, list, dict, Detector))
+        }
+
+    def _set_state(self, state: dict[str, Any]) -> None:
+        """Take what `_state` gave, from a file."""
+        self.__dict__.update(state)
+        self._restore()
+
+    def _checked(self, X: np.ndarray, *, reset: bool) -> np.ndarray:
+        X = X if hasattr(X, "shape") else np.asarray(X)
+        shape = tuple(X.shape[1:])
+        if len(shape) > 1 and len(shape) not in self.ranks:
+            raise ValueError(
+                f"X has shape {X.shape}, expected vectors (n, F), images (n, C, H, W) or volumes "
+                "(n, C, D, H, W); X[:, None] adds the axis of a single channel"
+            )
+        fitted = getattr(self, "shape_", shape)
+        if not reset and max(len(shape), len(fitted)) > 1 and shape != fitted:
+            raise ValueError(f"X has samples of shape {shape}, but this {type(self).__name__} was fitted on {fitted}")
+        X = validate_data(self, X, reset=reset, allow_nd=True, dtype="numeric", ensure_all_finite=True)
+        if reset:
+            self.shape_ = tuple(X.shape[1:])
+            self.range_ = (float(X.min()), float(X.max()))
+            self.n_samples_ = len(X)
+        return X
+
+
+def cloned(value: Any) -> Any:
+    """Return an unfitted copy of a parameter, but a detector that is fitted as it is."""
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(cloned, value))
+    return value if isinstance(value, Detector) and hasattr(value, "shape_") else clone(value, safe=False)
+
+
+def fitted(part: AnyDetector, X: np.ndarray) -> AnyDetector:
+    r"""Return a wrapper's part as it is if it is fitted, else a clone of it that is fitted to `X`.
+
+    Raises
+    ------
+    ValueError
+        If it was fitted on samples of another shape.
+    """
+    if not hasattr(part, "shape_"):
+        return clone(part).fit(X)
+    if part.shape_ != X.shape[1:]:
+        raise ValueError(
+            f"X has samples of shape {X.shape[1:]}, but the {type(part).__name__} was fitted on {part.shape_}"
+        )
+    return part

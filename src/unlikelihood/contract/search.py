@@ -1,0 +1,259 @@
+"""The search of a generator's latent space for the samples nearest to given ones."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from unlikelihood.contract.detector import Detector, fitted
+from unlikelihood.contract.trained import Generator
+from unlikelihood.nn.descents import Descent
+from unlikelihood.progress import progress
+from unlikelihood.storage.identity import identities
+from unlikelihood.training.batches import batches_of
+from unlikelihood.training.devices import free_memory
+
+AT_ONCE = 256  # more latents than this at once do not make a step any faster
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    r"""What a search found for n samples x.
+
+    Parameters
+    ----------
+    z : ndarray, shape (n, latent)
+        Where it ended.
+    nearest : ndarray, shape (n, \*shape)
+        G(z), the nearest generation found.
+    residual_map : ndarray, shape (n, \*shape)
+        abs(x - G(z)), in the samples' unit.
+    residual, discrimination, loss : ndarray, shape (n,)
+        L_R, L_D and L of equations 13 to 15.
+    """
+
+    z: np.ndarray
+    nearest: np.ndarray
+    residual_map: np.ndarray
+    residual: np.ndarray
+    discrimination: np.ndarray
+    loss: np.ndarray
+
+
+class Searcher(Detector):
+    """A detector that scores by what a search of the latent space of its fitted `generator_` leaves over."""
+
+    generator: Generator
+
+    def _fit_generator(self, X: np.ndarray, layer: int, *, judged: bool) -> None:
+        self.generator_ = fitted(self.generator, X)
+        if judged:
+            check_judge(self.generator_, X, layer)
+
+    @abstractmethod
+    def _search(self, X: np.ndarray) -> Search:
+        """Return what the search found for checked samples."""
+
+    def _score(self, X: np.ndarray) -> np.ndarray:
+        return -self._search(X).loss
+
+    def search(self, X: np.ndarray) -> Search:
+        r"""Search for samples, and return all that was found.
+
+        Parameters
+        ----------
+        X : ndarray
+            Samples of the shape that `fit` saw.
+
+        Returns
+        -------
+        Search
+            L, of which the score is the negative, its parts, G(z) and abs(x - G(z)).
+        """
+        check_is_fitted(self, "shape_")
+        return self._search(self._checked(X, reset=False))
+
+    def reconstruct(self, X: np.ndarray) -> np.ndarray:
+        r"""Return the nearest generation G(z) of each sample, (n, \*shape)."""
+        return self.search(X).nearest
+
+    def generate(self, n: int) -> np.ndarray:
+        r"""Return `n` samples of the generator, (n, \*shape)."""
+        return self.generator_.generate(n)
+
+
+class Query:
+    r"""The loss of latents z as stand-ins for samples x: equations 13 to 15 of the thesis.
+
+    .. math:: L_R(z) = \sum |x - G(z)|, \qquad L_D(z) = \sum |f(x) - f(G(z))|, \qquad
+              L(z) = (1 - \lambda) L_R(z) + \lambda L_D(z)
+
+    Parameters
+    ----------
+    generator : Generator
+        Fitted: G, and the features f of its judge.
+    x : Tensor
+        The samples (B, \*shape).
+    discrimination : float
+        λ.
+    layer : int
+        Which of the judge's layers f is.
+    """
+
+    def __init__(self, generator: Generator, x: Tensor, discrimination: float, layer: int) -> None:
+        self.generator = generator
+        self.x = x
+        self.discrimination = discrimination
+        self.layer = layer
+        self.f = self.features(x)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return f(x), (B, features)."""
+        layers = self.generator.features(x) if self.discrimination else [x[:, :0]]
+        return layers[self.layer if self.discrimination else 0].flatten(1)
+
+    def losses(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return L_R, L_D and L, each (B,), and G(z)."""
+        made = self.generator.decode(z)
+        residual = (self.x - made).abs().flatten(1).sum(1)
+        discrimination = (self.f - self.features(made)).abs().sum(1)
+        loss = (1 - self.discrimination) * residual + self.discrimination * discrimination
+        return residual, discrimination, loss, made
+
+    def slope(self, z: Tensor) -> Tensor:
+        """Return the gradient of L, (B, latent)."""
+        with torch.enable_grad():
+            z = z.detach().requires_grad_(True)
+            return torch.autograd.grad(self.losses(z)[2].sum(), z)[0]
+
+
+def descend(query: Query, z: Tensor, steps: int, descent: Descent) -> Tensor:
+    """Return where a descent from `z`, (B, latent), is after a number of steps; each row goes its own way."""
+    z = z.detach().clone()
+    optimizer = descent([z])
+    for _ in range(steps):
+        z.grad = query.slope(z)
+        optimizer.step()
+    return z
+
+
+def search(
+    generator: Generator,
+    X: np.ndarray,
+    starts: Callable[[np.ndarray, Tensor], Tensor],
+    *,
+    steps: int,
+    descent: Descent,
+    discrimination: float,
+    layer: int,
+) -> Search:
+    r"""Search the latent space for all samples at once, or as many as memory holds.
+
+    Parameters
+    ----------
+    generator : Generator
+        Fitted.
+    X : ndarray
+        Samples (n, \*shape).
+    starts : callable
+        Maps samples, as an array and as a batch on the generator's device, to their starts (B, restarts, latent);
+        the end with the least L is kept.
+    steps, descent : int, Descent
+        How far, and how.
+    discrimination, layer : float, int
+        See `Query`.
+
+    Returns
+    -------
+    Search
+    """
+    found: list[list[np.ndarray]] = []
+    weight = next(generator.net_.parameters())
+    batch_of = batches_of(X, weight.device, weight.dtype)
+    with torch.no_grad(), frozen(generator.net_), progress("Searching", len(X)) as advance:
+        first = starts(X[:1], batch_of(np.arange(1)))
+        restarts = first.shape[1]
+
+        def query(x: Tensor) -> Query:
+            return Query(generator, x.repeat_interleave(restarts, 0), discrimination, layer)
+
+        size = max(1, latents_at_once(query, batch_of(np.arange(1)), first) // restarts)
+        for begin in range(0, len(X), size):
+            index = np.arange(begin, min(begin + size, len(X)))
+            x = batch_of(index)
+            z = starts(X[index], x)
+            asked = query(x)
+            ended = descend(asked, z.flatten(0, 1), steps, descent)
+            residual, judged, loss, made = asked.losses(ended)
+            best = loss.view(len(x), restarts).argmin(1) + restarts * torch.arange(len(x), device=x.device)
+            nearest = made[best]
+            parts = (ended[best], nearest, (x - nearest).abs(), residual[best], judged[best], loss[best])
+            found.append([part.cpu().numpy() for part in parts])
+            advance(len(x))
+    where, *pictures_and_losses = (np.concatenate(part) for part in zip(*found, strict=True))
+    pictures = (part.astype(np.float32) for part in pictures_and_losses[:2])
+    losses = (part.astype(np.float64) for part in pictures_and_losses[2:])
+    return Search(where, *pictures, *losses)
+
+
+def latents_at_once(query: Callable[[Tensor], Query], x: Tensor, z: Tensor) -> int:
+    """Return how many latents a step takes at once: up to 256, in half of the device's free memory.
+
+    What a step keeps for its backward pass is counted for one sample and for two; the difference is what each
+    further one costs, and as much again is allowed for what is not kept. The answer is a power of two, so that it
+    does not follow every change in free memory.
+    """
+
+    def kept(copies: int) -> int:
+        total = 0
+
+        def pack(tensor: Tensor) -> Tensor:
+            nonlocal total
+            total += tensor.nbytes
+            return tensor
+
+        asked = query(x.repeat_interleave(copies, 0))
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            asked.slope(z.repeat(copies, 1, 1).flatten(0, 1))
+        return total
+
+    each = max(1, kept(2) - kept(1)) / z.shape[1]
+    fit = min(free_memory(x.device) / 2 / (2 * each), AT_ONCE)
+    return 1 << max(0, int(fit).bit_length() - 1)
+
+
+@contextmanager
+def frozen(net: nn.Module) -> Iterator[None]:
+    """Keep the parameters of `net` from taking part in backward passes inside the block."""
+    learning = [parameter for parameter in net.parameters() if parameter.requires_grad]
+    for parameter in learning:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
+
+
+def content(x: np.ndarray) -> int:
+    """Return a number that follows from the values of a sample alone, in single precision."""
+    return int.from_bytes(identities(x[None]).astype("<u8").tobytes())
+
+
+def check_judge(generator: Generator, X: np.ndarray, layer: int) -> None:
+    """Raise if a fitted generator has no critic, or its critic no such layer."""
+    weight = next(generator.net_.parameters())
+    with torch.no_grad():
+        layers = len(generator.features(batches_of(X[:1], weight.device, weight.dtype)(np.arange(1))))
+    if not layers:
+        raise ValueError(
+            f"generator is a {type(generator).__name__}, which has no critic, expected one that has, "
+            "or a discrimination (and kappa) of 0"
+        )
+    if not -layers <= layer < layers:
+        raise ValueError(f"layer is {layer}, expected an integer from {-layers} to {layers - 1}")

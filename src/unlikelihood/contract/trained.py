@@ -1,0 +1,214 @@
+"""Detectors with a network: what they share, and those that can generate."""
+
+import copy
+import json
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import KW_ONLY
+from typing import Any, Generic, Literal, TypeVar
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+from torch.distributions import Normal
+
+from unlikelihood.contract.detector import Detector
+from unlikelihood.nn.augment import Augment
+from unlikelihood.parameters import Count, NonNegative, Positive
+from unlikelihood.storage import models as persistence
+from unlikelihood.training.batches import in_order
+from unlikelihood.training.checkpoint import Checkpoint, fingerprint
+from unlikelihood.training.devices import fabric_for, place
+from unlikelihood.training.loop import Turn, train
+from unlikelihood.training.seeding import seeded
+
+Net = TypeVar("Net", bound=nn.Module)
+AnyTrained = TypeVar("AnyTrained", bound="Trained")
+
+
+class Learner(Detector, Generic[Net]):
+    """A detector with a network: a subclass says how to `build` it and whose `turns` train it.
+
+    Parameters
+    ----------
+    epochs : int
+        Passes over the training samples.
+    batch_size : int
+        Samples in a batch.
+    learning_rate : float
+        Step size of the optimiser.
+    clip : float or None
+        Largest norm of a gradient; None does not shorten any.
+    augment : Augment or None
+        Changes training samples at random, anew in every epoch: `Affine`, or None.
+    seed
+        Seeds weights, batches and noise.
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+    precision : {'auto', '32-true', '16-mixed', 'bf16-mixed'}
+        Arithmetic of training: ``auto`` is bfloat16 mixed where a CUDA device has it, else float32. Scores are
+        always computed in float32.
+    checkpoint : str or None
+        File that an interrupted `fit` resumes from; None keeps none. It is deleted when `fit` ends.
+    checkpoint_seconds : float
+        Time between two saves of it.
+    """
+
+    _: KW_ONLY
+    epochs: Count = 30
+    batch_size: Count = 128
+    learning_rate: Positive = 1e-3
+    clip: Positive | None = None
+    augment: Augment | None = None
+    device: str = "auto"
+    precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed"] = "auto"
+    checkpoint: str | None = None
+    checkpoint_seconds: NonNegative = 30.0
+
+    runtime = ("device", "checkpoint", "checkpoint_seconds")
+
+    @abstractmethod
+    def build(self, shape: Sequence[int]) -> Net:
+        """Return the untrained network for samples of `shape`."""
+
+    @abstractmethod
+    def turns(self, net: Net) -> list[Turn]:
+        """Return who steps down which loss, in order."""
+
+    def _finish(self, X: np.ndarray) -> None:
+        """Fit what is left to fit after training."""
+
+    def _fit(self, X: np.ndarray) -> None:
+        fabric = fabric_for(self.device, self.precision)
+        with seeded(self.seed):
+            self.net_ = self.build(self.shape_)
+        self.history_ = train(
+            self.net_,
+            self.turns(self.net_),
+            X,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            clip=self.clip,
+            augment=self.augment,
+            seed=self.seed,
+            fabric=fabric,
+            checkpoint=self._checkpoint(X),
+            title=f"Fitting {type(self).__name__}",
+        )
+        self._settle_precision()
+        self._finish(X)
+
+    def _settle_precision(self) -> None:
+        # In float32 the score of a sample depends on the batch it is in by about one part in a million. Networks of
+        # vectors are small enough to do better; convolutions in float64 would be many times slower.
+        if len(self.shape_) == 1:
+            self.net_.double()
+
+    def _checkpoint(self, X: np.ndarray) -> Checkpoint | None:
+        if self.checkpoint is None:
+            return None
+        configured = json.dumps(persistence.configuration(self), sort_keys=True)
+        return Checkpoint(self.checkpoint, fingerprint(configured, X), self.checkpoint_seconds)
+
+    @torch.inference_mode()
+    def _mapped(self, function: Callable[[Tensor], Tensor], X: np.ndarray, title: str) -> np.ndarray:
+        """Return what `function` makes of the samples, batch by batch."""
+        return np.concatenate([function(x).cpu().numpy() for x in self._batches(X, title)])
+
+    def _batches(self, X: np.ndarray, title: str) -> Iterator[Tensor]:
+        """Yield the samples in order, in batches on the network's device."""
+        weight = next(self.net_.parameters())
+        return in_order(X, self.batch_size, title, weight.device, weight.dtype)
+
+    def _noise(self, *shape: int) -> Tensor:
+        """Return standard normal noise that follows from the fitted seed, the same for every sample."""
+        generator = torch.Generator().manual_seed(self.seed)
+        return torch.randn(shape, generator=generator).to(next(self.net_.parameters()))
+
+    def _state(self) -> dict[str, Any]:
+        net = getattr(self, "net_", None)
+        weights = net.state_dict() if net is not None else {}
+        return super()._state() | {f"net.{name}": tensor.cpu().numpy() for name, tensor in weights.items()}
+
+    def _set_state(self, state: dict[str, Any]) -> None:
+        weights = {name[4:]: torch.from_numpy(state.pop(name)) for name in list(state) if name.startswith("net.")}
+        self.__dict__.update(state)
+        with seeded(self.seed):
+            self.net_ = self.build(self.shape_)
+        self._settle_precision()
+        self.net_.load_state_dict(weights)
+        place(self.net_, fabric_for(self.device, "32-true").device, self.shape_).eval()
+        self._restore()
+
+
+class Trained(Learner[Net]):
+    """A detector whose network itself scores, batch by batch."""
+
+    @abstractmethod
+    def _score_batch(self, x: Tensor) -> Tensor:
+        r"""Return (B,) scores of the batch (B, \*shape), higher = more normal, differentiably."""
+
+    def _score(self, X: np.ndarray) -> np.ndarray:
+        return self._mapped(self._score_batch, X, "Scoring")
+
+
+class Generator(Trained[Net]):
+    """A detector whose network can make samples out of latent vectors."""
+
+    @abstractmethod
+    def decode(self, z: Tensor) -> Tensor:
+        r"""Return the samples (B, \*shape) at the latents (B, latent), differentiably."""
+
+    @abstractmethod
+    def draw(self, n: int, *key: int) -> Tensor:
+        """Return `n` latents (n, latent) from the prior, that follow from the fitted seed and `key` alone."""
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        r"""Return what a judge sees in samples (B, \*shape), layer by layer; a generator without one has none."""
+        return []
+
+    @torch.inference_mode()
+    def generate(self, n: int) -> np.ndarray:
+        r"""Return samples that the model holds for normal.
+
+        Parameters
+        ----------
+        n : int
+            How many.
+
+        Returns
+        -------
+        ndarray of shape (n, \*shape), float32
+            The same at every call.
+        """
+        check_is_fitted(self, "shape_")
+        batches = self.draw(n).to(next(self.net_.parameters())).split(self.batch_size)
+        return np.concatenate([self.decode(z).float().cpu().numpy() for z in batches])
+
+
+class Variational(Generator[Net]):
+    """A generator that can infer latents: p(x, z) = p(x|z) p(z), and an encoder's answer q(z|x)."""
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> Normal:
+        r"""Return q(z|x), a diagonal Gaussian (B, latent), of samples (B, \*shape)."""
+
+    @abstractmethod
+    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+        r"""Return log p(x|z) in nats, (B,), of samples (B, \*shape) and latents (B, latent)."""
+
+    @abstractmethod
+    def log_prior(self, z: Tensor) -> Tensor:
+        """Return log p(z) in nats, (...), of latents (..., latent)."""
+
+    @abstractmethod
+    def activations(self, x: Tensor) -> list[Tensor]:
+        r"""Return what the encoder's layers make of samples (B, \*shape), the samples themselves first."""
+
+
+def precise(part: AnyTrained) -> AnyTrained:
+    """Return a copy of a fitted part that computes in float64: for wrappers that take differences of its answers."""
+    copied = copy.copy(part)
+    copied.net_ = copy.deepcopy(part.net_).double()
+    return copied

@@ -1,0 +1,1 @@
+"""From scores to decisions: conformal p-values, probabilities, prevalence and drift."""

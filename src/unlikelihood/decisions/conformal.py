@@ -1,0 +1,295 @@
+"""A detector ranks; here is what decides: conformal p-values from held-out normals."""
+
+import math
+import os
+from pathlib import Path
+from typing import Any, Protocol, Self, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import OutlierMixin, clone
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
+
+from unlikelihood.contract.detector import Detector
+from unlikelihood.decisions import pvalues
+from unlikelihood.decisions.pvalues import Guarantee, Marginal
+from unlikelihood.parameters import Share, check_parameters
+from unlikelihood.storage.identity import identities, refuse_seen
+
+
+@runtime_checkable
+class Ranker(Protocol):
+    """What `Conformal` asks of a detector, of this package or of scikit-learn; higher scores are more normal."""
+
+    def fit(self, X: NDArray[Any]) -> Any: ...  # noqa: D102
+    def score_samples(self, X: NDArray[Any]) -> NDArray[Any]: ...  # noqa: D102
+
+
+class Conformal(OutlierMixin, Detector):
+    r"""Decides which samples a detector should call anomalous, with a bound on the false alarms.
+
+    A sample's p-value says how many of n calibration normals look at least as anomalous,
+
+    .. math:: p = \frac{1 + \#\{i : s_i \ge s\}}{n + 1},
+
+    and it is called anomalous where p ≤ α. If new normals are like the calibration ones, at most a share α of them
+    is, whatever the detector. `guarantee` says whether that holds on average over calibration sets or for the one
+    at hand. With normals of known kinds p is the largest over the kinds, and the bound holds within each kind.
+
+    Parameters
+    ----------
+    detector : detector
+        Of this package or any outlier detector of scikit-learn's contract. One that is fitted is not fitted again:
+        all data of `fit` calibrates. Otherwise a copy of it is fitted on one part and calibrated on the other.
+    alpha : float
+        Share of normals that may raise a false alarm, strictly between 0 and 1.
+    guarantee : Guarantee
+        `Marginal`, `Simes` or `MonteCarlo`.
+    held_out : float
+        Share of the data, or of its groups, that is kept for calibration where the detector must be fitted.
+    seed : int
+        Of that choice.
+
+    Attributes
+    ----------
+    detector_ : detector
+        The fitted detector.
+    calibration_ : ndarray of float64, shape (n,)
+        Scores of the calibration normals in increasing order, higher = more normal.
+    kind_ : ndarray of int, shape (n,)
+        The kind of each, where kinds are known: its place in ``kinds_``.
+    offset_ : float
+        The score below which a sample is called anomalous.
+
+    Notes
+    -----
+    A detector of another library does not remember what it was fitted to: that it did not see the calibration normals
+    is then for the caller to see to. With several samples a patient the bound is for a new sample of a patient drawn
+    like those of the calibration, and that of `Simes` and `MonteCarlo`, which count on independent samples, is lost.
+
+    References
+    ----------
+    Vovk, Gammerman & Shafer (2005), "Algorithmic learning in a random world", chapters 2 and 4. Laxhammar &
+    Falkman (2010). Bates, Candès, Lei, Romano & Sesia (2023), Annals of Statistics 51:149.
+
+    Examples
+    --------
+    >>> from sklearn.ensemble import IsolationForest
+    >>> rng = np.random.default_rng(0)
+    >>> conformal = Conformal(IsolationForest(random_state=0)).fit(rng.normal(size=(400, 2)))
+    >>> conformal.predict([[0, 0], [9, 9]])
+    array([ 1, -1])
+    """
+
+    detector: Ranker
+    alpha: Share = 0.05
+    guarantee: Guarantee = Marginal()
+    held_out: Share = 0.3
+
+    def fit(
+        self,
+        X: NDArray[Any] | None = None,
+        y: object = None,
+        *,
+        group: ArrayLike | None = None,
+        kind: ArrayLike | None = None,
+    ) -> Self:
+        r"""Calibrate on normals, after fitting the detector to some of them if it is not fitted.
+
+        Parameters
+        ----------
+        X : ndarray, shape (n, \*shape), optional
+            Normal samples. Without them, the scores that the detector remembers from `Detector.calibrate`.
+        y : object
+            Ignored: all samples are taken to be normal.
+        group : array_like, shape (n,), optional
+            Patient of each sample; none is split between fitting and calibration.
+        kind : array_like, shape (n,), optional
+            Kind of each normal, where the bound on false alarms shall hold within each.
+
+        Returns
+        -------
+        Conformal
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If the detector was fitted to one of the samples, or there are too few calibration normals for α.
+        """
+        if X is None:
+            return self._recall()
+        self._group, self._kind = (None if given is None else np.asarray(given) for given in (group, kind))
+        try:
+            super().fit(X)
+        finally:
+            del self._group, self._kind
+        return self
+
+    def calibrate(self, X: NDArray[Any]) -> Self:
+        r"""Calibrate anew on other normals (n, \*shape), of no known kinds, without fitting the detector again."""
+        scores = self.score_samples(X)
+        refuse_seen(self, X)
+        self._check_support(len(scores))
+        self._settle(scores, None)
+        return self
+
+    def p_value(self, X: NDArray[Any], kind: ArrayLike | None = None) -> NDArray[np.float64]:
+        r"""Return how probable so anomalous a sample would be, were it normal.
+
+        Parameters
+        ----------
+        X : ndarray, shape (m, \*shape)
+            Samples.
+        kind : array_like, shape (m,), optional
+            Of which kind each would be, if it were normal. Where it is not known, it could be of any, and the
+            p-value is the largest over the kinds.
+
+        Returns
+        -------
+        ndarray of float64, shape (m,)
+            In (0, 1], lower = more anomalous.
+
+        Raises
+        ------
+        ValueError
+            If `kind` is given but was not to `fit`, or holds one that `fit` was not given.
+        """
+        score = -self.score_samples(X)
+        of_kind = {known: pvalues.p_values(-scores, score, self.guarantee) for known, scores in self._kinds().items()}
+        if kind is None:
+            return np.max(list(of_kind.values()), axis=0)
+        kinds = np.asarray(kind).tolist()
+        if unknown := sorted({str(each) for each in kinds if each not in of_kind}):
+            raise ValueError(f"kind holds {', '.join(unknown)}, expected kinds that fit was given: {list(of_kind)}")
+        return np.array([of_kind[each][row] for row, each in enumerate(kinds)])
+
+    def predict(self, X: NDArray[Any]) -> NDArray[np.int64]:
+        r"""Return −1 for samples whose p-value is at most α, the anomalies, and +1 for all others.
+
+        Parameters
+        ----------
+        X : ndarray, shape (m, \*shape)
+            Samples.
+
+        Returns
+        -------
+        ndarray of int64, shape (m,)
+        """
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def decision_function(self, X: NDArray[Any]) -> NDArray[np.float64]:
+        r"""Return the scores (m,) of samples (m, \*shape) less `offset_`: negative for anomalies."""
+        return self.score_samples(X) - self.offset_
+
+    def discoveries(self, X: NDArray[Any], rate: float = 0.1) -> NDArray[np.bool_]:
+        r"""Return which samples of a batch to call anomalous so that at most a share of the calls is wrong.
+
+        Parameters
+        ----------
+        X : ndarray, shape (m, \*shape)
+            The batch.
+        rate : float
+            False discovery rate: the expected share of normals among the calls.
+
+        Returns
+        -------
+        ndarray of bool, shape (m,)
+            By Benjamini and Hochberg; see `unlikelihood.decisions.pvalues.discoveries`.
+        """
+        return pvalues.discoveries(self.p_value(X), rate)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the detector and its calibration to a folder; a detector of another library is refused."""
+        check_is_fitted(self, "shape_")
+        if not isinstance(self.detector_, Detector):
+            raise ValueError(f"detector is {type(self.detector_).__name__}, expected one of this package to save")
+        return super().save(path)
+
+    def _fit(self, X: NDArray[Any]) -> None:
+        for name, column in (("group", self._group), ("kind", self._kind)):
+            if column is not None and column.shape != (len(X),):
+                raise ValueError(f"{name} has shape {column.shape}, expected ({len(X)},), one for each sample of X")
+        if _is_fitted(self.detector):
+            self.detector_ = self.detector
+            refuse_seen(self.detector_, X)
+            calibrating = np.ones(len(X), dtype=bool)
+        else:
+            calibrating = self._choose(len(X), self._group)
+        kind = None if self._kind is None else self._kind[calibrating]
+        # A fit may take hours, so what it could not be calibrated for is said before it.
+        self._check_support(
+            int(calibrating.sum()) if kind is None else int(np.unique(kind, return_counts=True)[1].min())
+        )
+        self.seen_ = np.unique(identities(X[~calibrating]))  # to calibrate again on the others is no harm
+        if not calibrating.all():
+            self.detector_ = clone(self.detector).fit(X[~calibrating])
+        self._settle(np.asarray(self.detector_.score_samples(X[calibrating]), np.float64), kind)
+
+    def _recall(self) -> Self:
+        check_parameters(self)
+        if not isinstance(self.detector, Detector) or not hasattr(self.detector, "calibration_"):
+            raise ValueError(
+                f"X is None, expected normals, for this {type(self.detector).__name__} remembers no calibration scores"
+            )
+        known = self.detector.calibration_
+        self.detector_ = self.detector
+        self.shape_, self.n_samples_, self.seen_ = self.detector.shape_, len(known), np.empty(0, np.uint64)
+        if hasattr(self.detector, "n_features_in_"):
+            self.n_features_in_ = self.detector.n_features_in_
+        self._check_support(len(known))
+        self._settle(known, None)
+        return self
+
+    def _settle(self, scores: NDArray[np.float64], kind: NDArray[Any] | None) -> None:
+        order = np.argsort(scores, kind="stable")
+        self.calibration_ = scores[order]
+        self.__dict__.pop("kind_", None)  # of an earlier fit
+        if kind is not None:
+            kinds, self.kind_ = np.unique(kind[order], return_inverse=True)
+            self.kinds_ = tuple(kinds.tolist())
+        ladders = ((known, self.guarantee(len(known))) for known in self._kinds().values())
+        # p ≤ α in every kind where the score is below the k-th lowest of each, k the steps of the ladder up to α.
+        self.offset_ = float(min(known[np.sum(ladder <= self.alpha) - 1] for known, ladder in ladders))
+
+    def _kinds(self) -> dict[Any, NDArray[np.float64]]:
+        check_is_fitted(self, "calibration_")
+        if not hasattr(self, "kind_"):
+            return {None: self.calibration_}
+        return {kind: self.calibration_[self.kind_ == place] for place, kind in enumerate(self.kinds_)}
+
+    def _check_support(self, n: int) -> None:
+        least = self.guarantee(n)[0] if n else 1.0
+        if least > self.alpha:
+            raise ValueError(
+                f"alpha is {self.alpha:g}, expected at least {least:.4g}: with n_samples={n} normals to calibrate on "
+                "no sample can be that unusual; hold out more or raise alpha"
+            )
+
+    def _choose(self, n: int, group: NDArray[Any] | None) -> NDArray[np.bool_]:
+        """Return which samples calibrate: a share of them, or of their groups, at random."""
+        unit = np.arange(n) if group is None else np.unique(group, return_inverse=True)[1]
+        units = int(unit.max()) + 1
+        if units < 2:
+            raise ValueError(
+                f"X has n_samples={n} in {units} group, expected at least 2: one to fit and one to calibrate"
+            )
+        kept = min(max(1, math.ceil(self.held_out * units)), units - 1)
+        return np.isin(unit, np.random.default_rng(self.seed).permutation(units)[:kept])
+
+    def _score(self, X: NDArray[Any]) -> NDArray[np.float64]:
+        return np.asarray(self.detector_.score_samples(X), np.float64)
+
+    def _state(self) -> dict[str, Any]:
+        return super()._state() | {"detector_": self.detector_}
+
+
+def _is_fitted(detector: Any) -> bool:
+    if isinstance(detector, Detector):
+        return hasattr(detector, "shape_")
+    try:
+        check_is_fitted(detector)
+    except NotFittedError:
+        return False
+    return True

@@ -1,0 +1,226 @@
+"""An experiment: detectors on the same splits over several seeds, judged alike, in one table."""
+
+import hashlib
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import t as student_t
+
+from unlikelihood.contract.detector import Detector
+from unlikelihood.data.source import DataUnavailable
+from unlikelihood.data.splits import Split
+from unlikelihood.evaluation.evaluation import RECORD, Evaluation, evaluate
+from unlikelihood.metrics.intervals import Interval
+from unlikelihood.report.comparison import Row, save_comparison
+from unlikelihood.storage.files import replacing
+from unlikelihood.storage.models import configuration
+
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
+<body style="font-family: sans-serif; max-width: 60rem; margin: 2rem auto">
+<h1>{title}</h1><ul>{links}</ul></body></html>
+"""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Detectors on the same splits over several seeds.
+
+    Parameters
+    ----------
+    title, text : str
+        Heading of the report and the sentences below it.
+    split : callable
+        Makes the split of a seed.
+    detectors : mapping
+        By the name that the table gives it, makes the unfitted detector of a seed.
+    references : mapping
+        By the name of a detector, the published AUROC to compare it with.
+    seeds : tuple of int
+        Of splits and weights.
+    otherwise : Experiment or None
+        What runs instead where the data is neither at hand nor reachable; None makes that an error.
+    """
+
+    title: str
+    text: str
+    split: Callable[[int], Split]
+    detectors: Mapping[str, Callable[[int], Detector]]
+    references: Mapping[str, float] = field(default_factory=dict)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    otherwise: "Experiment | None" = None
+
+    def run(self, out: str | os.PathLike[str]) -> str:
+        """Fit and judge every detector at every seed, draw the comparison, and return its table as text.
+
+        What is done is kept in ``runs``, so that an interrupted run resumes, inside a fit too. The first seed's
+        evaluations have reports of their own there.
+
+        Parameters
+        ----------
+        out : path
+            Folder of the results.
+
+        Returns
+        -------
+        str
+            The table.
+
+        Raises
+        ------
+        DataUnavailable
+            If there is no data and no experiment to run otherwise.
+        """
+        try:
+            self.split(self.seeds[0])
+        except DataUnavailable as error:
+            if self.otherwise is None:
+                raise
+            print(f"{str(error).split(':')[0]}; running instead: {self.otherwise.title}", file=sys.stderr)
+            return self.otherwise.run(out)
+        folder = Path(out)
+        judged: dict[str, list[Evaluation]] = {name: [] for name in self.detectors}
+        for seed in self.seeds:
+            split = self.split(seed)
+            for name, make in self.detectors.items():
+                judged[name].append(run_once(folder / "runs", name, make(seed), split, draw=seed == self.seeds[0]))
+                print(f"seed {seed}  {name}: AUROC {judged[name][-1].metrics['auroc']}", flush=True)
+        rows = [self._row(name, evaluations) for name, evaluations in judged.items()]
+        save_comparison(folder, self.title, self.text, rows, {name: runs[0] for name, runs in judged.items()})
+        return table(rows)
+
+    def _row(self, name: str, evaluations: list[Evaluation]) -> Row:
+        areas = [evaluation.metrics["auroc"].value for evaluation in evaluations]
+        many = len(areas) > 1
+        return Row(
+            name,
+            mean_interval(areas) if many else evaluations[0].metrics["auroc"],
+            spread=float(np.std(areas, ddof=1)) if many else None,
+            seeds=len(areas),
+            reference=self.references.get(name),
+            fit_seconds=float(np.median([evaluation.timings["fit_seconds"] for evaluation in evaluations])),
+            score_seconds=float(np.median([evaluation.timings["score_seconds"] for evaluation in evaluations])),
+        )
+
+
+@dataclass(frozen=True)
+class Series:
+    """Experiments on several data sets that make up one recipe.
+
+    Parameters
+    ----------
+    title : str
+        Heading of the page that links to their reports.
+    experiments : mapping
+        By the name of its folder, each experiment.
+    """
+
+    title: str
+    experiments: Mapping[str, Experiment]
+
+    def run(self, out: str | os.PathLike[str]) -> str:
+        """Run every experiment in a folder of its own, and return their tables as text.
+
+        One whose data are neither at hand nor reachable is left out, and the text says so.
+
+        Parameters
+        ----------
+        out : path
+            Folder of the results.
+
+        Returns
+        -------
+        str
+            The tables.
+
+        Raises
+        ------
+        DataUnavailable
+            If there are no data for any of them.
+        """
+        told, missing = [], []
+        for name, experiment in self.experiments.items():
+            try:
+                told.append((name, experiment.title, experiment.run(Path(out) / name)))
+            except DataUnavailable as error:
+                missing.append(f"{experiment.title}: left out, {error}")
+        if not told:
+            raise DataUnavailable("; ".join(missing))
+        links = "".join(f'<li><a href="{name}/report.html">{escape(title)}</a></li>' for name, title, _ in told)
+        with replacing(Path(out) / "report.html") as file:
+            file.write_text(PAGE.format(title=escape(self.title), links=links), encoding="utf-8")
+        return "\n\n".join([*(f"{title}\n{text}" for _, title, text in told), *missing])
+
+
+def run_once(runs: Path, name: str, detector: Detector, split: Split, *, draw: bool) -> Evaluation:
+    """Fit and judge one detector, unless `runs` holds the result already.
+
+    Parameters
+    ----------
+    runs : Path
+        Folder of the results.
+    name : str
+        Of the detector in the table.
+    detector : Detector
+        Unfitted.
+    split : Split
+        What it is fitted to and judged on.
+    draw : bool
+        Keep a report with pictures, not the record alone.
+
+    Returns
+    -------
+    Evaluation
+    """
+    configured = json.dumps([configuration(detector), repr(split.train), repr(split.test)], sort_keys=True)
+    slug = re.sub(r"\W+", "-", name.lower()).strip("-")
+    folder = runs / f"{slug}-seed{detector.seed}-{hashlib.sha256(configured.encode()).hexdigest()[:8]}"
+    if (folder / RECORD).exists():
+        return Evaluation.load(folder)
+    keep_checkpoints(detector, folder)
+    evaluation = evaluate(detector.fit(split.train.pixels), split, name=name, seed=detector.seed)
+    (evaluation.save if draw else evaluation.save_record)(folder)
+    return evaluation
+
+
+def keep_checkpoints(detector: Detector, path: Path) -> None:
+    """Let a detector and its parts keep checkpoints beside `path`, one each, those that can and do not yet."""
+    for name, value in detector.get_params().items():
+        if name.split("__")[-1] == "checkpoint" and value is None:
+            detector.set_params(**{name: f"{path}.{name.replace('__', '.')}"})
+
+
+def mean_interval(values: list[float], level: float = 0.95) -> Interval:
+    r"""Return the mean of at least two values and Student's interval of it.
+
+    .. math:: \\bar{x} \\pm t_{n-1} \\, s / \\sqrt{n}
+    """
+    half = student_t.ppf((1 + level) / 2, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
+    mean = float(np.mean(values))
+    return Interval(mean, max(mean - half, 0.0), min(mean + half, 1.0), level)
+
+
+def table(rows: list[Row]) -> str:
+    """Return the rows as aligned text: AUROC, spread over the seeds, published figure and times."""
+    head = ("", "AUROC", "± sd", "95 % interval", "published", "fit", "score one")
+    cells = [
+        (
+            row.name,
+            f"{row.auroc.value:.3f}",
+            "" if row.spread is None else f"{row.spread:.3f}",
+            f"{row.auroc.low:.3f}-{row.auroc.high:.3f}",
+            "" if row.reference is None else f"{row.reference:.2f}",
+            "" if row.fit_seconds is None else f"{row.fit_seconds:.1f} s",
+            "" if row.score_seconds is None else f"{1e3 * row.score_seconds:.2f} ms",
+        )
+        for row in rows
+    ]
+    widths = [max(len(line[column]) for line in (head, *cells)) for column in range(len(head))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in (head, *cells)]
+    return "\n".join([*(line.rstrip() for line in lines), f"seeds: {rows[0].seeds}"])

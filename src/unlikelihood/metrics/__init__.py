@@ -1,0 +1,1 @@
+"""Figures of merit, how sure they are, and how many cases they take."""

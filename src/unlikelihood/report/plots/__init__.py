@@ -1,0 +1,38 @@
+"""Pictures: each is a `matplotlib.figure.Figure`, and its label is its alternative text."""
+
+from unlikelihood.report.plots.curves import forest, reliability, roc, rocs, score_densities, training_curve
+from unlikelihood.report.plots.decisions import evidence, p_value_steps
+from unlikelihood.report.plots.planes import AXIAL, CORONAL, MONTAGE, SAGITTAL, Plane, ratio
+from unlikelihood.report.plots.samples import gallery, limits_of, reconstructions
+from unlikelihood.report.plots.stills import Sheet, heat, hot_sheet, sheet, still
+from unlikelihood.report.plots.style import svg
+from unlikelihood.report.plots.volumes import busiest, montage, triptych
+
+__all__ = [
+    "AXIAL",
+    "CORONAL",
+    "MONTAGE",
+    "SAGITTAL",
+    "Plane",
+    "Sheet",
+    "busiest",
+    "evidence",
+    "forest",
+    "gallery",
+    "heat",
+    "hot_sheet",
+    "limits_of",
+    "montage",
+    "p_value_steps",
+    "ratio",
+    "reconstructions",
+    "reliability",
+    "roc",
+    "rocs",
+    "score_densities",
+    "sheet",
+    "still",
+    "svg",
+    "training_curve",
+    "triptych",
+]

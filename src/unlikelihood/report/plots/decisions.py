@@ -1,0 +1,74 @@
+"""Pictures of what a decision rests on: p-values, and evidence of drift."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from unlikelihood.report.plots.style import ANOMALOUS, FAINT, INK, MUTED, NORMAL, WIDTH, styled
+
+
+@styled
+def p_value_steps(label: ArrayLike, p_value: ArrayLike) -> Figure:
+    """Draw the share of each class whose p-value is at most α, against α.
+
+    Parameters
+    ----------
+    label : array_like, shape (n,)
+        0 for normal, 1 for anomalous.
+    p_value : array_like, shape (n,)
+        In (0, 1].
+
+    Returns
+    -------
+    Figure
+        Normals on the diagonal raise as many false alarms as was promised, below it fewer.
+    """
+    labels, p = np.asarray(label), np.asarray(p_value)
+    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
+    shares = {}
+    for k, name, colour, line in ((0, "normal", NORMAL, "-"), (1, "anomalous", ANOMALOUS, "--")):
+        own = np.sort(p[labels == k])
+        axes.step(
+            [0, *own, 1], [0, *np.arange(1, len(own) + 1) / len(own), 1], color=colour, linestyle=line, where="post"
+        )
+        at = 0.5
+        shares[name] = float(np.mean(own <= 0.05))
+        y = float(np.mean(own <= at))
+        axes.annotate(name, (at, y), (0, 4 if k else -4), textcoords="offset points", color=colour, weight="bold",
+                      ha="right" if k else "left", va="bottom" if k else "top")  # fmt: skip
+    axes.set(xlim=(0, 1), ylim=(0, 1.01), aspect="equal", xlabel="α: false alarms allowed", ylabel="share with p ≤ α")
+    said = ", ".join(f"{100 * share:.1f} % of the {name}" for name, share in shares.items())
+    figure.set_label(f"Share of each class with a p-value of at most α. At α = 0.05: {said}")
+    return figure
+
+
+@styled
+def evidence(log10: ArrayLike, rate: float) -> Figure:
+    """Draw how the evidence of drift grew from sample to sample.
+
+    Parameters
+    ----------
+    log10 : array_like, shape (n,)
+        log₁₀ of the evidence after each sample: `Verdict.evidence`.
+    rate : float
+        Probability of a false alarm: the alarm is raised at 1/rate.
+
+    Returns
+    -------
+    Figure
+    """
+    values = np.asarray(log10, np.float64)
+    figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
+    axes = figure.subplots()
+    axes.axhline(-np.log10(rate), color=ANOMALOUS, linewidth=1, linestyle="--")
+    axes.annotate("alarm", (len(values), -np.log10(rate)), (0, 3), textcoords="offset points", ha="right",
+                  color=ANOMALOUS, weight="bold")  # fmt: skip
+    axes.axhline(0, color=FAINT, linewidth=1)
+    axes.plot(np.arange(1, len(values) + 1), values, color=INK)
+    axes.set(xlabel="samples seen", ylabel="evidence of drift, log₁₀", xlim=(1, max(len(values), 2)))
+    axes.set_ylim(min(-1.0, values.min()), max(-np.log10(rate) + 0.6, values.max() + 0.3))
+    axes.yaxis.label.set_color(MUTED)
+    figure.set_label(f"Evidence of drift after each of {len(values)} samples; at most 10 to the {values.max():.2g}")
+    return figure

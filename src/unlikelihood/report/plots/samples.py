@@ -1,0 +1,192 @@
+"""Pictures of samples, whatever their shape."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
+from numpy.typing import NDArray
+
+from unlikelihood.report.plots.planes import ratio, view
+from unlikelihood.report.plots.stills import overlaid
+from unlikelihood.report.plots.style import ANOMALOUS, INK, MUTED, NORMAL, WIDTH, styled
+
+_RESIDUAL = LinearSegmentedColormap.from_list("residual", [NORMAL, "#f7f7f7", ANOMALOUS])
+
+
+@styled
+def gallery(
+    pixels: NDArray[Any],
+    titles: Sequence[str] | None = None,
+    columns: int = 6,
+    limits: tuple[float, float] | None = None,
+    spacing: Sequence[float] | None = None,
+) -> Figure:
+    """Draw samples of any shape side by side on one intensity scale.
+
+    Images are drawn whole, volumes by the axial slice in their middle and vectors as bars.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (n, C, *space) or (n, F)
+        The samples; three channels are red, green and blue, any other number is averaged.
+    titles : sequence of str, optional
+        What to write over each.
+    columns : int
+        Number of samples in a row.
+    limits : tuple of float, optional
+        Intensities of black and white; the 0.5 % and 99.5 % quantiles of the samples otherwise.
+    spacing : sequence of float, optional
+        Of the spatial axes in mm; pixels are drawn as wide and as high as they are.
+
+    Returns
+    -------
+    Figure
+    """
+    frames = frames_of(len(pixels), columns, _height(pixels.shape[1:], spacing), titled=titles is not None)
+    for axes, sample in zip(frames.flat, pixels, strict=False):
+        draw(axes, view(sample), limits or limits_of(pixels))
+    for axes, title in zip(frames.flat, titles or (), strict=False):
+        axes.set_title(title, size=8, color=MUTED, pad=2)
+    figure = frames.flat[0].figure
+    figure.set_label(f"{len(pixels)} samples{', the middle slice of each' if pixels.ndim > 4 else ''}")
+    return figure
+
+
+@styled
+def reconstructions(
+    x: NDArray[Any],
+    x_hat: NDArray[Any],
+    limits: tuple[float, float] | None = None,
+    scale: float | None = None,
+    spacing: Sequence[float] | None = None,
+) -> Figure:
+    """Draw inputs, their reconstructions, the residuals x − x̂ and their size over the inputs, one below the other.
+
+    Parameters
+    ----------
+    x, x_hat : ndarray, shape (n, C, *space) or (n, F)
+        The samples and what the detector made of them: reconstructions, or the nearest generations. Of volumes the
+        axial slice is drawn of which most is left over; its number stands above it.
+    limits : tuple of float, optional
+        Intensities of black and white; those of `limits_of` the samples otherwise.
+    scale : float, optional
+        Largest residual of the colours, in the unit of intensity; the 99.5 % quantile otherwise.
+    spacing : sequence of float, optional
+        Of the spatial axes in mm.
+
+    Returns
+    -------
+    Figure
+        Residuals are blue where the input is darker than its reconstruction and vermilion where it is
+        brighter, on one scale symmetric about 0. Vectors have no row of sizes.
+    """
+    residual = np.asarray(x, np.float64) - x_hat
+    limits, scale = limits or limits_of(x), scale or float(np.quantile(np.abs(residual), 0.995)) or 1.0
+    at = [int(np.abs(each).mean(axis=(0, 2, 3)).argmax()) if each.ndim == 4 else None for each in residual]
+    names = ["input", "reconstruction", f"residual, ±{scale:.2g}"]
+    names += [f"size of the residual, up to {scale:.2g}"] if x.ndim > 2 else []
+    frames = frames_of(len(names) * len(x), len(x), _height(x.shape[1:], spacing), titled=True)
+    for column, (each, number) in enumerate(zip(residual, at, strict=True)):
+        left = view(each.mean(axis=0, keepdims=True) if each.ndim > 1 else each, number)
+        shown = view(x[column], number)
+        draw(frames[0, column], shown, limits)
+        draw(frames[1, column], view(x_hat[column], number), limits)
+        draw(frames[2, column], left, (-scale, scale), _RESIDUAL)
+        if x.ndim > 2:
+            draw(frames[3, column], overlaid(shown, np.abs(left), limits, scale), (0, 1))
+        if number is not None:
+            frames[0, column].set_title(f"slice {number + 1}", size=8, color=MUTED, pad=2, loc="right")
+    for row, name in zip(frames, names, strict=True):
+        row[0].set_title(name if x.ndim < 5 or name != "input" else "", size=8, color=MUTED, pad=2, loc="left")
+    figure = frames[0, 0].figure
+    figure.set_label(f"{len(x)} inputs, their reconstructions and the residuals")
+    return figure
+
+
+def limits_of(pixels: NDArray[Any]) -> tuple[float, float]:
+    """Return the intensities to draw black and white: the 0.5 % and 99.5 % quantiles.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (n, C, *space) or (n, F)
+        Samples that shall be drawn alike.
+
+    Returns
+    -------
+    low, high : float
+        Different, even where all intensities are equal.
+    """
+    low, high = np.quantile(pixels, [0.005, 0.995])
+    return float(low), float(high) if high > low else float(low) + 1.0
+
+
+def frames_of(
+    count: int, columns: int, ratio: float, titled: bool, shares: Sequence[float] | None = None
+) -> NDArray[Any]:
+    """Return a grid of bare axes, (rows, columns).
+
+    Parameters
+    ----------
+    count, columns : int
+        How many pictures there are, and how many in a row.
+    ratio : float
+        Height of a picture over its mean width.
+    titled : bool
+        Leave room for a title over each.
+    shares : sequence of float, optional
+        Of each column in the width.
+    """
+    rows, gap = -(-count // columns), 0.03
+    # Lengths are in inches.
+    head = 0.17 if titled else gap
+    width = (WIDTH - gap * (columns - 1)) / columns
+    height = width * ratio
+    top = head if titled else 0.0
+    total = top + rows * height + (rows - 1) * head
+    grid = GridSpec(
+        rows,
+        columns,
+        left=0,
+        right=1,
+        bottom=0,
+        top=1 - top / total,
+        wspace=gap / width,
+        hspace=head / height,
+        width_ratios=shares,
+    )
+    figure = Figure(figsize=(WIDTH, total))
+    cells = [[figure.add_subplot(grid[row, column]) for column in range(columns)] for row in range(rows)]
+    for axes in figure.axes:
+        axes.set_axis_off()
+    return np.array(cells)
+
+
+def draw(
+    axes: Axes,
+    plane: NDArray[Any],
+    limits: tuple[float, float],
+    colours: Any = "gray",
+    aspect: float | Literal["auto"] = "auto",
+) -> None:
+    """Draw a flat view, (H, W), (H, W, 3) or (F,), so that it fills its frame, or with pixels of one aspect."""
+    low, high = limits
+    if plane.ndim == 1:
+        axes.fill_between(np.arange(len(plane)), plane, step="mid", color=INK, linewidth=0)
+        axes.set_ylim(min(low, 0.0), max(high, 0.0))
+        return
+    # A picture is about a hundred points wide on the page, and a larger one would only weigh it down.
+    step = max(1, max(plane.shape[:2]) // 160)
+    plane = plane[::step, ::step]
+    if plane.ndim == 3:
+        axes.imshow(np.clip((plane - low) / (high - low), 0, 1), interpolation="none", aspect=aspect)
+    else:
+        axes.imshow(plane, vmin=low, vmax=high, cmap=colours, interpolation="none", aspect=aspect)
+
+
+def _height(shape: Sequence[int], spacing: Sequence[float] | None) -> float:
+    """Return the height of a frame over its width."""
+    return 0.75 if len(shape) == 1 else 1 / ratio(shape, spacing)

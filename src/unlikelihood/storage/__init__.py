@@ -1,0 +1,1 @@
+"""Model folders and other files: written whole or not at all, and read without running anything."""

@@ -1,0 +1,240 @@
+"""Model files: a folder with `detector.json` and `weights.safetensors`, from which nothing is ever unpickled."""
+
+import hashlib
+import inspect
+import json
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+from sklearn.base import clone
+
+from unlikelihood.storage.discovery import find, names
+from unlikelihood.storage.files import replacing
+
+if TYPE_CHECKING:
+    from unlikelihood.contract.detector import Detector
+
+FORMAT = 1
+POLARITY = "higher = more normal"
+
+
+class ModelFileError(ValueError):
+    """A model folder is missing, broken, changed or of an unknown kind."""
+
+
+def save(detector: "Detector", path: str | os.PathLike[str]) -> Path:
+    """Write a fitted detector to a folder, all or nothing.
+
+    Parameters
+    ----------
+    detector : Detector
+        A fitted detector.
+    path : path
+        The folder. One that is there is replaced.
+
+    Returns
+    -------
+    Path
+        The folder.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    described = encode(detector, "", arrays, {})
+    with replacing(path) as folder:
+        folder.mkdir()
+        save_file(arrays, folder / "weights.safetensors")
+        record = {
+            "format": FORMAT,
+            "polarity": POLARITY,
+            "versions": {name: version(name) for name in ("unlikelihood", "torch", "numpy", "scikit-learn")}
+            | {"python": platform.python_version()},
+            "weights": sha256((folder / "weights.safetensors").read_bytes()),
+            "detector": described,
+        }
+        record["checksum"] = sha256(canonical(record))
+        (folder / "detector.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+    return Path(path)
+
+
+def load(path: str | os.PathLike[str], **runtime: Any) -> "Detector":
+    """Read a detector that `Detector.save` wrote.
+
+    Parameters
+    ----------
+    path : path
+        The folder.
+    **runtime : Any
+        Parameters to change, such as ``device="cpu"``.
+
+    Returns
+    -------
+    Detector
+        Fitted; its scores equal the saved one's to the bit, on the same machine.
+
+    Raises
+    ------
+    ModelFileError
+        If the folder is incomplete, a byte of it has changed, or its format, class, parameters or shapes are not
+        known here. Nothing has been built by then.
+    """
+    folder = Path(path)
+    try:
+        record = json.loads((folder / "detector.json").read_text(encoding="utf-8"))
+        weights = (folder / "weights.safetensors").read_bytes()
+    except FileNotFoundError as error:
+        raise ModelFileError(f"{folder} is not a model folder: {Path(error.filename).name} is missing") from None
+    except ValueError as error:
+        raise ModelFileError(f"{folder}/detector.json is not JSON: {error}") from None
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        found = record.get("format") if isinstance(record, dict) else record
+        raise ModelFileError(f"{folder}/detector.json has format {found!r}, expected {FORMAT}")
+    checksum = record.pop("checksum", None)
+    if checksum != sha256(canonical(record)):
+        raise ModelFileError(f"{folder}/detector.json was changed after it was written: its checksum does not fit")
+    if record["weights"] != sha256(weights):
+        raise ModelFileError(
+            f"{folder}/weights.safetensors was changed after it was written: its checksum does not fit"
+        )
+    try:
+        arrays = load_file(folder / "weights.safetensors")
+        check(record["detector"], arrays, set(runtime))
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise ModelFileError(f"{folder} cannot be loaded: {error}") from error
+    return decode(record["detector"], arrays, {}, runtime)
+
+
+def encode(value: Any, name: str, arrays: dict[str, np.ndarray], seen: dict[int, str]) -> Any:
+    """Return `value` as JSON; arrays go to `arrays` and leave their name, shape and dtype behind.
+
+    A detector that occurs twice, as the parameter and as the fitted part of a wrapper, is written once.
+    """
+    if isinstance(value, np.ndarray):
+        arrays[name] = np.asarray(value, order="C")
+        return {"$array": name, "shape": list(value.shape), "dtype": str(value.dtype)}
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, (list, tuple)):
+        return [encode(item, f"{name}.{index}", arrays, seen) for index, item in enumerate(value)]
+    if isinstance(value, dict):
+        return {key: encode(item, f"{name}.{key}", arrays, seen) for key, item in value.items()}
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if id(value) in seen:
+        return {"$same": seen[id(value)]}
+    if hasattr(value, "_state"):
+        seen[id(value)] = name
+        parameters = {key: item for key, item in value.get_params(deep=False).items() if key not in value.runtime}
+        return {
+            "$detector": type(value).__name__,
+            "name": name,
+            "parameters": encode(parameters, f"{name}.parameters", arrays, seen),
+            "state": encode(value._state(), f"{name}.state" if name else "state", arrays, seen),
+        }
+    parameters = {key: getattr(value, key) for key in inspect.signature(type(value)).parameters}
+    return {"$part": type(value).__name__, "parameters": encode(parameters, name, arrays, seen)}
+
+
+def configuration(detector: "Detector") -> dict[str, Any]:
+    """Return a detector's class and parameters as JSON, without what it has learnt.
+
+    A part that was fitted before stays so in a clone: it is described by a hash of its arrays.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    return hashed(encode(clone(detector), "", arrays, {}), arrays)
+
+
+def hashed(record: Any, arrays: dict[str, np.ndarray]) -> Any:
+    """Return `record` with the state of every detector replaced by a hash of the arrays in it."""
+    if isinstance(record, list):
+        return [hashed(item, arrays) for item in record]
+    if not isinstance(record, dict):
+        return record
+    if "$detector" in record:
+        place = f"{record['name']}.state" if record["name"] else "state"
+        within = [array for name, array in sorted(arrays.items()) if name.startswith(place)]
+        state = sha256(b"".join(array.tobytes() for array in within)) if record["state"] else None
+        return record | {"parameters": hashed(record["parameters"], arrays), "state": state}
+    return {key: hashed(item, arrays) for key, item in record.items()}
+
+
+def check(record: Any, arrays: dict[str, np.ndarray], given: set[str]) -> None:
+    """Raise if `record` names a class, parameter or array that is not here, or lacks a parameter not in `given`."""
+    if isinstance(record, list):
+        for item in record:
+            check(item, arrays, given)
+        return
+    if not isinstance(record, dict):
+        return
+    if "$array" in record:
+        array = arrays.get(record["$array"])
+        if array is None:
+            raise ValueError(f"array {record['$array']!r} is missing")
+        if list(array.shape) != record["shape"] or str(array.dtype) != record["dtype"]:
+            raise ValueError(
+                f"array {record['$array']!r} is {array.dtype} {list(array.shape)}, "
+                f"expected {record['dtype']} {record['shape']}"
+            )
+    if "$detector" in record or "$part" in record:
+        cls = resolve(record)
+        known = inspect.signature(cls).parameters
+        unknown = set(record["parameters"]) - set(known)
+        if unknown:
+            raise ValueError(f"{cls.__name__} has no parameter {', '.join(sorted(unknown))}")
+        needed = {name for name, parameter in known.items() if parameter.default is inspect.Parameter.empty}
+        if missing := sorted(needed - set(record["parameters"]) - given):
+            raise ValueError(
+                f"{cls.__name__} needs {missing[0]}, which the file does not hold: load(path, {missing[0]}=...)"
+            )
+    for item in record.values():
+        check(item, arrays, given)
+
+
+def resolve(record: dict[str, Any]) -> type:
+    """Return the class that a detector or part of `record` has, among the package's own."""
+    name, usual, others = (
+        (record["$detector"], "detectors", ("decisions",))
+        if "$detector" in record
+        else (record["$part"], "nn", ("decisions",))
+    )
+    return find(name, next((package for package in others if name in names(package)), usual))
+
+
+def decode(record: Any, arrays: dict[str, np.ndarray], seen: dict[str, Any], runtime: dict[str, Any]) -> Any:
+    """Return what `encode` wrote; lists come back as tuples."""
+    if isinstance(record, list):
+        return tuple(decode(item, arrays, seen, runtime) for item in record)
+    if not isinstance(record, dict):
+        return record
+    if "$array" in record:
+        return arrays[record["$array"]]
+    if "$same" in record:
+        return seen[record["$same"]]
+    if "$part" in record:
+        return resolve(record)(**decode(record["parameters"], arrays, seen, runtime))
+    if "$detector" in record:
+        cls = resolve(record)
+        parameters = decode(record["parameters"], arrays, seen, runtime)
+        known = {key: value for key, value in runtime.items() if key in inspect.signature(cls).parameters}
+        detector = seen[record["name"]] = cls(**parameters | known)
+        state = decode(record["state"], arrays, seen, runtime)
+        if state:
+            detector._set_state(state)
+        return detector
+    return {key: decode(item, arrays, seen, runtime) for key, item in record.items()}
+
+
+def canonical(record: dict[str, Any]) -> bytes:
+    """Return the bytes that the checksum of a record is taken over."""
+    return json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def sha256(data: bytes) -> str:
+    """Return the SHA-256 of `data` in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,45 @@
+"""Where and in which layout a network computes."""
+
+import math
+import os
+from collections.abc import Sequence
+
+import lightning_fabric
+import torch
+from torch import nn
+
+
+def fabric_for(device: str, precision: str) -> lightning_fabric.Fabric:
+    """Return the Fabric of one device.
+
+    Parameters
+    ----------
+    device : str
+        ``auto`` (an accelerator if there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+    precision : str
+        ``auto`` (bfloat16 mixed where a CUDA device has it, else float32) or Fabric's own name for one.
+    """
+    accelerator, _, index = device.partition(":")
+    if precision == "auto":
+        cuda = accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available()
+        precision = "bf16-mixed" if cuda and torch.cuda.is_bf16_supported() else "32-true"
+    return lightning_fabric.Fabric(accelerator=accelerator, devices=[int(index)] if index else 1, precision=precision)  # type: ignore[arg-type]
+
+
+def memory_format(shape: Sequence[int]) -> torch.memory_format:
+    """Return the layout in which convolutions over samples of `shape` are fast."""
+    return {3: torch.channels_last, 4: torch.channels_last_3d}.get(len(shape), torch.contiguous_format)
+
+
+def place(net: nn.Module, device: torch.device, shape: Sequence[int]) -> nn.Module:
+    """Move `net` to `device`, in the layout for samples of `shape`, and return it."""
+    return net.to(device=device).to(memory_format=memory_format(shape))  # type: ignore[call-overload]
+
+
+def free_memory(device: torch.device) -> float:
+    """Return the free memory of `device` in bytes, infinite where it cannot be told."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return math.inf

@@ -1,0 +1,233 @@
+"""The one training loop of the project."""
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+import lightning_fabric
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unlikelihood.progress import progress
+from unlikelihood.training.alarms import NothingLearnt
+from unlikelihood.training.batches import batches_of
+from unlikelihood.training.checkpoint import Checkpoint
+from unlikelihood.training.devices import place
+from unlikelihood.training.seeding import reseed, seeded
+
+LOSS_CHECK_STEPS = 16  # reading the loss waits for an accelerator, so it is read in groups
+STILL_STEPS = 16  # fewer losses than this on either side do not tell whether it moved
+
+
+class Diverged(ArithmeticError):
+    """The loss of a turn is no longer a finite number."""
+
+
+class Turn(nn.Module):
+    r"""One player's move in a training step: a module steps down its loss.
+
+    Parameters
+    ----------
+    name : str
+        What the history calls the loss.
+    module : Module
+        The module whose parameters step. All others of the network stand still meanwhile.
+    loss : callable
+        Maps a batch (B, \*shape) to a scalar, in nats or whatever unit the paper has.
+    repeat : int
+        Moves per training step, each on a batch of its own.
+    optimizer : callable
+        Makes the optimiser from the parameters.
+    schedule : callable
+        Maps the fraction of training done, in [0, 1), to a factor on the learning rate.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        module: nn.Module,
+        loss: Callable[[Tensor], Tensor],
+        *,
+        optimizer: Callable[..., torch.optim.Optimizer],
+        repeat: int = 1,
+        schedule: Callable[[float], float] = lambda done: 1.0,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.module = module
+        self.loss = loss
+        self.optimizer = optimizer
+        self.repeat = repeat
+        self.schedule = schedule
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the loss of the batch `x`."""
+        return self.loss(x)
+
+
+def one_cycle(done: float, warmup: float = 0.1) -> float:
+    """Return the learning rate's factor after the fraction `done`: a linear rise, then a half cosine to zero.
+
+    Parameters
+    ----------
+    done : float
+        Fraction of training done, in [0, 1).
+    warmup : float
+        Fraction of training spent rising.
+
+    References
+    ----------
+    Smith and Topin, "Super-convergence", 2018.
+    """
+    if done < warmup:
+        return max(done / warmup, 1e-2)
+    return 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
+
+
+def train(
+    net: nn.Module,
+    turns: Sequence[Turn],
+    X: np.ndarray,
+    *,
+    epochs: int,
+    batch_size: int,
+    clip: float | None = None,
+    augment: Callable[[Tensor], Tensor] | None = None,
+    seed: int = 0,
+    fabric: lightning_fabric.Fabric,
+    checkpoint: Checkpoint | None = None,
+    title: str = "Fitting",
+) -> dict[str, tuple[float, ...]]:
+    r"""Train `net` in place by letting its turns step in order until the data was seen `epochs` times.
+
+    Parameters
+    ----------
+    net : Module
+        The network, whose parts the turns name.
+    turns : sequence of Turn
+        The players, in order. The one that repeats most sees each sample once an epoch.
+    X : ndarray
+        Samples (n, \*shape).
+    epochs : int
+        Passes over the data.
+    batch_size : int
+        Samples in a batch, at most; the batches of an epoch are of equal size, give or take one.
+    clip : float or None
+        Largest norm of a turn's gradient; longer ones are shortened to it. None leaves them.
+    augment : callable or None
+        Maps a batch to a changed one before a turn sees it; None leaves the batches.
+    seed : int
+        Seeds the order of the data and the noise of every step.
+    fabric : Fabric
+        Device and precision.
+    checkpoint : Checkpoint or None
+        Where to resume from, and to save to while training runs.
+    title : str
+        What the progress bar calls it.
+
+    Returns
+    -------
+    dict
+        For each turn its mean loss in each epoch.
+
+    Raises
+    ------
+    Diverged
+        If a loss is not finite.
+    """
+    place(net, fabric.device, X.shape[1:]).train()
+    players = [(*fabric.setup(turn, turn.optimizer(turn.module.parameters())), turn) for turn in turns]
+    optimizers = [optimizer.optimizer for _, optimizer, _ in players]
+    rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
+    batch_of = batches_of(X, fabric.device)
+    batches_per_epoch = math.ceil(len(X) / batch_size)
+    rounds = max(turn.repeat for turn in turns)
+    steps = max(1, epochs * batches_per_epoch // rounds)
+    start, losses = (checkpoint and checkpoint.resume(net, optimizers)) or (0, [[] for _ in turns])
+    unread: list[Tensor] = []
+    note = ""
+
+    with seeded(seed), progress(title, steps, start) as advance:
+        for step in range(start, steps):
+            reseed(seed, step)
+            chosen = [indices(len(X), batches_per_epoch, seed, step * rounds + round_) for round_ in range(rounds)]
+            batches = [augment(batch_of(index)) if augment else batch_of(index) for index in chosen]
+            for (player, optimizer, turn), base in zip(players, rates, strict=True):
+                if len(turns) > 1 or step == start:  # a single player keeps the turn
+                    stand_still(net, except_for=turn.module)
+                for group, rate in zip(optimizer.param_groups, base, strict=True):
+                    group["lr"] = rate * turn.schedule(step / steps)
+                for x in batches[: turn.repeat]:
+                    optimizer.zero_grad()
+                    loss = player(x)
+                    fabric.backward(loss)
+                    if clip is not None:
+                        fabric.clip_gradients(player, optimizer, max_norm=clip, error_if_nonfinite=False)
+                    optimizer.step()
+                unread.append(loss.detach())
+            if (step + 1) % LOSS_CHECK_STEPS == 0 or step + 1 == steps or (checkpoint and checkpoint.due):
+                read(unread, losses, turns, step)
+                note = "loss " + ", ".join(f"{values[-1]:.4g}" for values in losses)
+                if checkpoint and checkpoint.due:
+                    checkpoint.save(step + 1, losses, net, optimizers)
+            advance(note=note)
+
+    net.requires_grad_(True).eval()
+    if checkpoint:
+        checkpoint.remove()
+    history = {
+        turn.name: tuple(float(np.mean(part)) for part in np.array_split(values, min(epochs, len(values))))
+        for turn, values in zip(turns, losses, strict=True)
+    }
+    warn_if_still(losses)
+    return history
+
+
+def indices(n: int, batches_per_epoch: int, seed: int, batch: int) -> np.ndarray:
+    """Return which of `n` samples are in the `batch`-th batch since training began."""
+    epoch, position = divmod(batch, batches_per_epoch)
+    return visits(n, batches_per_epoch, seed, epoch)[position]
+
+
+@lru_cache(maxsize=2)
+def visits(n: int, batches_per_epoch: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """Return the batches, of indices, in which the epoch visits `n` samples."""
+    return np.array_split(np.random.default_rng([seed, epoch]).permutation(n), batches_per_epoch)
+
+
+def stand_still(net: nn.Module, *, except_for: nn.Module) -> None:
+    """Keep all parameters of `net` from collecting gradients, but for those of the part `except_for`."""
+    net.requires_grad_(False)
+    except_for.requires_grad_(True)
+
+
+def read(unread: list[Tensor], losses: list[list[float]], turns: Sequence[Turn], step: int) -> None:
+    """Move the losses of the last steps to `losses`, a list for each turn, and raise if one is not finite."""
+    values = torch.stack(unread).reshape(-1, len(turns)).T.tolist()
+    unread.clear()
+    for turn, past, new in zip(turns, losses, values, strict=True):
+        if not all(map(math.isfinite, new)):
+            raise Diverged(
+                f"the loss of {turn.name!r} stopped being finite at about step {step + 1}; lower learning_rate, "
+                "set clip, or look for extreme values in the data"
+            )
+        past.extend(new)
+
+
+def warn_if_still(losses: Sequence[Sequence[float]]) -> None:
+    """Warn if no turn's loss moved, from the first to the last quarter of training, by more than its own noise."""
+    quarter = len(losses[0]) // 4
+    if quarter < STILL_STEPS:
+        return
+    for values in losses:
+        first, last = np.array(values[:quarter]), np.array(values[-quarter:])
+        noise = math.sqrt((first.var() + last.var()) / quarter)
+        if abs(last.mean() - first.mean()) > 2 * noise:
+            return
+    warnings.warn(
+        f"the loss did not move in {len(losses[0])} steps: nothing was learnt; raise learning_rate or epochs",
+        NothingLearnt,
+        stacklevel=3,
+    )
