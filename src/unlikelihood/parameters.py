@@ -31,7 +31,19 @@ Whole = Annotated[int, Range(0)]
 Positive = Annotated[float, Range(0, above=True)]
 NonNegative = Annotated[float, Range(0)]
 Fraction = Annotated[float, Range(0, 1)]
-Share = Annotated[float, Range(0, 1, above=True, below=True)]
+OpenFraction = Annotated[float, Range(0, 1, above=True, below=True)]
+
+
+@dataclass(frozen=True)
+class Component:
+    """A parameter that is an object, such as a likelihood: frozen, and checked against its annotations when made.
+
+    A subclass is a frozen dataclass. Calling it builds, or computes, what it stands for; a model file holds its class
+    and its fields.
+    """
+
+    def __post_init__(self) -> None:
+        check_parameters(self)
 
 
 def check_parameters(configured: Any) -> None:

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from unlikelihood.contract.detector import Detector
 from unlikelihood.decisions import pvalues
 from unlikelihood.decisions.pvalues import Guarantee, Marginal
-from unlikelihood.parameters import Share, check_parameters
+from unlikelihood.parameters import OpenFraction, check_parameters
 from unlikelihood.storage.identity import identities, refuse_seen
 
 
@@ -83,9 +83,9 @@ class Conformal(OutlierMixin, Detector):
     """
 
     detector: Ranker
-    alpha: Share = 0.05
+    alpha: OpenFraction = 0.05
     guarantee: Guarantee = Marginal()
-    held_out: Share = 0.3
+    held_out: OpenFraction = 0.3
 
     def fit(
         self,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import ks_2samp
 
-from unlikelihood.parameters import Share, check_parameters
+from unlikelihood.parameters import Component, OpenFraction
 
 JUMPS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
@@ -61,7 +61,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class DriftTest(ABC):
+class DriftTest(Component, ABC):
     """Compares the scores of a batch with those of the calibration normals.
 
     Parameters
@@ -70,10 +70,7 @@ class DriftTest(ABC):
         Probability of a false alarm that is allowed, strictly between 0 and 1.
     """
 
-    rate: Share = 0.01
-
-    def __post_init__(self) -> None:
-        check_parameters(self)
+    rate: OpenFraction = 0.01
 
     def test(self, calibration: ArrayLike, score: ArrayLike) -> Verdict:
         """Return whether a batch is like the calibration normals.

@@ -9,15 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betainc, betaincinv, gammaln, logsumexp, xlogy
 
-from unlikelihood.parameters import Count, Share, check_parameters
+from unlikelihood.parameters import Component, Count, OpenFraction
 
 
 @dataclass(frozen=True)
-class Guarantee(ABC):
+class Guarantee(Component, ABC):
     """What a p-value promises; it gives each rank among the calibration normals its p-value."""
-
-    def __post_init__(self) -> None:
-        check_parameters(self)
 
     @abstractmethod
     def __call__(self, n: int) -> NDArray[np.float64]:
@@ -73,7 +70,7 @@ class Simes(Guarantee):
     Statistics 51:149, section 3.2.
     """
 
-    delta: Share = 0.1
+    delta: OpenFraction = 0.1
 
     def __call__(self, n: int) -> NDArray[np.float64]:
         """Return b₁ … b_n and 1."""
@@ -110,7 +107,7 @@ class MonteCarlo(Guarantee):
     Rolke & Stine (2013), "The power to see", American Statistician 67:249.
     """
 
-    delta: Share = 0.1
+    delta: OpenFraction = 0.1
     draws: Count = 2000
     seed: int = 0
 
@@ -137,7 +134,7 @@ def _simulated_level(n: int, bounded: int, delta: float, draws: int, seed: int) 
 
 
 @dataclass(frozen=True)
-class Combination(ABC):
+class Combination(Component, ABC):
     """What makes one p-value of those that several detectors give the same sample."""
 
     @abstractmethod

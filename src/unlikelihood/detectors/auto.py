@@ -18,7 +18,7 @@ from unlikelihood.detectors.radiomics import Radiomics
 from unlikelihood.detectors.wgangp import of_embeddings
 from unlikelihood.nn.augment import Affine, Chain, Elastic, Stroke
 from unlikelihood.nn.statistics import Intensity, Texture, Thickness
-from unlikelihood.parameters import Count, NonNegative, Share
+from unlikelihood.parameters import Count, NonNegative, OpenFraction
 
 SMALLEST = 16  # pixels along an axis, from which a convolutional encoder finds something to encode
 FLAT = 0.5  # share of pixels of one value, above which a picture is drawn on a ground
@@ -94,7 +94,7 @@ class Auto(Detector):
     """
 
     _: KW_ONLY
-    held_out: Share = 0.1
+    held_out: OpenFraction = 0.1
     steps: Count = 576
     device: str = "auto"
     checkpoint: str | None = None

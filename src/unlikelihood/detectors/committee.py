@@ -7,7 +7,7 @@ import numpy as np
 
 from unlikelihood.contract.detector import Detector, fitted
 from unlikelihood.decisions.pvalues import Combination, Fisher, Tail
-from unlikelihood.parameters import Share
+from unlikelihood.parameters import OpenFraction
 from unlikelihood.storage.identity import refuse_seen
 
 
@@ -57,7 +57,7 @@ class Committee(Detector):
 
     detectors: Sequence[Detector]
     combination: Combination = Fisher()
-    held_out: Share = 0.2
+    held_out: OpenFraction = 0.2
 
     def _fit(self, X: np.ndarray) -> None:
         held_out = self._held_out(len(X))

@@ -15,6 +15,21 @@ Metric = Callable[[NDArray[np.int64], NDArray[np.float64]], float]
 """A function of labels (n,) and anomaly scores (n,) that returns one number."""
 
 
+def anomaly_score(score: ArrayLike) -> NDArray[np.float64]:
+    """Return the anomaly scores of samples, higher = more anomalous: the one place where a detector's score is negated.
+
+    Parameters
+    ----------
+    score : array_like, shape (n,)
+        A detector's scores, higher = more normal.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+    """
+    return -np.asarray(score, dtype=np.float64)
+
+
 def validate(label: ArrayLike, score: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return labels and scores as arrays that a metric can trust.
 

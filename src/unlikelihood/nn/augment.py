@@ -9,18 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unlikelihood.parameters import Count, Fraction, NonNegative, check_parameters
+from unlikelihood.parameters import Component, Count, Fraction, NonNegative
 
 LINEAR = {2: "bilinear", 3: "trilinear"}  # interpolation between points, by the number of spatial axes
 LARGEST = {2: F.max_pool2d, 3: F.max_pool3d}  # of a pixel and those around it, by the number of spatial axes
 
 
 @dataclass(frozen=True)
-class Augment(ABC):
+class Augment(Component, ABC):
     """Draws a new version of every sample of a batch, from torch's generator."""
-
-    def __post_init__(self) -> None:
-        check_parameters(self)
 
     @abstractmethod
     def __call__(self, x: Tensor) -> Tensor:

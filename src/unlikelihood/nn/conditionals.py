@@ -9,15 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unlikelihood.parameters import Count, Range, check_parameters
+from unlikelihood.parameters import Component, Count, Range
 
 
 @dataclass(frozen=True)
-class Conditional(ABC):
+class Conditional(Component, ABC):
     """p(x_i | x_1, ..., x_{i-1}), given what a network makes of those before."""
-
-    def __post_init__(self) -> None:
-        check_parameters(self)
 
     @property
     def levels(self) -> int | None:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from unlikelihood.parameters import Fraction, Positive, check_parameters
+from unlikelihood.parameters import Component, Fraction, Positive
 
 
 @dataclass(frozen=True)
-class Descent(ABC):
+class Descent(Component, ABC):
     """Makes the optimiser of latents; each latent moves by its own gradient alone.
 
     Parameters
@@ -21,9 +21,6 @@ class Descent(ABC):
     """
 
     step_size: Positive
-
-    def __post_init__(self) -> None:
-        check_parameters(self)
 
     @abstractmethod
     def __call__(self, z: Sequence[Tensor]) -> torch.optim.Optimizer:

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from unlikelihood.nn.levels import Levels, Standardised
-from unlikelihood.parameters import Count, check_parameters
+from unlikelihood.parameters import Component, Count
 
 CLEANEST, NOISIEST = 13.3, -10.0  # log signal-to-noise ratios at which a diffusion starts and ends
 
 
 @dataclass(frozen=True)
-class Schedule(ABC):
+class Schedule(Component, ABC):
     r"""Which noise there is at the time t in [0, 1], and so how often training sees it."""
 
     @abstractmethod
@@ -191,13 +191,10 @@ def log_level(y: Tensor, mean: Tensor, scale: Tensor, count: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class DiffusionScore(ABC):
+class DiffusionScore(Component, ABC):
     """Numbers that a diffusion says of a sample, and one that is made of them."""
 
     normals: ClassVar[int] = 512  # training samples that the numbers are standardised on
-
-    def __post_init__(self) -> None:
-        check_parameters(self)
 
     @abstractmethod
     def terms(self, net: Diffuser, x: Tensor, noise: Callable[..., Tensor]) -> Tensor:

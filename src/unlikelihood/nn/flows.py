@@ -21,18 +21,15 @@ from zuko.transforms import (
 from unlikelihood.nn.causal import Causal
 from unlikelihood.nn.levels import Levels, Standardised, standard_normal
 from unlikelihood.nn.networks import WIDEST, conv
-from unlikelihood.parameters import Count, Positive, Range, check_parameters
+from unlikelihood.parameters import Component, Count, Positive, Range
 
 COARSEST = 3  # checkerboards have fields of 1, 2 and 4 values
 KERNEL = 5  # of the convolution that halves the axes
 
 
 @dataclass(frozen=True)
-class FlowStep(ABC):
+class FlowStep(Component, ABC):
     """An invertible map of the whole sample, whose parameters a network makes of a part of it."""
-
-    def __post_init__(self) -> None:
-        check_parameters(self)
 
     @property
     @abstractmethod

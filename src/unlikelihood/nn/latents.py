@@ -6,9 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from unlikelihood.parameters import Component
+
 
 @dataclass(frozen=True)
-class Latents(ABC):
+class Latents(Component, ABC):
     """p(z), from which torch's generator draws."""
 
     @abstractmethod

@@ -9,11 +9,11 @@ from torch.distributions import Normal
 from unlikelihood.nn.levels import log_mean_exp
 from unlikelihood.nn.posteriors import Flowed
 from unlikelihood.nn.priors import Prior
-from unlikelihood.parameters import Count, check_parameters
+from unlikelihood.parameters import Component, Count
 
 
 @dataclass(frozen=True)
-class Score(ABC):
+class Score(Component, ABC):
     """A score in nats from L samples of the posterior.
 
     Parameters
@@ -23,9 +23,6 @@ class Score(ABC):
     """
 
     samples: Count = 16
-
-    def __post_init__(self) -> None:
-        check_parameters(self)
 
     @abstractmethod
     def __call__(self, log_px_z: Tensor, z: Tensor, q: Normal | Flowed, p: Prior) -> Tensor:

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from unlikelihood.parameters import Component
+
 QUANTILES = (0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
 WINDOWS = (3, 5, 9)  # sides in pixels
 
@@ -61,7 +63,7 @@ class Region:
 
 
 @dataclass(frozen=True)
-class Family(ABC):
+class Family(Component, ABC):
     """Statistics of one kind, for `Radiomics`."""
 
     of_values: ClassVar[bool] = False  # a mask has none
