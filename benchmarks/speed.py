@@ -43,7 +43,7 @@ def bare(detector: VAE, net: nn.Module, X: np.ndarray) -> None:
 def ours(detector: VAE, net: nn.Module, X: np.ndarray) -> None:
     """Train with the package's loop."""
     fabric = fabric_for("cpu", "32-true")
-    train(net, detector.turns(net), X, epochs=detector.epochs, batch_size=detector.batch_size, fabric=fabric)
+    train(net, detector.objectives(net), X, epochs=detector.epochs, batch_size=detector.batch_size, fabric=fabric)
 
 
 def seconds(function, *arguments) -> float:

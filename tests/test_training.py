@@ -17,7 +17,7 @@ from tiny import normals, tiny
 from unlikelihood import VAE, Affine
 from unlikelihood.training.alarms import NothingLearnt
 from unlikelihood.training.devices import fabric_for
-from unlikelihood.training.loop import Diverged, Turn, indices, one_cycle, train
+from unlikelihood.training.loop import Diverged, Objective, indices, one_cycle, train
 from unlikelihood.training.seeding import seeded
 
 CPU = fabric_for("cpu", "32-true")
@@ -145,12 +145,12 @@ def test_turns_step_in_order_and_one_that_repeats_gets_fresh_batches():
 
         return loss
 
-    turns = [
-        Turn("critic", net.critic, move("critic"), optimizer=SGD, repeat=3),
-        Turn("generator", net.generator, move("generator"), optimizer=SGD),
+    objectives = [
+        Objective("critic", net.critic, move("critic"), optimizer=SGD, repeat=3),
+        Objective("generator", net.generator, move("generator"), optimizer=SGD),
     ]
     X = np.arange(12, dtype=np.float32)[:, None]
-    history = train(net, turns, X, epochs=2, batch_size=2, fabric=CPU)
+    history = train(net, objectives, X, epochs=2, batch_size=2, fabric=CPU)
     assert [name for name, _ in moves] == ["critic", "critic", "critic", "generator"] * 4
     seen = [value for name, batch in moves[:8] if name == "critic" for value in batch]
     assert sorted(seen) == list(range(12))
@@ -160,8 +160,8 @@ def test_turns_step_in_order_and_one_that_repeats_gets_fresh_batches():
 def test_only_the_module_whose_turn_it_is_steps():
     net = Duel()
     before = net.generator.weight.clone()
-    turn = Turn("critic", net.critic, lambda x: net.generator(net.critic(x)).square().mean(), optimizer=SGD)
-    train(net, [turn], np.ones((8, 1), np.float32), epochs=3, batch_size=4, fabric=CPU)
+    objective = Objective("critic", net.critic, lambda x: net.generator(net.critic(x)).square().mean(), optimizer=SGD)
+    train(net, [objective], np.ones((8, 1), np.float32), epochs=3, batch_size=4, fabric=CPU)
     assert torch.equal(net.generator.weight, before)
     assert net.generator.weight.grad is None
 
@@ -169,16 +169,16 @@ def test_only_the_module_whose_turn_it_is_steps():
 def test_a_gradient_is_clipped_to_its_norm():
     net = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(net.weight)
-    turn = Turn("line", net, lambda x: 1000 * net(x).mean(), optimizer=SGD)
-    train(net, [turn], np.ones((4, 1), np.float32), epochs=1, batch_size=4, clip=1.0, fabric=CPU)
+    objective = Objective("line", net, lambda x: 1000 * net(x).mean(), optimizer=SGD)
+    train(net, [objective], np.ones((4, 1), np.float32), epochs=1, batch_size=4, clip=1.0, fabric=CPU)
     assert net.weight.item() == pytest.approx(-0.1)
 
 
 def test_a_loss_that_is_not_finite_stops_the_fit():
     net = nn.Linear(1, 1)
-    turn = Turn("log", net, lambda x: (net(x) * 0 - 1).log().mean(), optimizer=SGD)
+    objective = Objective("log", net, lambda x: (net(x) * 0 - 1).log().mean(), optimizer=SGD)
     with pytest.raises(Diverged, match="the loss of 'log' stopped being finite at about step"):
-        train(net, [turn], np.ones((64, 1), np.float32), epochs=50, batch_size=4, fabric=CPU)
+        train(net, [objective], np.ones((64, 1), np.float32), epochs=50, batch_size=4, fabric=CPU)
 
 
 def test_a_loss_that_does_not_move_is_warned_about():

@@ -9,6 +9,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.distributions import Normal
+from typing_extensions import override
 
 from unlikelihood.contract.trained import Variational
 from unlikelihood.nn.likelihoods import Gaussian, Likelihood
@@ -17,7 +18,7 @@ from unlikelihood.nn.posteriors import DiagonalGaussian, Flowed, Posterior
 from unlikelihood.nn.priors import Prior, StandardNormal
 from unlikelihood.nn.scores import Reconstruction, Score
 from unlikelihood.parameters import Count
-from unlikelihood.training.loop import Turn, one_cycle
+from unlikelihood.training.loop import Objective, one_cycle
 from unlikelihood.training.seeding import seeded
 
 
@@ -106,16 +107,16 @@ class VAE(Variational[Autoencoder]):
         posterior.prepare(self.latent, self.width)
         return Autoencoder(shape, self.latent, self.width, likelihood, prior, posterior)
 
-    def turns(self, net: Autoencoder) -> list[Turn]:
+    def objectives(self, net: Autoencoder) -> list[Objective]:
         """Return the one turn: the whole network steps down the negative ELBO."""
         adam = partial(torch.optim.Adam, lr=self.learning_rate)
-        return [Turn("negative ELBO", net, net.negative_elbo, optimizer=adam, schedule=one_cycle)]
+        return [Objective("negative ELBO", net, net.negative_elbo, optimizer=adam, schedule=one_cycle)]
 
     @torch.no_grad()
     def _finish(self, X: np.ndarray) -> None:
         posteriors, residuals = [], []
         with seeded(self.seed):
-            for x in self._batches(X, "Settling VAE"):
+            for x in self.batches(X, "Settling VAE"):
                 q = self.net_.posterior(x)
                 posteriors.append((q.loc, q.scale))
                 residuals.append((x - self.decode(q.sample())).flatten(1))
@@ -123,10 +124,11 @@ class VAE(Variational[Autoencoder]):
         mean, scale = map(torch.cat, zip(*posteriors, strict=True))
         self.net_.prior.settle(Normal(mean, scale, validate_args=False))
 
-    def _score_batch(self, x: Tensor) -> Tensor:
+    @override
+    def score_batch(self, x: Tensor) -> Tensor:
         net = self.net_
         q = net.posterior(x)
-        z = net.approximation.at(q, self._noise(self.scoring.samples, 1, self.latent))
+        z = net.approximation.at(q, self.noise(self.scoring.samples, 1, self.latent))
         log_px_z = torch.stack([net.likelihood(x, net.decoder(z_l)) for z_l in z])
         return self.scoring(log_px_z, z, q, net.prior)
 
@@ -178,4 +180,4 @@ class VAE(Variational[Autoencoder]):
         """
         check_is_fitted(self, "shape_")
         X = self._checked(X, reset=False)
-        return self._mapped(lambda x: self.decode(self.net_.posterior(x).loc).float(), X, "")
+        return self.map_batches(lambda x: self.decode(self.net_.posterior(x).loc).float(), X, "")

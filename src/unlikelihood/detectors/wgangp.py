@@ -12,7 +12,7 @@ from unlikelihood.contract.adversarial import Adversarial
 from unlikelihood.nn.adversarial import Critic, Intensities, Players
 from unlikelihood.nn.latents import NormalLatents
 from unlikelihood.parameters import Count, NonNegative, Positive
-from unlikelihood.training.loop import Turn
+from unlikelihood.training.loop import Objective
 
 
 class WGANGP(Adversarial):
@@ -70,12 +70,12 @@ class WGANGP(Adversarial):
         """Return the untrained critic."""
         return Critic(shape, self.width, intensities, normalised=False)
 
-    def turns(self, net: Players) -> list[Turn]:
-        """Return the two turns: the critic's, which repeats, then the generator's."""
+    def objectives(self, net: Players) -> list[Objective]:
+        """Return the two objectives: the critic's, which repeats, then the generator's."""
         adam = partial(torch.optim.Adam, lr=self.learning_rate, betas=(0.0, 0.9))
         return [
-            Turn("critic", net.critic, partial(self.criticising, net), optimizer=adam, repeat=self.critic_steps),
-            Turn("generator", net.generator, partial(self.pleasing, net), optimizer=net.followed(adam)),
+            Objective("critic", net.critic, partial(self.criticising, net), optimizer=adam, repeat=self.critic_steps),
+            Objective("generator", net.generator, partial(self.pleasing, net), optimizer=net.followed(adam)),
         ]
 
     def criticising(self, net: Players, x: Tensor) -> Tensor:

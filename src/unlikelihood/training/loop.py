@@ -22,10 +22,10 @@ STILL_STEPS = 16  # fewer losses than this on either side do not tell whether it
 
 
 class Diverged(ArithmeticError):
-    """The loss of a turn is no longer a finite number."""
+    """The loss of a objective is no longer a finite number."""
 
 
-class Turn(nn.Module):
+class Objective(nn.Module):
     r"""One player's move in a training step: a module steps down its loss.
 
     Parameters
@@ -88,7 +88,7 @@ def one_cycle(done: float, warmup: float = 0.1) -> float:
 
 def train(
     net: nn.Module,
-    turns: Sequence[Turn],
+    objectives: Sequence[Objective],
     X: np.ndarray,
     *,
     epochs: int,
@@ -100,13 +100,13 @@ def train(
     checkpoint: Checkpoint | None = None,
     title: str = "Fitting",
 ) -> dict[str, tuple[float, ...]]:
-    r"""Train `net` in place by letting its turns step in order until the data was seen `epochs` times.
+    r"""Train `net` in place by letting its objectives step in order until the data was seen `epochs` times.
 
     Parameters
     ----------
     net : Module
-        The network, whose parts the turns name.
-    turns : sequence of Turn
+        The network, whose parts the objectives name.
+    objectives : sequence of Objective
         The players, in order. The one that repeats most sees each sample once an epoch.
     X : ndarray
         Samples (n, \*shape).
@@ -115,9 +115,9 @@ def train(
     batch_size : int
         Samples in a batch, at most; the batches of an epoch are of equal size, give or take one.
     clip : float or None
-        Largest norm of a turn's gradient; longer ones are shortened to it. None leaves them.
+        Largest norm of a objective's gradient; longer ones are shortened to it. None leaves them.
     augment : callable or None
-        Maps a batch to a changed one before a turn sees it; None leaves the batches.
+        Maps a batch to a changed one before a objective sees it; None leaves the batches.
     seed : int
         Seeds the order of the data and the noise of every step.
     fabric : Fabric
@@ -130,7 +130,7 @@ def train(
     Returns
     -------
     dict
-        For each turn its mean loss in each epoch.
+        For each objective its mean loss in each epoch.
 
     Raises
     ------
@@ -138,14 +138,17 @@ def train(
         If a loss is not finite.
     """
     place(net, fabric.device, X.shape[1:]).train()
-    players = [(*fabric.setup(turn, turn.optimizer(turn.module.parameters())), turn) for turn in turns]
+    players = [
+        (*fabric.setup(objective, objective.optimizer(objective.module.parameters())), objective)
+        for objective in objectives
+    ]
     optimizers = [optimizer.optimizer for _, optimizer, _ in players]
     rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
     batch_of = batches_of(X, fabric.device)
     batches_per_epoch = math.ceil(len(X) / batch_size)
-    rounds = max(turn.repeat for turn in turns)
+    rounds = max(objective.repeat for objective in objectives)
     steps = max(1, epochs * batches_per_epoch // rounds)
-    start, losses = (checkpoint and checkpoint.resume(net, optimizers)) or (0, [[] for _ in turns])
+    start, losses = (checkpoint and checkpoint.resume(net, optimizers)) or (0, [[] for _ in objectives])
     unread: list[Tensor] = []
     note = ""
 
@@ -154,12 +157,12 @@ def train(
             reseed(seed, step)
             chosen = [indices(len(X), batches_per_epoch, seed, step * rounds + round_) for round_ in range(rounds)]
             batches = [augment(batch_of(index)) if augment else batch_of(index) for index in chosen]
-            for (player, optimizer, turn), base in zip(players, rates, strict=True):
-                if len(turns) > 1 or step == start:  # a single player keeps the turn
-                    stand_still(net, except_for=turn.module)
+            for (player, optimizer, objective), base in zip(players, rates, strict=True):
+                if len(objectives) > 1 or step == start:  # a single player keeps the objective
+                    stand_still(net, except_for=objective.module)
                 for group, rate in zip(optimizer.param_groups, base, strict=True):
-                    group["lr"] = rate * turn.schedule(step / steps)
-                for x in batches[: turn.repeat]:
+                    group["lr"] = rate * objective.schedule(step / steps)
+                for x in batches[: objective.repeat]:
                     optimizer.zero_grad()
                     loss = player(x)
                     fabric.backward(loss)
@@ -168,7 +171,7 @@ def train(
                     optimizer.step()
                 unread.append(loss.detach())
             if (step + 1) % LOSS_CHECK_STEPS == 0 or step + 1 == steps or (checkpoint and checkpoint.due):
-                read(unread, losses, turns, step)
+                read(unread, losses, objectives, step)
                 note = "loss " + ", ".join(f"{values[-1]:.4g}" for values in losses)
                 if checkpoint and checkpoint.due:
                     checkpoint.save(step + 1, losses, net, optimizers)
@@ -178,8 +181,8 @@ def train(
     if checkpoint:
         checkpoint.remove()
     history = {
-        turn.name: tuple(float(np.mean(part)) for part in np.array_split(values, min(epochs, len(values))))
-        for turn, values in zip(turns, losses, strict=True)
+        objective.name: tuple(float(np.mean(part)) for part in np.array_split(values, min(epochs, len(values))))
+        for objective, values in zip(objectives, losses, strict=True)
     }
     warn_if_still(losses)
     return history
@@ -203,21 +206,21 @@ def stand_still(net: nn.Module, *, except_for: nn.Module) -> None:
     except_for.requires_grad_(True)
 
 
-def read(unread: list[Tensor], losses: list[list[float]], turns: Sequence[Turn], step: int) -> None:
-    """Move the losses of the last steps to `losses`, a list for each turn, and raise if one is not finite."""
-    values = torch.stack(unread).reshape(-1, len(turns)).T.tolist()
+def read(unread: list[Tensor], losses: list[list[float]], objectives: Sequence[Objective], step: int) -> None:
+    """Move the losses of the last steps to `losses`, a list for each objective, and raise if one is not finite."""
+    values = torch.stack(unread).reshape(-1, len(objectives)).T.tolist()
     unread.clear()
-    for turn, past, new in zip(turns, losses, values, strict=True):
+    for objective, past, new in zip(objectives, losses, values, strict=True):
         if not all(map(math.isfinite, new)):
             raise Diverged(
-                f"the loss of {turn.name!r} stopped being finite at about step {step + 1}; lower learning_rate, "
+                f"the loss of {objective.name!r} stopped being finite at about step {step + 1}; lower learning_rate, "
                 "set clip, or look for extreme values in the data"
             )
         past.extend(new)
 
 
 def warn_if_still(losses: Sequence[Sequence[float]]) -> None:
-    """Warn if no turn's loss moved, from the first to the last quarter of training, by more than its own noise."""
+    """Warn if no objective's loss moved, from the first to the last quarter of training, by more than its own noise."""
     quarter = len(losses[0]) // 4
     if quarter < STILL_STEPS:
         return
