@@ -14,6 +14,7 @@ from unlikelihood.contract.density import Density
 from unlikelihood.contract.trained import Generator
 from unlikelihood.nn.flows import FlowStep, NormalisingFlow, SplineCoupling
 from unlikelihood.nn.levels import log_mean_exp
+from unlikelihood.nn.noise import normal, uniform_like
 from unlikelihood.parameters import Count, Positive, Range
 from unlikelihood.training.loop import Objective, one_cycle
 from unlikelihood.training.seeding import seeded
@@ -77,13 +78,13 @@ class Flow(Density[NormalisingFlow], Generator[NormalisingFlow]):
         adam = partial(torch.optim.Adam, lr=self.learning_rate)
 
         def loss(x: Tensor) -> Tensor:
-            return self._bits(net.log_prob(x, torch.rand_like(x)))
+            return self._bits(net.log_prob(x, uniform_like(x)))
 
         return [Objective("bits per dimension", net, loss, optimizer=adam, schedule=one_cycle)]
 
     def _seen(self, x: Tensor) -> Tensor:
         levels = self._levels(self.levels)
-        return levels.opened(x, torch.rand_like(x))[0] if levels else x
+        return levels.opened(x, uniform_like(x))[0] if levels else x
 
     @override
     def score_batch(self, x: Tensor) -> Tensor:
@@ -99,5 +100,5 @@ class Flow(Density[NormalisingFlow], Generator[NormalisingFlow]):
     def draw(self, n: int, *key: int) -> Tensor:
         """Return `n` latents (n, D) from the standard normal."""
         with seeded(self.seed, *key):
-            z = torch.randn(n, math.prod(self.shape_))
+            z = normal(n, math.prod(self.shape_))
         return z.to(next(self.net_.parameters()))

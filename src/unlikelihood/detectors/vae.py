@@ -14,6 +14,7 @@ from typing_extensions import override
 from unlikelihood.contract.trained import Variational
 from unlikelihood.nn.likelihoods import Gaussian, Likelihood
 from unlikelihood.nn.networks import Decoder, Encoder
+from unlikelihood.nn.noise import normal, normal_like, uniform
 from unlikelihood.nn.posteriors import DiagonalGaussian, Flowed, Posterior
 from unlikelihood.nn.priors import Prior, StandardNormal
 from unlikelihood.nn.scores import Reconstruction, Score
@@ -119,7 +120,7 @@ class VAE(Variational[Autoencoder]):
             for x in self.batches(X, "Settling VAE"):
                 q = self.net_.posterior(x)
                 posteriors.append((q.loc, q.scale))
-                residuals.append((x - self.decode(q.sample())).flatten(1))
+                residuals.append((x - self.decode(self.net_.approximation.at(q, normal_like(q.scale)))).flatten(1))
         self.net_.likelihood.settle(torch.cat(residuals))
         mean, scale = map(torch.cat, zip(*posteriors, strict=True))
         self.net_.prior.settle(Normal(mean, scale, validate_args=False))
@@ -161,7 +162,7 @@ class VAE(Variational[Autoencoder]):
     def draw(self, n: int, *key: int) -> Tensor:
         """Return `n` latents from the prior."""
         with seeded(self.seed, *key):
-            noise, choice = torch.randn(n, self.latent), torch.rand(n)
+            noise, choice = normal(n, self.latent), uniform(n)
         weight = next(self.net_.parameters())
         return self.net_.prior.draw(noise.to(weight), choice.to(weight))
 

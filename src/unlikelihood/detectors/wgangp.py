@@ -11,6 +11,7 @@ from torch import Tensor
 from unlikelihood.contract.adversarial import Adversarial
 from unlikelihood.nn.adversarial import Critic, Intensities, Players
 from unlikelihood.nn.latents import NormalLatents
+from unlikelihood.nn.noise import uniform
 from unlikelihood.parameters import Count, NonNegative, Positive
 from unlikelihood.training.loop import Objective
 
@@ -113,7 +114,7 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], x: Tensor, made: Tensor
     unit : float
         The distance, in the samples' unit, along which f may change by 1.
     """
-    epsilon = torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device, dtype=x.dtype)
+    epsilon = uniform(len(x), *[1] * (x.ndim - 1), device=x.device, dtype=x.dtype)
     between = (epsilon * x + (1 - epsilon) * made).requires_grad_(True)
     (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
     return (unit * slope.flatten(1).norm(dim=1) - 1).square().mean()
