@@ -15,10 +15,11 @@ from torch import nn
 
 from tiny import normals, tiny
 from unlikelihood import VAE, Affine
+from unlikelihood.nn.noise import uniform
 from unlikelihood.training.alarms import NothingLearnt
 from unlikelihood.training.devices import fabric_for
 from unlikelihood.training.loop import Diverged, Objective, indices, one_cycle, train
-from unlikelihood.training.seeding import seeded
+from unlikelihood.training.seeding import initialising, seeded
 
 CPU = fabric_for("cpu", "32-true")
 SGD = partial(torch.optim.SGD, lr=0.1)
@@ -195,12 +196,29 @@ def test_random_numbers_inside_follow_from_the_key_and_those_outside_do_not_noti
     expected = torch.rand(2)
     torch.random.manual_seed(1)
     with seeded(3, 4):
-        inside = torch.rand(2)
+        inside = uniform(2)
     assert torch.equal(torch.rand(2), expected)
     with seeded(3, 4):
-        assert torch.equal(torch.rand(2), inside)
+        assert torch.equal(uniform(2), inside)
     with seeded(3, 5):
-        assert not torch.equal(torch.rand(2), inside)
+        assert not torch.equal(uniform(2), inside)
+
+
+def test_weights_follow_from_the_key_in_float32_and_torchs_own_state_stays():
+    with initialising(3):
+        expected = nn.Linear(5, 4).weight
+    torch.random.manual_seed(1)
+    state = torch.get_rng_state()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with initialising(3):
+            weight = nn.Linear(5, 4).weight
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert weight.dtype == torch.float32
+    assert torch.equal(weight, expected)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_one_cycle_rises_to_one_and_falls_to_zero():

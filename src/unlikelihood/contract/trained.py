@@ -22,7 +22,7 @@ from unlikelihood.training.batches import in_order
 from unlikelihood.training.checkpoint import Checkpoint, fingerprint
 from unlikelihood.training.devices import fabric_for, place
 from unlikelihood.training.loop import Objective, train
-from unlikelihood.training.seeding import seeded
+from unlikelihood.training.seeding import initialising
 
 Net = TypeVar("Net", bound=nn.Module)
 AnyTrained = TypeVar("AnyTrained", bound="Trained")
@@ -82,7 +82,7 @@ class Learner(Detector, Generic[Net]):
 
     def _fit(self, X: np.ndarray) -> None:
         fabric = fabric_for(self.device, self.precision)
-        with seeded(self.seed):
+        with initialising(self.seed):
             self.net_ = self.build(self.shape_)
         self.history_ = train(
             self.net_,
@@ -125,7 +125,7 @@ class Learner(Detector, Generic[Net]):
     def noise(self, *shape: int) -> Tensor:
         """Return standard normal noise that follows from the fitted seed, the same for every sample."""
         generator = torch.Generator().manual_seed(self.seed)
-        return torch.randn(shape, generator=generator).to(next(self.net_.parameters()))
+        return torch.randn(shape, generator=generator, dtype=torch.float32).to(next(self.net_.parameters()))
 
     @override
     def state(self) -> dict[str, Any]:
@@ -137,7 +137,7 @@ class Learner(Detector, Generic[Net]):
     def set_state(self, state: dict[str, Any]) -> None:
         weights = {name[4:]: torch.from_numpy(state.pop(name)) for name in list(state) if name.startswith("net.")}
         self.__dict__.update(state)
-        with seeded(self.seed):
+        with initialising(self.seed):
             self.net_ = self.build(self.shape_)
         self._settle_precision()
         self.net_.load_state_dict(weights)

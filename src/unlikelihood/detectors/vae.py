@@ -116,7 +116,7 @@ class VAE(Variational[Autoencoder]):
     @torch.no_grad()
     def _finish(self, X: np.ndarray) -> None:
         posteriors, residuals = [], []
-        with seeded(self.seed):
+        with seeded(self.seed, device=next(self.net_.parameters()).device):
             for x in self.batches(X, "Settling VAE"):
                 q = self.net_.posterior(x)
                 posteriors.append((q.loc, q.scale))

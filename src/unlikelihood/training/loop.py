@@ -9,35 +9,38 @@ import lightning_fabric
 import numpy as np
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
+from unlikelihood.nn.noise import drawing_from
 from unlikelihood.progress import progress
 from unlikelihood.training.alarms import NothingLearnt
 from unlikelihood.training.batches import batches_of
 from unlikelihood.training.checkpoint import Checkpoint
 from unlikelihood.training.devices import place
-from unlikelihood.training.seeding import reseed, seeded
+from unlikelihood.training.seeding import number
 
 LOSS_CHECK_STEPS = 16  # reading the loss waits for an accelerator, so it is read in groups
 STILL_STEPS = 16  # fewer losses than this on either side do not tell whether it moved
 
 
 class Diverged(ArithmeticError):
-    """The loss of a objective is no longer a finite number."""
+    """A loss is no longer a finite number."""
 
 
 class Objective(nn.Module):
-    r"""One player's move in a training step: a module steps down its loss.
+    r"""What a module minimises in a training step, and how.
 
     Parameters
     ----------
     name : str
         What the history calls the loss.
     module : Module
-        The module whose parameters step. All others of the network stand still meanwhile.
+        The module whose parameters are optimised. All others of the network stand still meanwhile.
     loss : callable
-        Maps a batch (B, \*shape) to a scalar, in nats or whatever unit the paper has.
+        Maps a batch (B, \*shape) to a scalar, in nats or whatever unit the paper has. Random numbers come from
+        `nn.noise`.
     repeat : int
-        Moves per training step, each on a batch of its own.
+        Optimiser steps per training step, each on a batch of its own.
     optimizer : callable
         Makes the optimiser from the parameters.
     schedule : callable
@@ -62,8 +65,8 @@ class Objective(nn.Module):
         self.repeat = repeat
         self.schedule = schedule
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
-        """Return the loss of the batch `x`."""
         return self.loss(x)
 
 
@@ -100,14 +103,14 @@ def train(
     checkpoint: Checkpoint | None = None,
     title: str = "Fitting",
 ) -> dict[str, tuple[float, ...]]:
-    r"""Train `net` in place by letting its objectives step in order until the data was seen `epochs` times.
+    r"""Train `net` in place, one objective after the other in every step, until the data was seen `epochs` times.
 
     Parameters
     ----------
     net : Module
         The network, whose parts the objectives name.
     objectives : sequence of Objective
-        The players, in order. The one that repeats most sees each sample once an epoch.
+        In order. The one that repeats most sees each sample once an epoch.
     X : ndarray
         Samples (n, \*shape).
     epochs : int
@@ -115,9 +118,9 @@ def train(
     batch_size : int
         Samples in a batch, at most; the batches of an epoch are of equal size, give or take one.
     clip : float or None
-        Largest norm of a objective's gradient; longer ones are shortened to it. None leaves them.
+        Largest norm of an objective's gradient; longer ones are shortened to it. None leaves them.
     augment : callable or None
-        Maps a batch to a changed one before a objective sees it; None leaves the batches.
+        Maps a batch to a changed one before an objective sees it; None leaves the batches.
     seed : int
         Seeds the order of the data and the noise of every step.
     fabric : Fabric
@@ -138,54 +141,66 @@ def train(
         If a loss is not finite.
     """
     place(net, fabric.device, X.shape[1:]).train()
-    players = [
-        (*fabric.setup(objective, objective.optimizer(objective.module.parameters())), objective)
-        for objective in objectives
-    ]
-    optimizers = [optimizer.optimizer for _, optimizer, _ in players]
-    rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
+    optimisations = [Optimisation(objective, fabric, clip) for objective in objectives]
+    optimizers = [optimisation.optimizer.optimizer for optimisation in optimisations]
     batch_of = batches_of(X, fabric.device)
     batches_per_epoch = math.ceil(len(X) / batch_size)
     rounds = max(objective.repeat for objective in objectives)
     steps = max(1, epochs * batches_per_epoch // rounds)
     start, losses = (checkpoint and checkpoint.resume(net, optimizers)) or (0, [[] for _ in objectives])
+    generator = torch.Generator(fabric.device)
     unread: list[Tensor] = []
     note = ""
 
-    with seeded(seed), progress(title, steps, start) as advance:
+    with drawing_from(generator), progress(title, steps, start) as advance:
         for step in range(start, steps):
-            reseed(seed, step)
+            generator.manual_seed(number(seed, step))
             chosen = [indices(len(X), batches_per_epoch, seed, step * rounds + round_) for round_ in range(rounds)]
             batches = [augment(batch_of(index)) if augment else batch_of(index) for index in chosen]
-            for (player, optimizer, objective), base in zip(players, rates, strict=True):
-                if len(objectives) > 1 or step == start:  # a single player keeps the objective
-                    stand_still(net, except_for=objective.module)
-                for group, rate in zip(optimizer.param_groups, base, strict=True):
-                    group["lr"] = rate * objective.schedule(step / steps)
-                for x in batches[: objective.repeat]:
-                    optimizer.zero_grad()
-                    loss = player(x)
-                    fabric.backward(loss)
-                    if clip is not None:
-                        fabric.clip_gradients(player, optimizer, max_norm=clip, error_if_nonfinite=False)
-                    optimizer.step()
-                unread.append(loss.detach())
-            if (step + 1) % LOSS_CHECK_STEPS == 0 or step + 1 == steps or (checkpoint and checkpoint.due):
+            for optimisation in optimisations:
+                if len(optimisations) > 1 or step == start:  # else nothing has changed
+                    stand_still(net, except_for=optimisation.objective.module)
+                unread.append(optimisation.step(batches, step / steps))
+            due = checkpoint is not None and checkpoint.due
+            if (step + 1) % LOSS_CHECK_STEPS == 0 or step + 1 == steps or due:
                 read(unread, losses, objectives, step)
                 note = "loss " + ", ".join(f"{values[-1]:.4g}" for values in losses)
-                if checkpoint and checkpoint.due:
-                    checkpoint.save(step + 1, losses, net, optimizers)
+            if checkpoint and due:
+                checkpoint.save(step + 1, losses, net, optimizers)
             advance(note=note)
 
     net.requires_grad_(True).eval()
     if checkpoint:
         checkpoint.remove()
-    history = {
+    warn_if_still(losses)
+    return {
         objective.name: tuple(float(np.mean(part)) for part in np.array_split(values, min(epochs, len(values))))
         for objective, values in zip(objectives, losses, strict=True)
     }
-    warn_if_still(losses)
-    return history
+
+
+class Optimisation:
+    """An objective with its optimiser, on a device."""
+
+    def __init__(self, objective: Objective, fabric: lightning_fabric.Fabric, clip: float | None) -> None:
+        self.objective = objective
+        self.fabric = fabric
+        self.clip = clip
+        self.loss, self.optimizer = fabric.setup(objective, objective.optimizer(objective.module.parameters()))
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
+
+    def step(self, batches: Sequence[Tensor], done: float) -> Tensor:
+        """Optimise on as many of the batches as the objective repeats, and return the last loss."""
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * self.objective.schedule(done)
+        for x in batches[: self.objective.repeat]:
+            self.optimizer.zero_grad()
+            loss = self.loss(x)
+            self.fabric.backward(loss)
+            if self.clip is not None:
+                self.fabric.clip_gradients(self.loss, self.optimizer, max_norm=self.clip, error_if_nonfinite=False)
+            self.optimizer.step()
+        return loss.detach()
 
 
 def indices(n: int, batches_per_epoch: int, seed: int, batch: int) -> np.ndarray:
@@ -194,7 +209,7 @@ def indices(n: int, batches_per_epoch: int, seed: int, batch: int) -> np.ndarray
     return visits(n, batches_per_epoch, seed, epoch)[position]
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=8)
 def visits(n: int, batches_per_epoch: int, seed: int, epoch: int) -> list[np.ndarray]:
     """Return the batches, of indices, in which the epoch visits `n` samples."""
     return np.array_split(np.random.default_rng([seed, epoch]).permutation(n), batches_per_epoch)
@@ -220,7 +235,7 @@ def read(unread: list[Tensor], losses: list[list[float]], objectives: Sequence[O
 
 
 def warn_if_still(losses: Sequence[Sequence[float]]) -> None:
-    """Warn if no objective's loss moved, from the first to the last quarter of training, by more than its own noise."""
+    """Warn if no loss moved, from the first to the last quarter of training, by more than its own noise."""
     quarter = len(losses[0]) // 4
     if quarter < STILL_STEPS:
         return
