@@ -1,4 +1,5 @@
 from .contract.detector import Detector as Detector
+from .contract.detector import load as load
 from .contract.embedder import Embedder as Embedder
 from .contract.embedder import NearestEmbeddings as NearestEmbeddings
 from .contract.trained import Generator as Generator
@@ -107,5 +108,4 @@ from .nn.statistics import Shape as Shape
 from .nn.statistics import Size as Size
 from .nn.statistics import Texture as Texture
 from .nn.statistics import Thickness as Thickness
-from .storage.models import load as load
 from .training.loop import Objective as Objective
