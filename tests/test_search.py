@@ -9,7 +9,7 @@ from torch import nn
 from tiny import normals, tiny
 from unlikelihood import KNN, VAE, Adam, EncoderSearch, FeatureSpace, Generator, LatentSearch, Momentum, load
 from unlikelihood.contract.detector import cloned
-from unlikelihood.contract.search import Query, content, descend, search
+from unlikelihood.contract.search import Query, SquaredQuery, content, descend, search
 from unlikelihood.storage.models import configuration
 from unlikelihood.training.checkpoint import fingerprint
 
@@ -82,6 +82,27 @@ def test_the_score_is_minus_the_loss_at_the_last_step(gan):
     np.testing.assert_array_equal(detector.reconstruct(queries), found.generation)
 
 
+def test_the_squared_loss_is_f_anogans(linear):
+    z = linear.draw(5)
+    A, B = linear.net_.A, linear.net_.B
+    missed = x - z @ A.T - 1
+    residual, discrimination, loss, _ = SquaredQuery(linear, x, 0.3, 0).losses(z)
+    torch.testing.assert_close(residual, missed.square().mean(1))
+    torch.testing.assert_close(discrimination, (missed @ B).square().mean(1))
+    torch.testing.assert_close(loss, residual + 0.3 * discrimination)
+    torch.testing.assert_close(SquaredQuery(linear, x, 0.0, 0).losses(z)[2], residual)
+
+
+def test_an_encoders_score_is_the_loss_that_it_was_trained_on(gan):
+    train = normals((1, 8, 8))
+    detector = EncoderSearch(gan, kappa=0.7, scoring="A", width=2, epochs=1).fit(train)
+    with torch.no_grad():
+        loss = float(detector.izi_f(detector.net_, torch.from_numpy(train)))
+    assert -detector.score_samples(train).mean() == pytest.approx(loss, rel=1e-5)
+    refined = clone(detector).set_params(refine=30, descent=Adam(0.02)).fit(train)
+    assert refined.score_samples(train).mean() > detector.score_samples(train).mean()
+
+
 def test_equation_15_step_for_step(linear):
     query, alpha, beta = Query(linear, x, 0.5, 0), 0.01, 0.8
     z, change = linear.draw(5), 0.0
@@ -126,10 +147,9 @@ def test_of_all_restarts_the_best_is_kept(gan):
             gan,
             queries,
             lambda chunk, x, z=z: z[: len(x)],
+            lambda x: Query(gan, x, 0.5, -1),
             steps=4,
             descent=Momentum(),
-            discrimination=0.5,
-            layer=-1,
         )
         ends.append(found.loss)
     np.testing.assert_allclose(many.loss, np.min(ends, 0), rtol=1e-5)
