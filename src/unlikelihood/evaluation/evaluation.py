@@ -16,6 +16,7 @@ from unlikelihood.decisions.probability import cross_fitted
 from unlikelihood.decisions.pvalues import p_values
 from unlikelihood.metrics.intervals import Interval, bootstrap, delong
 from unlikelihood.metrics.ranking import (
+    anomaly_score,
     auprc,
     auroc,
     brier,
@@ -66,15 +67,15 @@ class Evaluation:
     label : ndarray of int64, shape (n,)
         0 normal, 1 anomalous.
     score : ndarray of float64, shape (n,)
-        Anomaly scores, higher = more anomalous: the detector's own with the sign flipped.
+        The detector's scores, higher = more normal.
     probability : ndarray of float64, shape (n,)
         Cross-fitted probability of being anomalous, at the prevalence of the test samples.
     sample, group : list, optional
         Name and patient of each test sample.
     calibration : ndarray of float64, shape (m,), optional
-        Anomaly scores of the calibration normals in increasing order; None where the split holds none.
+        Scores of the calibration normals in increasing order; None where the split holds none.
     p_value : ndarray of float64, shape (n,), optional
-        How probable so high a score would be, were the sample normal: the conformal p-value among those.
+        How probable so low a score would be, were the sample normal: the conformal p-value among those.
     pictures : Pictures, optional
         What the report shows; not part of the saved record.
     cases : Cases, optional
@@ -227,7 +228,7 @@ def evaluate(detector: Ranks, split: Split, *, name: str | None = None, draws: i
     timings = {"score_seconds": (time.perf_counter() - start) / len(test)}
     if hasattr(detector, "fit_seconds_"):
         timings["fit_seconds"] = float(detector.fit_seconds_)
-    labels, score = validate(label, -more_normal)
+    labels, score = validate(label, more_normal)
     group = test.group if test.group is not None and len(np.unique(test.group)) < len(test) else None
     probability = cross_fitted(score, labels, group, seed=seed)
     calibration = _calibration(detector, split)
@@ -235,7 +236,7 @@ def evaluate(detector: Ranks, split: Split, *, name: str | None = None, draws: i
         name=name or describe(detector),
         params=plain(detector.get_params(deep=False)),
         data=_data(split, labels, 0 if calibration is None else len(calibration)),
-        metrics=_metrics(labels, score, probability, group, draws, seed),
+        metrics=_metrics(labels, anomaly_score(score), probability, group, draws, seed),
         calibration_error=expected_calibration_error(labels, probability),
         timings=timings,
         history=plain(getattr(detector, "history_", {})),
@@ -255,11 +256,11 @@ def evaluate(detector: Ranks, split: Split, *, name: str | None = None, draws: i
 
 
 def _calibration(detector: Ranks, split: Split) -> NDArray[np.float64] | None:
-    """Return the anomaly scores of the calibration normals, as remembered or of those that training did not see."""
+    """Return the scores of the calibration normals, as remembered or of those that training did not see."""
     remembered = getattr(detector, "calibration_", None)
     if remembered is None and len(held_out := unseen(detector, split.calibration.pixels)):
         remembered = detector.score_samples(held_out)
-    return None if remembered is None else np.sort(-np.asarray(remembered, dtype=np.float64))
+    return None if remembered is None else np.sort(np.asarray(remembered, dtype=np.float64))
 
 
 def _metrics(
