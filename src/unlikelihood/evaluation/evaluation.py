@@ -28,8 +28,8 @@ from unlikelihood.metrics.ranking import (
 from unlikelihood.report.cases import Cases, choose_cases
 from unlikelihood.report.pictures import Pictures, choose
 from unlikelihood.storage.files import replacing
-from unlikelihood.storage.identity import fingerprint, unseen
-from unlikelihood.storage.provenance import describe, plain, provenance
+from unlikelihood.storage.identity import content_hash, unseen
+from unlikelihood.storage.provenance import display_name, plain, provenance
 
 RECORD = "evaluation.json"
 DRAWN = ("pictures", "cases")
@@ -233,7 +233,7 @@ def evaluate(detector: Ranks, split: Split, *, name: str | None = None, draws: i
     probability = cross_fitted(score, labels, group, seed=seed)
     calibration = _calibration(detector, split)
     return Evaluation(
-        name=name or describe(detector),
+        name=name or display_name(detector),
         params=plain(detector.get_params(deep=False)),
         data=_data(split, labels, 0 if calibration is None else len(calibration)),
         metrics=_metrics(labels, anomaly_score(score), probability, group, draws, seed),
@@ -241,7 +241,7 @@ def evaluate(detector: Ranks, split: Split, *, name: str | None = None, draws: i
         timings=timings,
         history=plain(getattr(detector, "history_", {})),
         provenance={"seed": seed, "draws": draws, "by_group": group is not None}
-        | {f"{part}_hash": fingerprint(getattr(split, part).pixels) for part in ("train", "calibration", "test")}
+        | {f"{part}_hash": content_hash(getattr(split, part).pixels) for part in ("train", "calibration", "test")}
         | provenance(),
         label=labels,
         score=score,
