@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from unlikelihood.metrics.ranking import anomaly_score
 from unlikelihood.report import plots
 from unlikelihood.report.page import Panel, Section
 
@@ -126,7 +127,7 @@ def _case(evaluation: "Evaluation", cases: "Cases", row: int, limits: tuple[floa
     index = int(cases.index[row])
     anomalous = bool(evaluation.label[index])
     name = evaluation.sample[index] if evaluation.sample else f"test sample {index}"
-    facts = [f"score {evaluation.score[index]:.4g}", f"probability {evaluation.probability[index]:.3f}"]
+    facts = [f"anomaly score {anomaly_score(evaluation.score)[index]:.4g}", f"probability {evaluation.probability[index]:.3f}"]
     if evaluation.p_value is not None:
         facts.insert(0, f"p-value {evaluation.p_value[index]:.3g}")
     truth = "anomalous" if anomalous else "normal"

@@ -57,7 +57,7 @@ def choose_cases(detector: Any, split: Split, score: NDArray[np.float64]) -> Cas
     split : Split
         Where the samples come from.
     score : ndarray, shape (n,)
-        Anomaly scores of the test samples, higher = more anomalous.
+        Of the test samples, higher = more normal.
 
     Returns
     -------
@@ -66,7 +66,7 @@ def choose_cases(detector: Any, split: Split, score: NDArray[np.float64]) -> Cas
     pixels, train = split.test.pixels, split.train.pixels
     # A page of large volumes would not open, and they would not fit beside the detector.
     shrink = 1 if pixels[0].nbytes <= 2**20 else 3
-    order = np.argsort(-score, kind="stable")
+    order = np.argsort(score, kind="stable")
     first, rest = np.split(order, [MOST_ANOMALOUS // shrink])
     anomalies = rest[np.asarray(split.test.label)[rest] == 1]
     missed = anomalies[max(0, len(anomalies) - MISSED // shrink) :]

@@ -11,6 +11,7 @@ import numpy as np
 
 from unlikelihood.metrics.intervals import Interval, paired_delong
 from unlikelihood.metrics.power import cases_needed
+from unlikelihood.metrics.ranking import anomaly_score
 from unlikelihood.report import plots
 from unlikelihood.report.page import THIN, Plate, Section, Table, draft, duration, span, write_page
 
@@ -137,7 +138,7 @@ def _differences(evaluations: "Mapping[str, Evaluation]") -> list[Section]:
     for name, other in evaluations.items():
         if name == best or not np.array_equal(first.label, other.label) or first.sample != other.sample:
             continue
-        found = paired_delong(first.label, first.score, other.score)
+        found = paired_delong(first.label, anomaly_score(first.score), anomaly_score(other.score))
         areas = first.metrics["auroc"].value, other.metrics["auroc"].value
         needed = ""
         if areas[0] != areas[1] and all(0 < area < 1 for area in areas) and found.correlation < 1:

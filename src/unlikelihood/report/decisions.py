@@ -8,6 +8,7 @@ from scipy.stats import betabinom
 
 from unlikelihood.decisions.drift import Martingale
 from unlikelihood.decisions.pvalues import p_values
+from unlikelihood.metrics.ranking import anomaly_score
 from unlikelihood.report import plots
 from unlikelihood.report.page import THIN, Panel, Plate, Section, Table, percent
 
@@ -19,7 +20,7 @@ SPECIFICITIES = (0.99, 0.95, 0.9, 0.8)
 ALPHAS = (0.01, 0.05, 0.1)
 
 Step = tuple[float | None, int, int, float | None]
-"""A threshold (None: nothing reaches it), the normals and anomalies that reach it, and its p-value."""
+"""An anomaly score as threshold (None: nothing reaches it), the normals and anomalies that reach it, and its p-value."""
 
 
 def operating(evaluation: "Evaluation") -> Section:
@@ -51,7 +52,7 @@ def operating(evaluation: "Evaluation") -> Section:
                 f"{anomalous - tp:,} of {anomalous:,}",
             )
         )
-    head = ("", "score from", "p up to", "specificity", "sensitivity", "false alarms", "missed")
+    head = ("", "anomaly score from", "p up to", "specificity", "sensitivity", "false alarms", "missed")
     shown = [column for column in range(len(head)) if column != 2 or evaluation.p_value is not None]
     values = {
         "steps": [every[index] for index in kept],
@@ -81,14 +82,14 @@ def steps(evaluation: "Evaluation") -> list[Step]:
     -------
     list of Step
     """
-    order = np.argsort(-evaluation.score, kind="stable")
+    order = np.argsort(evaluation.score, kind="stable")
     score, label = evaluation.score[order], evaluation.label[order]
     last = np.append(np.flatnonzero(np.diff(score)), len(score) - 1)  # of those that tie
     threshold, tp = score[last], np.cumsum(label)[last]
     known = evaluation.calibration
     p = [None] * len(last) if known is None else p_values(known, threshold).tolist()
     reached: list[Step] = [(None, 0, 0, None)]
-    return reached + list(zip(threshold.tolist(), (last + 1 - tp).tolist(), tp.tolist(), p, strict=True))
+    return reached + list(zip(anomaly_score(threshold).tolist(), (last + 1 - tp).tolist(), tp.tolist(), p, strict=True))
 
 
 def _at_specificity(every: list[Step], normal: int, specificity: float) -> int:

@@ -37,8 +37,7 @@ class Pictures:
     train : ndarray, shape (k, *shape)
         Normals that the detector was fitted to.
     likely, unlikely : dict of int to (ndarray (k, *shape), ndarray (k,))
-        By true label, the test samples that the detector finds most and least likely, with their anomaly
-        scores.
+        By true label, the test samples that the detector finds most and least likely, with their scores.
     generated : ndarray, shape (k, *shape), optional
         What the detector generates, if it can.
     reconstructed : dict of int to (ndarray (k, *shape), ndarray (k, *shape))
@@ -73,7 +72,7 @@ def choose(detector: object, split: Split, label: NDArray[np.int64], score: NDAr
     label : ndarray, shape (n,)
         0 for normal, 1 for anomalous, of the test samples.
     score : ndarray, shape (n,)
-        Their anomaly scores, higher = more anomalous.
+        Their scores, higher = more normal.
 
     Returns
     -------
@@ -81,7 +80,7 @@ def choose(detector: object, split: Split, label: NDArray[np.int64], score: NDAr
     """
     pixels, train = split.test.pixels, split.train.pixels
     few = 12 if pixels[0].nbytes <= 2**20 else 6  # a hundred large volumes would not fit beside the detector
-    ranked = {k: (own := np.flatnonzero(label == k))[np.argsort(score[own], kind="stable")] for k in (0, 1)}
+    ranked = {k: (own := np.flatnonzero(label == k))[np.argsort(score[own], kind="stable")[::-1]] for k in (0, 1)}
     reconstructed = {}
     if isinstance(detector, _Reconstructs):
         for k, order in ranked.items():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unlikelihood.metrics.ranking import anomaly_score
 from unlikelihood.report import plots
 from unlikelihood.report.browser import browse
 from unlikelihood.report.decisions import drift, operating, promised
@@ -120,7 +121,7 @@ def _scores(evaluation: "Evaluation") -> Section:
     label, score = evaluation.label, evaluation.score
     return Section(
         "Scores",
-        "Each sample gets one number, the less likely the higher. The further apart the hills, the better.",
+        "Each sample gets one number, its anomaly score: the less likely, the higher. The further apart the hills, the better.",
         [
             Plate("densities", "Distribution of the scores", plots.score_densities(label, score)),
             Plate(
@@ -197,7 +198,7 @@ def _extremes(pictures: "Pictures", spacing: Spacing) -> Section:
         Plate(
             f"{end}-{CLASSES[k]}",
             f"{CLASSES[k].capitalize()}, found {end.replace('-', ' ')}{_slice(pixels)}",
-            plots.gallery(pixels, [f"{score:.4g}" for score in scores], limits=limits, spacing=spacing),
+            plots.gallery(pixels, [f"{score:.4g}" for score in anomaly_score(scores)], limits=limits, spacing=spacing),
         )
         for end, ranked in (("most-likely", pictures.likely), ("least-likely", pictures.unlikely))
         for k, (pixels, scores) in ranked.items()

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binomtest, gaussian_kde
 from sklearn.metrics import roc_curve
 
+from unlikelihood.metrics.ranking import anomaly_score
 from unlikelihood.report.plots.style import ANOMALOUS, FAINT, INK, MUTED, NORMAL, PALETTE, WIDTH, styled
 
 if TYPE_CHECKING:
@@ -30,13 +31,13 @@ def score_densities(label: ArrayLike, score: ArrayLike) -> Figure:
     label : array_like, shape (n,)
         0 for normal, 1 for anomalous.
     score : array_like, shape (n,)
-        Higher is more anomalous, any unit.
+        The detector's scores, higher = more normal, any unit; drawn are anomaly scores.
 
     Returns
     -------
     Figure
     """
-    labels, scores = np.asarray(label), np.asarray(score, dtype=np.float64)
+    labels, scores = np.asarray(label), anomaly_score(score)
     # A few far outliers would flatten everything else, so the axis ends a little beyond 99 % of the scores.
     inner = np.quantile(scores, [0.005, 0.995])
     margin = 0.08 * (np.ptp(inner) or 1.0)
@@ -75,7 +76,7 @@ def roc(label: ArrayLike, score: ArrayLike, interval: "Interval | None" = None) 
     label : array_like, shape (n,)
         0 for normal, 1 for anomalous.
     score : array_like, shape (n,)
-        Higher is more anomalous, any unit.
+        The detector's scores, higher = more normal, any unit; drawn are anomaly scores.
     interval : Interval, optional
         The AUROC, written beside the curve.
 
@@ -84,7 +85,7 @@ def roc(label: ArrayLike, score: ArrayLike, interval: "Interval | None" = None) 
     Figure
     """
     figure, axes = _roc_canvas()
-    fpr, tpr, _ = roc_curve(label, score)
+    fpr, tpr, _ = roc_curve(label, anomaly_score(score))
     axes.fill_between(fpr, tpr, color=INK, alpha=0.05, linewidth=0)
     axes.plot(fpr, tpr, color=INK)
     text = "ROC curve"
@@ -115,7 +116,7 @@ def rocs(curves: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Figure:
     # Where there are more curves than colours, the next round is dashed.
     strokes = [(colour, line) for line in ("-", "--", ":") for colour in PALETTE]
     for (name, (label, score)), (colour, line) in zip(curves.items(), cycle(strokes), strict=False):
-        fpr, tpr, _ = roc_curve(label, score)
+        fpr, tpr, _ = roc_curve(label, anomaly_score(score))
         axes.plot(fpr, tpr, color=colour, linestyle=line, label=name)
     figure.set_figheight(3.4 + 0.12 * len(curves))
     figure.legend(loc="outside lower center", ncols=2, frameon=False, handlelength=1.4)
