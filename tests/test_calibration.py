@@ -12,13 +12,13 @@ EACH = pytest.mark.parametrize("calibration", [Calibration(), Isotonic(), VennAb
 
 def simulated(rng, n=100):
     label = rng.permutation(np.repeat([0, 1], n))
-    return rng.normal(size=2 * n) + label, label
+    return rng.normal(size=2 * n) - label, label
 
 
-def test_probabilities_rise_with_the_score_and_sum_to_one(rng):
+def test_probabilities_fall_as_the_score_rises_and_sum_to_one(rng):
     score, label = simulated(rng)
     probability = Calibration().fit(score, label).predict_proba(np.sort(score))
-    assert np.all(np.diff(probability[:, 1]) > 0)
+    assert np.all(np.diff(probability[:, 1]) < 0)
     assert probability.sum(axis=1) == pytest.approx(1)
 
 
@@ -33,9 +33,9 @@ def test_the_scale_of_the_score_does_not_matter(rng, scale, shift):
 
 def test_the_regression_finds_the_probability_that_made_the_labels(rng):
     score = rng.normal(size=50_000)
-    label = rng.random(50_000) < 1 / (1 + np.exp(-(2 * score - 1)))
+    label = rng.random(50_000) < 1 / (1 + np.exp(2 * score + 1))
     calibration = Calibration().fit(score, label)
-    assert calibration.slope_ / calibration.scale_ == pytest.approx(2, abs=0.06)
+    assert calibration.slope_ / calibration.scale_ == pytest.approx(-2, abs=0.06)
     assert expected_calibration_error(label, calibration.predict_proba(score)[:, 1]) < 0.01
 
 
@@ -55,22 +55,22 @@ def test_a_probability_exists_only_after_labels(rng, calibration):
 
 
 @EACH
-def test_probabilities_never_fall_as_the_score_rises_and_are_calibrated(rng, calibration):
+def test_probabilities_never_rise_with_the_score_and_are_calibrated(rng, calibration):
     score, label = simulated(rng, n=1000)
     fitted = clone(calibration).fit(score, label)
     probability = fitted.predict_proba(np.linspace(-9, 9, 500))
-    assert np.all(np.diff(probability[:, 1]) >= -1e-12)
+    assert np.all(np.diff(probability[:, 1]) <= 1e-12)
     assert probability.sum(axis=1) == pytest.approx(1)
     new, new_label = simulated(rng, n=5000)
     judged = fitted.predict_proba(new)[:, 1]
     assert expected_calibration_error(new_label, judged) < 0.05
-    best = 1 / (1 + np.exp(0.5 - new))
+    best = 1 / (1 + np.exp(0.5 + new))
     assert brier(new_label, judged) < brier(new_label, best) + 0.005
 
 
 def test_a_wave_of_the_true_probability_needs_more_than_a_logistic_regression(rng):
     score = rng.uniform(0, 3, 6000)
-    label = rng.random(6000) < np.floor(score) / 2 * 0.8 + 0.1
+    label = rng.random(6000) < (1 - np.floor(score) / 2) * 0.8 + 0.1
     errors = {
         type(each).__name__: expected_calibration_error(label, cross_fitted(score, label, calibration=each), bins=30)
         for each in (Calibration(), Isotonic(), VennAbers())
@@ -87,7 +87,7 @@ def test_venn_abers_is_isotonic_regression_with_the_sample_itself(rng):
     pairs = VennAbers().fit(score, label).interval(queries)
     for query, pair in zip(queries, pairs, strict=True):
         for own, p in enumerate(pair):
-            curve = IsotonicRegression().fit(np.append(score, query), np.append(label, own))
+            curve = IsotonicRegression(increasing=False).fit(np.append(score, query), np.append(label, own))
             assert p == pytest.approx(curve.predict([query])[0])
     assert np.all(pairs[:, 0] <= pairs[:, 1])
 
@@ -111,7 +111,7 @@ def test_one_of_the_venn_abers_pair_is_calibrated(rng):
 def test_another_prevalence_is_bayes_rule(rng):
     score = rng.normal(size=200_000)
     label = rng.random(200_000) < 0.05
-    score += 2 * label
+    score -= 2 * label
     balanced = np.concatenate([np.flatnonzero(label), np.flatnonzero(~label)[: label.sum()]])
     there = Calibration().fit(score[balanced], label[balanced]).predict_proba(score)[:, 1]
     here = at_prevalence(there, fitted=0.5, deployed=0.05)
