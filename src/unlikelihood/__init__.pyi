@@ -22,8 +22,8 @@ from .decisions.conformal import Conformal as Conformal
 from .decisions.drift import Martingale as Martingale
 from .decisions.drift import TwoSample as TwoSample
 from .decisions.prevalence import at_prevalence as at_prevalence
-from .decisions.probability import Calibration as Calibration
 from .decisions.probability import Isotonic as Isotonic
+from .decisions.probability import Logistic as Logistic
 from .decisions.probability import VennAbers as VennAbers
 from .decisions.pvalues import Cauchy as Cauchy
 from .decisions.pvalues import Fisher as Fisher

@@ -10,7 +10,7 @@ from unlikelihood.contract.detector import Detector
 from unlikelihood.data.images import Images
 from unlikelihood.decisions.conformal import Conformal
 from unlikelihood.decisions.prevalence import at_prevalence
-from unlikelihood.decisions.probability import Calibration, cross_fitted
+from unlikelihood.decisions.probability import Logistic, cross_fitted
 from unlikelihood.decisions.pvalues import p_values
 from unlikelihood.evaluation.evaluation import Evaluation
 
@@ -80,7 +80,7 @@ def learnt_probability(detector: Detector, path: Path, prevalence: float | None)
     known = getattr(detector, "calibration_", None)
     if known is not None and record.calibration is not None and not np.array_equal(known, record.calibration):
         raise ValueError(f"evaluation is {str(path)!r}, expected one of this model: their calibration scores differ")
-    fitted = Calibration().fit(record.score, record.label)
+    fitted = Logistic().fit(record.score, record.label)
     deployed = fitted.prevalence_ if prevalence is None else prevalence
     return lambda scores: at_prevalence(fitted.predict_proba(scores)[:, 1], fitted.prevalence_, deployed)
 

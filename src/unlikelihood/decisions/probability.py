@@ -78,7 +78,7 @@ class Probability(BaseEstimator, ABC):
         """Return the probability (n,) of being anomalous."""
 
 
-class Calibration(Probability):
+class Logistic(Probability):
     """A logistic regression from one score to the probability of being anomalous: the thesis' way.
 
     p = σ(a + b (s − μ) / τ), with μ and τ the mean and standard deviation of the scores it was fitted to, so
@@ -192,7 +192,7 @@ def cross_fitted(
     group: ArrayLike | None = None,
     folds: int = 5,
     seed: int = 0,
-    calibration: Probability | None = None,
+    model: Probability | None = None,
 ) -> NDArray[np.float64]:
     """Return each sample's probability from a calibration that saw neither it nor its group.
 
@@ -212,8 +212,8 @@ def cross_fitted(
         Number of folds, at least 2; no more than there are samples or groups are used.
     seed : int
         Of the deal.
-    calibration : Probability, optional
-        How a probability is learnt, unfitted: `Calibration` unless given, `Isotonic` or `VennAbers`.
+    model : Probability, optional
+        How a probability is learnt, unfitted: `Logistic` unless given, `Isotonic` or `VennAbers`.
 
     Returns
     -------
@@ -233,7 +233,7 @@ def cross_fitted(
     probability = np.empty(len(scores))
     for k in np.unique(fold):
         held_out = fold == k
-        fitted = clone(calibration or Calibration()).fit(scores[~held_out], labels[~held_out])
+        fitted = clone(model or Logistic()).fit(scores[~held_out], labels[~held_out])
         probability[held_out] = fitted.predict_proba(scores[held_out])[:, 1]
     return probability
 

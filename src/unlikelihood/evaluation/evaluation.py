@@ -25,8 +25,8 @@ from unlikelihood.metrics.ranking import (
     validate,
 )
 from unlikelihood.report.record import Record, resolved
-from unlikelihood.storage.identity import fingerprint, seen, unseen
-from unlikelihood.storage.provenance import describe, plain, provenance
+from unlikelihood.storage.identity import content_hash, seen, unseen
+from unlikelihood.storage.provenance import display_name, plain, provenance
 
 
 class Ranks(Protocol):
@@ -130,7 +130,7 @@ def evaluate(detector: Ranks, split: Split, *, name: str | None = None, draws: i
         "left_out": left_out if left_out or hasattr(detector, "seen_") else None,
     }
     return Evaluation(
-        name=name or describe(detector),
+        name=name or display_name(detector),
         params=plain(detector.get_params(deep=False)),
         data=_facts(split, label) | data,
         metrics=_metrics(label, anomaly_score(score), probability, group, draws, seed),
@@ -138,7 +138,7 @@ def evaluate(detector: Ranks, split: Split, *, name: str | None = None, draws: i
         timings=timings,
         history=plain(getattr(detector, "history_", {})),
         provenance={"seed": seed, "draws": draws, "by_group": group is not None}
-        | {f"{part}_hash": fingerprint(getattr(split, part).pixels) for part in ("train", "calibration", "test")}
+        | {f"{part}_hash": content_hash(getattr(split, part).pixels) for part in ("train", "calibration", "test")}
         | provenance(),
         label=label,
         score=score,
