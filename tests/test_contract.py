@@ -2,6 +2,7 @@
 
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -79,6 +80,29 @@ def test_fit_and_score_leave_data_and_generators_as_they_were(name, shape):
     np.testing.assert_array_equal(X, before)
     assert torch.equal(torch.get_rng_state(), states[0])
     np.testing.assert_array_equal(np.random.get_state()[1], states[1])
+
+
+def test_fits_in_threads_are_those_one_after_another(name):
+    X, seeds = normals((1, 8, 8)), range(4)
+    alone = [tiny(name, seed=seed).fit(X).score_samples(X) for seed in seeds]
+    state = torch.get_rng_state()
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda seed: tiny(name, seed=seed).fit(X).score_samples(X), seeds))
+    np.testing.assert_array_equal(together, alone)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_another_default_type_of_torch_changes_no_bit(fitted, name, shape, tmp_path):
+    X = normals(shape, n=5, seed=1)
+    expected, folder = fitted.score_samples(X), fitted.save(tmp_path / "model")
+    torch.set_default_dtype(torch.float64)
+    try:
+        again = tiny(name).fit(normals(shape))
+        loaded = load(folder, **{key: getattr(fitted, key) for key in fitted.runtime})
+        for detector in (fitted, again, loaded):
+            np.testing.assert_array_equal(detector.score_samples(X), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def test_a_memory_map_is_as_good_as_an_array(name, shape, tmp_path):

@@ -170,7 +170,7 @@ def test_judging_needs_neither_torch_nor_matplotlib():
 
 def test_p_values_are_those_of_conformal(tmp_path):
     split = split_of()
-    detector = PCAResidual(components=3).fit(split.train.pixels)
+    detector = PCAResidual(n_components=3).fit(split.train.pixels)
     evaluation = evaluate(detector, split, draws=20)
     conformal = Conformal(detector, alpha=0.1).fit(split.calibration.pixels)
     assert np.array_equal(evaluation.p_value, conformal.p_value(split.test.pixels))
@@ -185,7 +185,7 @@ def test_p_values_are_those_of_conformal(tmp_path):
 def test_calibration_normals_that_training_saw_twice_over_are_left_out():
     split = split_of()
     twice = Images(np.concatenate([split.train.pixels[:3], split.calibration.pixels]))
-    detector = PCAResidual(components=3).fit(split.train.pixels)
+    detector = PCAResidual(n_components=3).fit(split.train.pixels)
     evaluation = evaluate(detector, Split(split.train, twice, split.test), draws=20)
     assert (evaluation.data["calibration"], evaluation.data["calibrated_on"]) == (23, 20)
 

@@ -23,7 +23,7 @@ class Linear(Generator[nn.Module]):
         net.B = nn.Parameter(torch.randn(shape[0], 4))
         return net
 
-    def turns(self, net):
+    def objectives(self, net):
         raise NotImplementedError
 
     def _fit(self, X):
@@ -31,7 +31,7 @@ class Linear(Generator[nn.Module]):
             torch.manual_seed(self.seed)
             self.net_ = self.build(self.shape_).double()
 
-    def _score_batch(self, x):
+    def score_batch(self, x):
         raise NotImplementedError
 
     def decode(self, z):
@@ -74,12 +74,12 @@ def test_the_score_is_minus_the_loss_at_the_last_step(gan):
     found = detector.search(queries)
     np.testing.assert_array_equal(detector.score_samples(queries), -found.loss)
     np.testing.assert_allclose(found.loss, 0.7 * found.residual + 0.3 * found.discrimination, rtol=1e-6)
-    np.testing.assert_allclose(found.residual_map, np.abs(queries - found.nearest), atol=1e-7)
+    np.testing.assert_allclose(found.residual_map, np.abs(queries - found.generation), atol=1e-7)
     np.testing.assert_allclose(found.residual, found.residual_map.sum((1, 2, 3)), rtol=1e-5)
     with torch.no_grad():
         made = gan.decode(torch.from_numpy(found.z)).numpy()
-    np.testing.assert_allclose(made, found.nearest, atol=1e-6)
-    np.testing.assert_array_equal(detector.reconstruct(queries), found.nearest)
+    np.testing.assert_allclose(made, found.generation, atol=1e-6)
+    np.testing.assert_array_equal(detector.reconstruct(queries), found.generation)
 
 
 def test_equation_15_step_for_step(linear):

@@ -124,7 +124,7 @@ class Detector(BaseEstimator, ABC):
         """
         check_is_fitted(self, "shape_")
         X = self._checked(X, reset=False)
-        for alarm in self._alarms():
+        for alarm in self.alarms():
             warnings.warn(f"{type(self).__name__}: {alarm}", NotTrustworthy, stacklevel=2)
         scores = np.asarray(self._score(X), np.float64)
         if len(scores) > 1 and np.ptp(scores) == 0 and any((x != X[0]).any() for x in X):
@@ -152,10 +152,10 @@ class Detector(BaseEstimator, ABC):
         check_is_fitted(self, "shape_")
         return persistence.save(self, path)
 
-    def _alarms(self) -> tuple[str, ...]:
+    def alarms(self) -> tuple[str, ...]:
         """Return what was found wrong, after its training, with this detector or with what it is made of."""
         parts = [part for name, part in vars(self).items() if name.endswith("_") and isinstance(part, Detector)]
-        return sum((part._alarms() for part in parts), tuple(getattr(self, "alarms_", ())))
+        return sum((part.alarms() for part in parts), tuple(getattr(self, "alarms_", ())))
 
     def __sklearn_clone__(self) -> Self:
         # scikit-learn's own clone forgets what parts have learnt; here a fitted part is configuration.
@@ -172,7 +172,7 @@ class Detector(BaseEstimator, ABC):
     def _restore(self) -> None:
         """Make from the fitted arrays and values what only memory can hold; called by `fit` and by `load`."""
 
-    def _state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         """Return the fitted arrays and plain values: all that a model file has to hold."""
         return {
             name: value
@@ -180,8 +180,8 @@ class Detector(BaseEstimator, ABC):
             if name.endswith("_") and isinstance(value, (np.ndarray, float, int, str, tuple, list, dict, Detector))
         }
 
-    def _set_state(self, state: dict[str, Any]) -> None:
-        """Take what `_state` gave, from a file."""
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take what `state` gave, from a file."""
         self.__dict__.update(state)
         self._restore()
 

@@ -22,14 +22,14 @@ AT_ONCE = 256  # more latents than this at once do not make a step any faster
 
 
 @dataclass(frozen=True, eq=False)
-class Search:
+class SearchResult:
     r"""What a search found for n samples x.
 
     Parameters
     ----------
     z : ndarray, shape (n, latent)
         Where it ended.
-    nearest : ndarray, shape (n, \*shape)
+    generation : ndarray, shape (n, \*shape)
         G(z), the nearest generation found.
     residual_map : ndarray, shape (n, \*shape)
         abs(x - G(z)), in the samples' unit.
@@ -38,14 +38,14 @@ class Search:
     """
 
     z: np.ndarray
-    nearest: np.ndarray
+    generation: np.ndarray
     residual_map: np.ndarray
     residual: np.ndarray
     discrimination: np.ndarray
     loss: np.ndarray
 
 
-class Searcher(Detector):
+class SearchDetector(Detector):
     """A detector that scores by what a search of the latent space of its fitted `generator_` leaves over."""
 
     generator: Generator
@@ -56,13 +56,13 @@ class Searcher(Detector):
             check_judge(self.generator_, X, layer)
 
     @abstractmethod
-    def _search(self, X: np.ndarray) -> Search:
+    def _search(self, X: np.ndarray) -> SearchResult:
         """Return what the search found for checked samples."""
 
     def _score(self, X: np.ndarray) -> np.ndarray:
         return -self._search(X).loss
 
-    def search(self, X: np.ndarray) -> Search:
+    def search(self, X: np.ndarray) -> SearchResult:
         r"""Search for samples, and return all that was found.
 
         Parameters
@@ -80,7 +80,7 @@ class Searcher(Detector):
 
     def reconstruct(self, X: np.ndarray) -> np.ndarray:
         r"""Return the nearest generation G(z) of each sample, (n, \*shape)."""
-        return self.search(X).nearest
+        return self.search(X).generation
 
     def generate(self, n: int) -> np.ndarray:
         r"""Return `n` samples of the generator, (n, \*shape)."""
@@ -151,7 +151,7 @@ def search(
     descent: Descent,
     discrimination: float,
     layer: int,
-) -> Search:
+) -> SearchResult:
     r"""Search the latent space for all samples at once, or as many as memory holds.
 
     Parameters
@@ -170,7 +170,7 @@ def search(
 
     Returns
     -------
-    Search
+    SearchResult
     """
     found: list[list[np.ndarray]] = []
     weight = next(generator.net_.parameters())
@@ -191,14 +191,14 @@ def search(
             ended = descend(asked, z.flatten(0, 1), steps, descent)
             residual, judged, loss, made = asked.losses(ended)
             best = loss.view(len(x), restarts).argmin(1) + restarts * torch.arange(len(x), device=x.device)
-            nearest = made[best]
-            parts = (ended[best], nearest, (x - nearest).abs(), residual[best], judged[best], loss[best])
+            generation = made[best]
+            parts = (ended[best], generation, (x - generation).abs(), residual[best], judged[best], loss[best])
             found.append([part.cpu().numpy() for part in parts])
             advance(len(x))
     where, *pictures_and_losses = (np.concatenate(part) for part in zip(*found, strict=True))
     pictures = (part.astype(np.float32) for part in pictures_and_losses[:2])
     losses = (part.astype(np.float64) for part in pictures_and_losses[2:])
-    return Search(where, *pictures, *losses)
+    return SearchResult(where, *pictures, *losses)
 
 
 def latents_at_once(query: Callable[[Tensor], Query], x: Tensor, z: Tensor) -> int:

@@ -7,15 +7,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unlikelihood.contract.search import Query, Search, Searcher, frozen, search
+from unlikelihood.contract.search import Query, SearchDetector, SearchResult, frozen, search
 from unlikelihood.contract.trained import Learner
 from unlikelihood.nn.descents import Adam, Descent
 from unlikelihood.nn.networks import Encoder
 from unlikelihood.parameters import Count, Fraction, NonNegative, Whole
-from unlikelihood.training.loop import Turn, one_cycle
+from unlikelihood.training.loop import Objective, one_cycle
 
 
-class EncoderSearch(Searcher, Learner[Encoder]):
+class EncoderSearch(SearchDetector, Learner[Encoder]):
     r"""Scores a sample by how near a generator comes to it where an encoder points: f-AnoGAN, with refinement.
 
     With a fitted generator G and a layer f of its critic, of D and F values, the encoder E steps down the loss izi_f
@@ -72,10 +72,10 @@ class EncoderSearch(Searcher, Learner[Encoder]):
         """Return the untrained encoder for samples of `shape`."""
         return Encoder(shape, self.generator_.draw(1).shape[1], self.width)
 
-    def turns(self, net: Encoder) -> list[Turn]:
+    def objectives(self, net: Encoder) -> list[Objective]:
         """Return the one turn: the encoder steps down izi_f while the generator stands still."""
         adam = partial(torch.optim.Adam, lr=self.learning_rate)
-        return [Turn("izi_f", net, partial(self.izi_f, net), optimizer=adam, schedule=one_cycle)]
+        return [Objective("izi_f", net, partial(self.izi_f, net), optimizer=adam, schedule=one_cycle)]
 
     def izi_f(self, net: nn.Module, x: Tensor) -> Tensor:
         """Return the encoder's loss of samples."""
@@ -85,7 +85,7 @@ class EncoderSearch(Searcher, Learner[Encoder]):
         missed = (x - made).square().mean()
         return missed + self.kappa * (query.f - query.features(made)).square().mean() if self.kappa else missed
 
-    def _search(self, X: np.ndarray) -> Search:
+    def _search(self, X: np.ndarray) -> SearchResult:
         return search(
             self.generator_,
             X,

@@ -4,12 +4,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlikelihood.contract.search import Search, Searcher, content, search
+from unlikelihood.contract.search import SearchDetector, SearchResult, content, search
 from unlikelihood.nn.descents import Descent, Momentum
 from unlikelihood.parameters import Count, Fraction, Whole
 
 
-class LatentSearch(Searcher):
+class LatentSearch(SearchDetector):
     r"""Scores a sample by how near a generator can come to it: AnoGAN, the thesis' GAN-AD.
 
     .. math:: L_R(z) = \sum |x - G(z)|, \qquad L_D(z) = \sum |f(x) - f(G(z))|, \qquad
@@ -59,7 +59,7 @@ class LatentSearch(Searcher):
     def _fit(self, X: np.ndarray) -> None:
         self._fit_generator(X, self.layer, judged=self.discrimination > 0)
 
-    def _search(self, X: np.ndarray) -> Search:
+    def _search(self, X: np.ndarray) -> SearchResult:
         return search(
             self.generator_,
             X,

@@ -62,11 +62,11 @@ class LikelihoodRegret(Detector):
         vae, exact, regrets = self.vae_, precise(self.vae_), []
         at_once = max(1, vae.batch_size // self.samples)  # so that a step takes the memory of one in training
         with frozen(vae.net_):
-            for batch in vae._batches(X, "Regretting"):
+            for batch in vae.batches(X, "Regretting"):
                 for x in batch.split(at_once):
                     answer = vae.encode(x)
                     start = torch.cat([answer.loc, 2 * answer.scale.log()], 1)
-                    noise = vae._noise(self.samples, 1, answer.loc.shape[1])
+                    noise = vae.noise(self.samples, 1, answer.loc.shape[1])
                     noise = (noise - noise.mean(0)) / noise.std(0, correction=0)
                     best = climb(partial(elbo, vae, x, noise=noise), start, self.steps, self.descent)
                     # The regret is a small difference of large numbers.

@@ -12,7 +12,7 @@ class LOF(Detector):
 
     Parameters
     ----------
-    neighbours : int
+    n_neighbors : int
         k, the size of a neighbourhood; fewer if there are fewer training samples.
 
     References
@@ -20,7 +20,7 @@ class LOF(Detector):
     Breunig, Kriegel, Ng and Sander, "LOF: identifying density-based local outliers", 2000, definition 7.
     """
 
-    neighbours: Count = 20
+    n_neighbors: Count = 20
 
     def _fit(self, X: np.ndarray) -> None:
         if len(X) < 2:
@@ -28,8 +28,8 @@ class LOF(Detector):
         self.train_ = np.ascontiguousarray(X.reshape(len(X), -1), np.float32)
 
     def _restore(self) -> None:
-        neighbours = min(self.neighbours, len(self.train_) - 1)
-        self._lof = LocalOutlierFactor(n_neighbors=neighbours, novelty=True).fit(self.train_)
+        n_neighbors = min(self.n_neighbors, len(self.train_) - 1)
+        self._lof = LocalOutlierFactor(n_neighbors=n_neighbors, novelty=True).fit(self.train_)
 
     def _score(self, X: np.ndarray) -> np.ndarray:
         return self._lof.score_samples(np.asarray(X.reshape(len(X), -1), np.float32))

@@ -9,15 +9,17 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.distributions import Normal
+from typing_extensions import override
 
 from unlikelihood.contract.trained import Variational
 from unlikelihood.nn.likelihoods import Gaussian, Likelihood
 from unlikelihood.nn.networks import Decoder, Encoder
+from unlikelihood.nn.noise import normal, normal_like, uniform
 from unlikelihood.nn.posteriors import DiagonalGaussian, Flowed, Posterior
 from unlikelihood.nn.priors import Prior, StandardNormal
 from unlikelihood.nn.scores import Reconstruction, Score
 from unlikelihood.parameters import Count
-from unlikelihood.training.loop import Turn, one_cycle
+from unlikelihood.training.loop import Objective, one_cycle
 from unlikelihood.training.seeding import seeded
 
 
@@ -106,27 +108,28 @@ class VAE(Variational[Autoencoder]):
         posterior.prepare(self.latent, self.width)
         return Autoencoder(shape, self.latent, self.width, likelihood, prior, posterior)
 
-    def turns(self, net: Autoencoder) -> list[Turn]:
+    def objectives(self, net: Autoencoder) -> list[Objective]:
         """Return the one turn: the whole network steps down the negative ELBO."""
         adam = partial(torch.optim.Adam, lr=self.learning_rate)
-        return [Turn("negative ELBO", net, net.negative_elbo, optimizer=adam, schedule=one_cycle)]
+        return [Objective("negative ELBO", net, net.negative_elbo, optimizer=adam, schedule=one_cycle)]
 
     @torch.no_grad()
     def _finish(self, X: np.ndarray) -> None:
         posteriors, residuals = [], []
-        with seeded(self.seed):
-            for x in self._batches(X, "Settling VAE"):
+        with seeded(self.seed, device=next(self.net_.parameters()).device):
+            for x in self.batches(X, "Settling VAE"):
                 q = self.net_.posterior(x)
                 posteriors.append((q.loc, q.scale))
-                residuals.append((x - self.decode(q.sample())).flatten(1))
+                residuals.append((x - self.decode(self.net_.approximation.at(q, normal_like(q.scale)))).flatten(1))
         self.net_.likelihood.settle(torch.cat(residuals))
         mean, scale = map(torch.cat, zip(*posteriors, strict=True))
         self.net_.prior.settle(Normal(mean, scale, validate_args=False))
 
-    def _score_batch(self, x: Tensor) -> Tensor:
+    @override
+    def score_batch(self, x: Tensor) -> Tensor:
         net = self.net_
         q = net.posterior(x)
-        z = net.approximation.at(q, self._noise(self.scoring.samples, 1, self.latent))
+        z = net.approximation.at(q, self.noise(self.scoring.samples, 1, self.latent))
         log_px_z = torch.stack([net.likelihood(x, net.decoder(z_l)) for z_l in z])
         return self.scoring(log_px_z, z, q, net.prior)
 
@@ -159,7 +162,7 @@ class VAE(Variational[Autoencoder]):
     def draw(self, n: int, *key: int) -> Tensor:
         """Return `n` latents from the prior."""
         with seeded(self.seed, *key):
-            noise, choice = torch.randn(n, self.latent), torch.rand(n)
+            noise, choice = normal(n, self.latent), uniform(n)
         weight = next(self.net_.parameters())
         return self.net_.prior.draw(noise.to(weight), choice.to(weight))
 
@@ -178,4 +181,4 @@ class VAE(Variational[Autoencoder]):
         """
         check_is_fitted(self, "shape_")
         X = self._checked(X, reset=False)
-        return self._mapped(lambda x: self.decode(self.net_.posterior(x).loc).float(), X, "")
+        return self.map_batches(lambda x: self.decode(self.net_.posterior(x).loc).float(), X, "")

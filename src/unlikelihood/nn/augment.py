@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unlikelihood.nn.noise import integers, normal, permutation, uniform, uniform_like
 from unlikelihood.parameters import Component, Count, Fraction, NonNegative
 
 LINEAR = {2: "bilinear", 3: "trilinear"}  # interpolation between points, by the number of spatial axes
@@ -17,7 +18,7 @@ LARGEST = {2: F.max_pool2d, 3: F.max_pool3d}  # of a pixel and those around it, 
 
 @dataclass(frozen=True)
 class Augment(Component, ABC):
-    """Draws a new version of every sample of a batch, from torch's generator."""
+    """Draws a new version of every sample of a batch."""
 
     @abstractmethod
     def __call__(self, x: Tensor) -> Tensor:
@@ -52,19 +53,19 @@ class Affine(Augment):
         """Return the samples, resampled with linear interpolation."""
         axes = len(spatial(self, x))
 
-        matrix = torch.diag_embed(uniform(self.scale, x, axes).exp())
+        matrix = torch.diag_embed(between(self.scale, x, axes).exp())
         for axis in range(axes):
             following = (axis + 1) % axes
             if following > axis:
-                matrix[:, axis, following] = uniform(self.shear, x)
+                matrix[:, axis, following] = between(self.shear, x)
         for one in range(axes):
             for other in range(one + 1, axes):
-                matrix = rotation(uniform(math.radians(self.rotation), x), one, other, axes) @ matrix
+                matrix = rotation(between(math.radians(self.rotation), x), one, other, axes) @ matrix
         # The grid's coordinates are (x, y, z) and run from -1 to 1 along every axis, however long it is: angles are
         # kept by mapping to pixels and back, and a shift by the whole length is 2.
         size = torch.tensor(x.shape[:1:-1], dtype=x.dtype, device=x.device)
         matrix = matrix * size / size[:, None]
-        theta = torch.cat([matrix, uniform(2 * self.shift, x, axes, 1)], dim=2)
+        theta = torch.cat([matrix, between(2 * self.shift, x, axes, 1)], dim=2)
         grid = F.affine_grid(theta, list(x.shape), align_corners=False)
         return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
 
@@ -96,10 +97,10 @@ class Elastic(Augment):
     def __call__(self, x: Tensor) -> Tensor:
         """Return the samples, resampled with linear interpolation."""
         axes = len(spatial(self, x))
-        moved = torch.randn(len(x), axes, *[self.points] * axes, device=x.device)
+        moved = normal(len(x), axes, *[self.points] * axes, device=x.device, dtype=x.dtype)
         # The grid's coordinates run from -1 to 1 along every axis: a shift by the whole length is 2.
         field = 2 * self.strength * F.interpolate(moved, x.shape[2:], mode=LINEAR[axes], align_corners=True)
-        still = torch.eye(axes, axes + 1, device=x.device).expand(len(x), -1, -1)
+        still = torch.eye(axes, axes + 1, dtype=x.dtype, device=x.device).expand(len(x), -1, -1)
         grid = F.affine_grid(still, list(x.shape), align_corners=False) + field.movedim(1, -1)
         return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
 
@@ -130,7 +131,7 @@ class Stroke(Augment):
         """Return the samples, dilated or eroded."""
         largest = LARGEST[len(spatial(self, x))]
         dilated, eroded = largest(x, 3, 1, 1), -largest(-x, 3, 1, 1)
-        a = alike(torch.rand(len(x), device=x.device) * (self.thinner + self.thicker) - self.thinner, x)
+        a = alike(uniform(len(x), device=x.device, dtype=x.dtype) * (self.thinner + self.thicker) - self.thinner, x)
         return x + a.relu() * (dilated - x) + (-a).relu() * (eroded - x)
 
 
@@ -149,7 +150,7 @@ class Flips(Augment):
     def __call__(self, x: Tensor) -> Tensor:
         """Return the samples, mirrored."""
         for axis in range(2, x.ndim):
-            x = torch.where(alike(torch.rand(len(x), device=x.device) < self.rate, x), x.flip(axis), x)
+            x = torch.where(alike(uniform(len(x), device=x.device) < self.rate, x), x.flip(axis), x)
         return x
 
 
@@ -161,7 +162,7 @@ class QuarterTurns(Augment):
         """Return the samples, turned; planes of unequal axes are left."""
         for plane in combinations(range(2, x.ndim), 2):
             if x.shape[plane[0]] == x.shape[plane[1]]:
-                turns = torch.randint(4, (len(x),), device=x.device)
+                turns = integers(4, len(x), x.device)
                 unturned = x
                 for quarters in (1, 2, 3):
                     x = torch.where(alike(turns == quarters, x), unturned.rot90(quarters, plane), x)
@@ -189,7 +190,7 @@ class Tones(Augment):
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the samples with other grey levels."""
-        c, b = (alike(uniform(largest, x), x) for largest in (self.contrast, self.brightness))
+        c, b = (alike(between(largest, x), x) for largest in (self.contrast, self.brightness))
         m, s = (alike(of(x.flatten(1), dim=1), x) for of in (torch.mean, torch.std))
         return m + c.exp() * (x - m) + b * s
 
@@ -231,8 +232,8 @@ class Swap(Augment):
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the samples with values swapped."""
-        other = x[torch.randperm(len(x), device=x.device)]
-        return torch.where(torch.rand_like(x) < self.rate, other, x)
+        other = x[permutation(len(x), x.device)]
+        return torch.where(uniform_like(x) < self.rate, other, x)
 
 
 def spatial(augment: Augment, x: Tensor) -> torch.Size:
@@ -243,14 +244,14 @@ def spatial(augment: Augment, x: Tensor) -> torch.Size:
     return x.shape[2:]
 
 
-def uniform(largest: float, x: Tensor, *shape: int) -> Tensor:
+def between(largest: float, x: Tensor, *shape: int) -> Tensor:
     r"""Return draws (B, \*shape) between -largest and largest, for each sample of a batch its own."""
-    return (2 * torch.rand(len(x), *shape, device=x.device) - 1) * largest
+    return (2 * uniform(len(x), *shape, device=x.device, dtype=x.dtype) - 1) * largest
 
 
 def rotation(angle: Tensor, one: int, other: int, axes: int) -> Tensor:
     """Return the matrices (B, axes, axes) that turn by `angle` (B,), in radians, in the plane of two axes."""
-    matrix = torch.eye(axes, device=angle.device).repeat(len(angle), 1, 1)
+    matrix = torch.eye(axes, dtype=angle.dtype, device=angle.device).repeat(len(angle), 1, 1)
     matrix[:, one, one] = matrix[:, other, other] = angle.cos()
     matrix[:, other, one] = angle.sin()
     matrix[:, one, other] = -angle.sin()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unlikelihood.nn.levels import Levels, Standardised
+from unlikelihood.nn.noise import normal_like, uniform
 from unlikelihood.parameters import Component, Count
 
 CLEANEST, NOISIEST = 13.3, -10.0  # log signal-to-noise ratios at which a diffusion starts and ends
@@ -126,8 +127,8 @@ class Diffuser(nn.Module):
         .. math:: E_{t, \epsilon} \lVert \epsilon - \hat\epsilon(\alpha y + \sigma \epsilon, \lambda_t) \rVert^2 / D
         """
         even = torch.arange(len(x), dtype=x.dtype, device=x.device) / len(x)
-        t = (even + torch.rand((), device=x.device)) % 1
-        return self.error(self.scaled(x), self.schedule(t), torch.randn_like(x)).mean()
+        t = (even + uniform(device=x.device, dtype=x.dtype)) % 1
+        return self.error(self.scaled(x), self.schedule(t), normal_like(x)).mean()
 
     def restored(self, z: Tensor, t: Tensor, steps: int) -> Tensor:
         r"""Return what the deterministic way back makes of z at the time t, in as many steps.

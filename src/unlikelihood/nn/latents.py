@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from unlikelihood.nn.noise import normal, uniform
 from unlikelihood.parameters import Component
 
 
 @dataclass(frozen=True)
 class Latents(Component, ABC):
-    """p(z), from which torch's generator draws."""
+    """p(z)."""
 
     @abstractmethod
     def __call__(self, n: int, dimensions: int, device: torch.device | None = None) -> Tensor:
@@ -24,7 +25,7 @@ class NormalLatents(Latents):
 
     def __call__(self, n: int, dimensions: int, device: torch.device | None = None) -> Tensor:
         """Return standard normal numbers."""
-        return torch.randn(n, dimensions, device=device)
+        return normal(n, dimensions, device=device)
 
 
 @dataclass(frozen=True)
@@ -33,4 +34,4 @@ class UniformLatents(Latents):
 
     def __call__(self, n: int, dimensions: int, device: torch.device | None = None) -> Tensor:
         """Return uniform numbers."""
-        return 2 * torch.rand(n, dimensions, device=device) - 1
+        return 2 * uniform(n, dimensions, device=device) - 1

@@ -10,6 +10,7 @@ from zuko.flows import MaskedAutoregressiveTransform
 from zuko.transforms import ComposedTransform
 
 from unlikelihood.nn.levels import standard_normal
+from unlikelihood.nn.noise import normal_like
 from unlikelihood.nn.part import Part
 
 
@@ -48,7 +49,7 @@ class Flowed:
 
     def sample(self) -> Tensor:
         """Return z, (B, latent)."""
-        return self.drawn(torch.randn_like(self.scale))[0]
+        return self.drawn(normal_like(self.scale))[0]
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Return log q(z|x), (..., 1), of latents (..., latent). It takes a pass of the network for every dimension."""
@@ -57,7 +58,9 @@ class Flowed:
 
     def entropy(self) -> Tensor:
         """Return an estimate of H[q(z|x)], (B, 1), always from the same noise."""
-        noise = torch.randn(self.draws, 1, self.scale.shape[-1], generator=torch.Generator().manual_seed(0))
+        noise = torch.randn(
+            self.draws, 1, self.scale.shape[-1], generator=torch.Generator().manual_seed(0), dtype=torch.float32
+        )
         return -self.drawn(noise.to(self.scale))[1].mean(0)[:, None]
 
 
@@ -99,7 +102,7 @@ class DiagonalGaussian(Posterior):
     def divergence(self, q: Normal) -> tuple[Tensor, Tensor]:
         """Return z and the divergence in closed form."""
         p = Normal(torch.zeros_like(q.loc), 1.0, validate_args=False)
-        return q.rsample(), kl_divergence(q, p).sum(1)
+        return self.at(q, normal_like(q.scale)), kl_divergence(q, p).sum(1)
 
 
 class InverseAutoregressive(Posterior):
@@ -150,5 +153,5 @@ class InverseAutoregressive(Posterior):
 
     def divergence(self, q: Flowed) -> tuple[Tensor, Tensor]:
         """Return z and log q(z|x) - log N(z; 0, I)."""
-        z, log_q = q.drawn(torch.randn_like(q.scale))
+        z, log_q = q.drawn(normal_like(q.scale))
         return z, log_q - standard_normal(z)

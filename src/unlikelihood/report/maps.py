@@ -24,8 +24,8 @@ class Reconstructs(Protocol):
 class Differentiable(Protocol):
     """A detector whose score can be differentiated: one with a network."""
 
-    def _score_batch(self, x: Any) -> Any: ...
-    def _batches(self, X: NDArray[Any], title: str) -> Any: ...
+    def score_batch(self, x: Any) -> Any: ...  # noqa: D102
+    def batches(self, X: NDArray[Any], title: str) -> Any: ...  # noqa: D102
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,10 +94,10 @@ def gradient(detector: Differentiable, X: NDArray[Any]) -> NDArray[np.float32]:
     import torch  # only here: judging scores needs no torch
 
     gradients = []
-    for x in detector._batches(X, ""):
+    for x in detector.batches(X, ""):
         x = x.detach().clone().requires_grad_(True)
         # The score of a sample depends on it alone, so the gradient of the sum holds that of each.
-        (slope,) = torch.autograd.grad(detector._score_batch(x).sum(), x)
+        (slope,) = torch.autograd.grad(detector.score_batch(x).sum(), x)
         gradients.append(slope.abs().cpu().numpy())
     return _over_channels(np.concatenate(gradients))
 

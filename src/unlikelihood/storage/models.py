@@ -128,14 +128,14 @@ def encode(value: Any, name: str, arrays: dict[str, np.ndarray], seen: dict[int,
         return value
     if id(value) in seen:
         return {"$same": seen[id(value)]}
-    if hasattr(value, "_state"):
+    if hasattr(value, "state"):
         seen[id(value)] = name
         parameters = {key: item for key, item in value.get_params(deep=False).items() if key not in value.runtime}
         return {
             "$detector": type(value).__name__,
             "name": name,
             "parameters": encode(parameters, f"{name}.parameters", arrays, seen),
-            "state": encode(value._state(), f"{name}.state" if name else "state", arrays, seen),
+            "state": encode(value.state(), f"{name}.state" if name else "state", arrays, seen),
         }
     parameters = {key: getattr(value, key) for key in inspect.signature(type(value)).parameters}
     return {"$part": type(value).__name__, "parameters": encode(parameters, name, arrays, seen)}
@@ -225,7 +225,7 @@ def decode(record: Any, arrays: dict[str, np.ndarray], seen: dict[str, Any], run
         detector = seen[record["name"]] = cls(**parameters | known)
         state = decode(record["state"], arrays, seen, runtime)
         if state:
-            detector._set_state(state)
+            detector.set_state(state)
         return detector
     return {key: decode(item, arrays, seen, runtime) for key, item in record.items()}
 

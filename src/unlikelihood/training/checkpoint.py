@@ -53,10 +53,10 @@ class Checkpoint:
     ) -> None:
         """Replace the file by the state after `step` steps."""
         tensors = {f"net.{name}": tensor.contiguous() for name, tensor in net.state_dict().items()}
-        for turn, optimizer in enumerate(optimizers):
+        for objective, optimizer in enumerate(optimizers):
             for index, state in optimizer.state_dict()["state"].items():
                 for name, tensor in state.items():
-                    tensors[f"optimizer.{turn}.{index}.{name}"] = tensor.contiguous()
+                    tensors[f"optimizer.{objective}.{index}.{name}"] = tensor.contiguous()
         meta = {"fingerprint": self.fingerprint, "step": step, "losses": losses}
         with replacing(self.path) as path:
             save_file(tensors, path, {"checkpoint": json.dumps(meta)})
@@ -70,7 +70,7 @@ class Checkpoint:
         Returns
         -------
         tuple or None
-            The number of steps done and the losses of each turn so far; None if there is no file.
+            The number of steps done and the losses of each objective so far; None if there is no file.
 
         Raises
         ------
@@ -91,10 +91,10 @@ class Checkpoint:
                 "delete it, or name another checkpoint"
             )
         net.load_state_dict({name[4:]: tensor for name, tensor in tensors.items() if name.startswith("net.")})
-        for turn, optimizer in enumerate(optimizers):
+        for objective, optimizer in enumerate(optimizers):
             state: dict[int, dict[str, Tensor]] = {}
             for name, tensor in tensors.items():
-                if name.startswith(f"optimizer.{turn}."):
+                if name.startswith(f"optimizer.{objective}."):
                     _, _, index, key = name.split(".")
                     state.setdefault(int(index), {})[key] = tensor
             optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -14,7 +14,7 @@ class PCAResidual(Detector):
 
     Parameters
     ----------
-    components : int
+    n_components : int
         Dimensions of the subspace; fewer if samples or features are fewer.
 
     References
@@ -22,11 +22,11 @@ class PCAResidual(Detector):
     Jackson and Mudholkar, "Control procedures for residuals associated with principal component analysis", 1979.
     """
 
-    components: Count = 50
+    n_components: Count = 50
 
     def _fit(self, X: np.ndarray) -> None:
         flat = np.asarray(X.reshape(len(X), -1), np.float64)
-        pca = PCA(min(self.components, *flat.shape), random_state=self.seed).fit(flat)
+        pca = PCA(min(self.n_components, *flat.shape), random_state=self.seed).fit(flat)
         self.mean_ = pca.mean_
         self.axes_ = pca.components_
 
