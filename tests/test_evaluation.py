@@ -94,7 +94,9 @@ def test_patients_with_several_samples_are_resampled_whole():
     group = np.arange(80) // 4
     evaluation = judged(group=group)
     assert evaluation.provenance["by_group"]
-    assert evaluation.metrics["auroc"] == bootstrap(auroc, evaluation.label, anomaly_score(evaluation.score), group, draws=20)
+    assert evaluation.metrics["auroc"] == bootstrap(
+        auroc, evaluation.label, anomaly_score(evaluation.score), group, draws=20
+    )
     assert not judged(group=np.arange(80)).provenance["by_group"]
 
 

@@ -186,7 +186,6 @@ def test_drawing_changes_no_global_setting():
 
 def test_the_operating_points_are_those_of_the_roc_curve():
     from sklearn.metrics import roc_curve
-
     from unlikelihood.report.decisions import steps
 
     evaluation = judged()

@@ -7,7 +7,17 @@ from sklearn.base import clone
 from torch import nn
 
 from tiny import normals, tiny
-from unlikelihood import KNN, VAE, Adam, EncoderSearch, FeatureSpace, Generator, LatentSearch, Momentum, load
+from unlikelihood import (
+    KNN,
+    VAE,
+    AdamDescent,
+    EncoderSearch,
+    FeatureSpace,
+    Generator,
+    LatentSearch,
+    MomentumDescent,
+    load,
+)
 from unlikelihood.contract.detector import cloned
 from unlikelihood.contract.search import Query, content, descend, search
 from unlikelihood.storage.models import configuration
@@ -89,7 +99,7 @@ def test_equation_15_step_for_step(linear):
         slope = torch.autograd.functional.jacobian(lambda at: query.losses(at)[2].sum(), z)
         change = -alpha * slope + beta * change
         z = z + change
-        torch.testing.assert_close(descend(query, linear.draw(5), steps, Momentum(alpha, beta)), z)
+        torch.testing.assert_close(descend(query, linear.draw(5), steps, MomentumDescent(alpha, beta)), z)
 
 
 class Squared(Query):
@@ -103,14 +113,14 @@ class Squared(Query):
 
 def test_with_a_linear_generator_the_search_converges_to_the_least_squares_solution(linear):
     expected = torch.linalg.lstsq(linear.net_.A.detach(), (x - 1).T).solution.T
-    found = descend(Squared(linear, x, 0.0, 0), linear.draw(5), 2000, Momentum(0.02, 0.9))
+    found = descend(Squared(linear, x, 0.0, 0), linear.draw(5), 2000, MomentumDescent(0.02, 0.9))
     torch.testing.assert_close(found, expected, atol=1e-8, rtol=0)
 
 
 def test_samples_that_the_generator_makes_are_found(linear):
     z = linear.draw(4, 1)
     made = linear.decode(z).detach().numpy()
-    found = LatentSearch(linear, 3000, 0.5, Adam(0.01), restarts=2, layer=0).fit(X).search(made)
+    found = LatentSearch(linear, 3000, 0.5, AdamDescent(0.01), restarts=2, layer=0).fit(X).search(made)
     far = LatentSearch(linear, 0, 0.5, layer=0).fit(X).search(made)
     assert (found.loss < 0.05 * far.loss).all()
 
@@ -127,7 +137,7 @@ def test_of_all_restarts_the_best_is_kept(gan):
             queries,
             lambda chunk, x, z=z: z[: len(x)],
             steps=4,
-            descent=Momentum(),
+            descent=MomentumDescent(),
             discrimination=0.5,
             layer=-1,
         )
@@ -213,7 +223,7 @@ def test_an_encoder_learns_the_way_back_and_refinement_helps():
     losses = {}
     for epochs, refine in ((1, 0), (40, 0), (40, 20)):
         detector = EncoderSearch(
-            vae, refine, 0.0, 0.0, Adam(0.02), width=4, epochs=epochs, batch_size=32, learning_rate=3e-3
+            vae, refine, 0.0, 0.0, AdamDescent(0.02), width=4, epochs=epochs, batch_size=32, learning_rate=3e-3
         )
         losses[epochs, refine] = detector.fit(train).search(queries).loss.mean()
     assert losses[40, 20] < losses[40, 0] < losses[1, 0]

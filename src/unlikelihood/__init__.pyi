@@ -76,8 +76,8 @@ from .nn.augment import Tones as Tones
 from .nn.conditionals import Binary as Binary
 from .nn.conditionals import GaussianMixture as GaussianMixture
 from .nn.conditionals import LogisticMixture as LogisticMixture
-from .nn.descents import Adam as Adam
-from .nn.descents import Momentum as Momentum
+from .nn.descents import AdamDescent as AdamDescent
+from .nn.descents import MomentumDescent as MomentumDescent
 from .nn.diffusion import CosineSchedule as CosineSchedule
 from .nn.diffusion import DenoisingErrors as DenoisingErrors
 from .nn.diffusion import EvenSchedule as EvenSchedule

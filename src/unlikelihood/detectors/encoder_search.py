@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from unlikelihood.contract.search import Query, SearchDetector, SearchResult, frozen, search
 from unlikelihood.contract.trained import Learner
-from unlikelihood.nn.descents import Adam, Descent
+from unlikelihood.nn.descents import AdamDescent, Descent
 from unlikelihood.nn.networks import Encoder
 from unlikelihood.parameters import Count, Fraction, NonNegative, Whole
 from unlikelihood.training.loop import Objective, one_cycle
@@ -36,7 +36,7 @@ class EncoderSearch(SearchDetector, Learner[Encoder]):
     discrimination : float
         λ of L.
     descent : Descent
-        How the refinement steps: `Momentum` or `Adam`.
+        How the refinement steps: `MomentumDescent` or `AdamDescent`.
     layer : int
         Which of the critic's layers f is; -1 is the last before its answer.
     width : int
@@ -59,7 +59,7 @@ class EncoderSearch(SearchDetector, Learner[Encoder]):
     refine: Whole = 0
     kappa: NonNegative = 1.0
     discrimination: Fraction = 0.5
-    descent: Descent = Adam()
+    descent: Descent = AdamDescent()
     layer: int = -1
     width: Count = 32
 
