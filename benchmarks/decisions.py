@@ -82,9 +82,9 @@ def digit_false_alarms(
         conformal = Conformal(PCAResidual().fit(images.pixels[fitted])).fit(images.pixels[held_out])
         unseen = {"same file": fresh, "test file": rng.permutation(pools["test file"])[:new]}
         for place, rows in unseen.items():
-            score = -conformal.score_samples(images.pixels[rows])
+            score = conformal.score_samples(images.pixels[rows])
             for name, guarantee in guarantees.items():
-                p = p_values(-conformal.calibration_, score, guarantee)
+                p = p_values(conformal.calibration_, score, guarantee)
                 each = alarms.setdefault(f"{name}, {place}", {alpha: [] for alpha in ALPHAS})
                 for alpha in ALPHAS:
                     each[alpha].append(float(np.mean(p <= alpha)))
@@ -95,7 +95,7 @@ def false_discoveries(seed: int, draws: int = 1000, rate: float = 0.1) -> dict[s
     rng = np.random.default_rng(seed)
     wrong, found = [], []
     for scores in rng.normal(size=(draws, 1000 + 200)):
-        scores[1180:] += 3.5
+        scores[1180:] -= 3.5
         called = discoveries(p_values(scores[:1000], scores[1000:]), rate)
         wrong.append(called[:180].sum() / max(called.sum(), 1))
         found.append(called[180:].mean())

@@ -188,7 +188,7 @@ def test_evaluate_decides_too_and_its_labels_give_later_samples_their_probabilit
     rows = table(report / "scores.csv")
     record = json.loads((report / "evaluation.json").read_text())
     assert {"probability", "p_value", "decision"} <= set(rows)
-    np.testing.assert_array_equal(rows["score"].astype(float), -np.array(record["score"]))
+    np.testing.assert_array_equal(rows["score"].astype(float), record["score"])
     np.testing.assert_array_equal(rows["probability"].astype(float), record["probability"])
     np.testing.assert_array_equal(rows["decision"].astype(int) == -1, np.array(record["p_value"]) <= 0.05)
     later = ["--data", "Digits", "--evaluation", str(report)]

@@ -6,7 +6,7 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from unlikelihood.data.images import Images, windowed
-from unlikelihood.data.splits import Split, balance, cut, draw
+from unlikelihood.data.splits import Split, balance, draw, partition
 
 
 def images(n, *, label=0, shape=(1, 2, 2), first=0, **known):
@@ -157,14 +157,14 @@ def part_names(split):
     seed=st.integers(0, 2**31),
     balanced=st.booleans(),
 )
-def test_a_cut_keeps_groups_whole_and_repeats_itself(label, groups, seed, balanced):
+def test_a_partition_keeps_groups_whole_and_repeats_itself(label, groups, seed, balanced):
     group = np.random.default_rng(seed).integers(groups, size=len(label))
     whole = Images(pixels=np.zeros((len(label), 3)), label=label, group=group, name=np.arange(len(label)).astype(str))
     try:
-        split = cut(whole, seed=seed, balanced=balanced)
+        split = partition(whole, seed=seed, balanced=balanced)
     except ValueError:
         reject()  # too few groups of normals alone, so that none is left to train on
-    assert part_names(split) == part_names(cut(whole, seed=seed, balanced=balanced))
+    assert part_names(split) == part_names(partition(whole, seed=seed, balanced=balanced))
     assert not set(split.train.group) & set(split.test.group)  # and Split itself has looked at every pair
     if balanced:
         assert 2 * split.test.label.sum() == len(split.test)
@@ -173,15 +173,15 @@ def test_a_cut_keeps_groups_whole_and_repeats_itself(label, groups, seed, balanc
 
 
 @given(n=st.integers(5, 200), seed=st.integers(0, 100))
-def test_a_cut_without_groups_has_its_fractions(n, seed):
-    split = cut(images(n), fractions=(0.5, 0.2, 0.3), seed=seed)
+def test_a_partition_without_groups_has_its_fractions(n, seed):
+    split = partition(images(n), fractions=(0.5, 0.2, 0.3), seed=seed)
     for part, fraction in zip((split.train, split.calibration, split.test), (0.5, 0.2, 0.3), strict=True):
         assert abs(len(part) - fraction * n) <= 1
 
 
 def test_every_anomaly_is_tested_and_the_seed_matters():
     whole = Images(pixels=np.arange(100)[:, None], label=np.arange(100) % 4 == 0)
-    first, second = (cut(whole, seed=seed) for seed in (0, 1))
+    first, second = (partition(whole, seed=seed) for seed in (0, 1))
     assert first.test.label.sum() == 25
     assert not np.array_equal(first.train.pixels, second.train.pixels)
 
@@ -189,14 +189,14 @@ def test_every_anomaly_is_tested_and_the_seed_matters():
 @pytest.mark.parametrize("fractions", [(0.5, 0.5), (0.5, 0.4, 0.2), (1.2, -0.1, -0.1)])
 def test_fractions_sum_to_one(fractions):
     with pytest.raises(ValueError, match="fractions="):
-        cut(images(9), fractions=fractions)
+        partition(images(9), fractions=fractions)
 
 
-def test_a_cut_needs_labels_and_normals():
+def test_a_partition_needs_labels_and_normals():
     with pytest.raises(ValueError, match="label=None"):
-        cut(Images(pixels=np.zeros((3, 1))))
+        partition(Images(pixels=np.zeros((3, 1))))
     with pytest.raises(ValueError, match="at least one normal"):
-        cut(images(3, label=1))
+        partition(images(3, label=1))
 
 
 def test_balance_keeps_all_of_the_rarer_kind():

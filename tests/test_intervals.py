@@ -1,9 +1,11 @@
+"""What intervals promise, and how often they keep it."""
+
 import numpy as np
 import pytest
 from scipy.special import ndtri
 from scipy.stats import binom, kstest, norm
 
-from unlikelihood.metrics.intervals import bootstrap, delong, paired_delong
+from unlikelihood.metrics.intervals import Interval, bootstrap, delong, paired_delong, seeds_interval
 from unlikelihood.metrics.ranking import auroc
 
 
@@ -113,12 +115,57 @@ def test_the_seed_decides_the_draws(rng):
     assert one != bootstrap(auroc, label, score, draws=50, seed=4)
 
 
+def fits(rng, k, same_test, n=60, spread=0.2):
+    """The AUROCs of k fits, whose own quality varies, and what they are on average over all fits and samples."""
+    label = np.repeat([0, 1], n)
+    areas = []
+    shared = rng.normal(size=2 * n)
+    for _ in range(k):
+        if not same_test:
+            shared = rng.normal(size=2 * n)
+        shift = np.sqrt(2) * ndtri(0.8) + spread * rng.normal()
+        areas.append(delong(label, shift * label + np.sqrt(0.8) * shared + np.sqrt(0.2) * rng.normal(size=2 * n)))
+    return areas, norm.cdf(ndtri(0.8) / np.sqrt(1 + spread**2 / 2))
+
+
+@pytest.mark.parametrize("same_test", [True, False])
+@pytest.mark.parametrize("k", [3, 8])
+def test_the_interval_of_a_mean_over_seeds_covers_as_often_as_it_says(rng, k, same_test):
+    drawn = [fits(rng, k, same_test) for _ in range(200)]
+    intervals = [seeds_interval(areas, same_test=same_test) for areas, _ in drawn]
+    covered = sum(i.low <= truth <= i.high for i, (_, truth) in zip(intervals, drawn, strict=True))
+    assert covered >= 0.92 * 200
+    if k == 8:  # and not by being vague
+        one = np.mean([area.high - area.low for areas, _ in drawn for area in areas])
+        assert np.mean([i.high - i.low for i in intervals]) < (1.3 if same_test else 0.7) * one
+
+
+def test_seeds_alone_do_not_cover_what_the_test_set_leaves_open(rng):
+    drawn = [fits(rng, 8, same_test=True) for _ in range(200)]
+    alone = (seeds_interval(areas, same_test=False) for areas, _ in drawn)
+    covered = sum(interval.low <= truth <= interval.high for interval, (_, truth) in zip(alone, drawn, strict=True))
+    assert covered < 0.8 * 200
+
+
+def test_a_detector_without_chance_has_the_interval_of_its_test_set(rng):
+    area = delong(*simulated(rng))
+    for k in (1, 5):
+        interval = seeds_interval([area] * k, same_test=True)
+        assert (interval.value, interval.low, interval.high) == pytest.approx((area.value, area.low, area.high))
+    perfect = delong([0] * 5 + [1] * 5, range(10))
+    for same_test in (True, False):
+        interval = seeds_interval([perfect] * 5, same_test=same_test)
+        assert interval.low < 0.9 < interval.high == interval.value == 1
+
+
 def test_bad_input_is_refused():
     for call in (
         lambda: delong([0, 1], [0, 1], level=95),
         lambda: delong([0, 0, 1], [0, 1, 2]),
         lambda: bootstrap(auroc, [0, 1], [0, 1], draws=0),
         lambda: bootstrap(auroc, [0, 1], [0, 1], group=[1]),
+        lambda: seeds_interval([], same_test=True),
+        lambda: seeds_interval([Interval(0.5, 0.4, 0.6), Interval(0.5, 0.4, 0.6, level=0.9)], same_test=True),
     ):
         with pytest.raises(ValueError, match="must"):
             call()

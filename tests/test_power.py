@@ -6,7 +6,7 @@ from scipy.special import ndtri
 from scipy.stats import binom
 
 from unlikelihood.metrics.intervals import delong, paired_delong
-from unlikelihood.metrics.power import Cases, binormal_variance, cases_needed
+from unlikelihood.metrics.power import SampleSize, binormal_variance, cases_needed
 
 
 @pytest.mark.parametrize(("auroc_a", "auroc_b", "ratio"), [(0.9, 0.8, 1), (0.75, 0.65, 2)])
@@ -45,7 +45,7 @@ def test_a_smaller_difference_more_power_or_less_correlation_take_more():
     more = cases_needed(0.85, 0.8, normal_per_anomalous=4)
     assert more.anomalous < usual.anomalous
     assert more.normal > usual.normal
-    assert cases_needed(0.99, 0.01, correlation=0) == Cases(2, 2)
+    assert cases_needed(0.99, 0.01, correlation=0) == SampleSize(2, 2)
 
 
 def test_bad_input_is_refused():

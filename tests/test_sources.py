@@ -3,6 +3,7 @@
 import csv
 import os
 import pickle
+import re
 from dataclasses import fields
 from pathlib import Path
 
@@ -19,19 +20,21 @@ from unlikelihood.data.ct.volumes import Volumes
 from unlikelihood.data.digits import Digits
 from unlikelihood.data.folder import Folder
 from unlikelihood.data.medmnist import MedMNIST
-from unlikelihood.data.mnist import MNIST
+from unlikelihood.data.source import Source
+from unlikelihood.storage import discovery
 
 ADRENAL = Path(os.environ.get("UNLIKELIHOOD_DATA", "")) / "adrenalmnist3d.npz"
 RNG = np.random.default_rng(0)
 
 
-@pytest.mark.parametrize("source", [Arrays, Digits, Folder, MedMNIST, MNIST, Nodules, Volumes])
+@pytest.mark.parametrize("source", discovery.subclasses(Source, "data").values())
 def test_a_source_is_plain_configuration_with_a_line_for_every_field(source):
     needed = {"path": "nowhere"} if source in (Arrays, Folder, Nodules, Volumes) else {}
     made = source(**needed, seed=3)
     assert made == pickle.loads(pickle.dumps(made)) != source(**needed, seed=4)
+    documented = "\n".join(base.__doc__ for base in source.__mro__[:-1] if base.__doc__)
     for field in fields(source):
-        assert f"    {field.name} : " in source.__doc__
+        assert re.search(rf"^    (\w+, )*{field.name}(, \w+)* : ", documented, re.MULTILINE)
         assert not isinstance(field.type, str), "the command line reads the types themselves"
 
 
@@ -244,7 +247,7 @@ class TestFolder:
     @pytest.mark.parametrize(
         ("columns", "rows", "message"),
         [
-            (("name", "label"), [("a.png", "0")], r"columns \['name', 'label'\]: expected file, label"),
+            (("name", "label"), [("a.png", "0")], r"columns \['name', 'label'\], expected \['file'\] too"),
             (
                 ("file", "label"),
                 [("a.png", "0"), ("b.png", "sick")],
@@ -257,7 +260,7 @@ class TestFolder:
             ),
             (("file", "label", "group"), [("a.png", "0", "")], r"line 2: group='', expected one"),
             (("file", "label"), [("lost.png", "0")], r"lost.png: cannot be read.*FileNotFound"),
-            (("file", "label"), [], r"table=.* lists no files"),
+            (("file", "label"), [], r"table=.* has no rows"),
         ],
     )
     def test_a_wrong_table_is_refused_by_line(self, tmp_path, columns, rows, message):

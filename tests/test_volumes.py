@@ -11,8 +11,8 @@ import pytest
 from spheres import CENTRE, FORMATS, LUNG, OBLIQUE, TISSUE, middle_and_diameter, sphere
 from unlikelihood import Scan, Volumes
 from unlikelihood.cli.main import main
-from unlikelihood.data.ct.find import find
 from unlikelihood.data.ct.formats import UnreadableScan
+from unlikelihood.data.ct.scan_files import find_scans
 
 
 @pytest.fixture(autouse=True)
@@ -78,22 +78,22 @@ class TestScan:
         world = scan.to_world(np.moveaxis(np.indices(scan.hu.shape), 0, -1))
         linear = Scan(world @ (3.0, -2.0, 1.0), scan.origin, scan.spacing, OBLIQUE)
         at = scan.centre + np.array([0.3, -0.2, 0.9])
-        box = linear.cut(at, (6, 5, 4), spacing)
+        box = linear.crop(at, (6, 5, 4), spacing)
         z, y, x = ((np.arange(n) - (n - 1) / 2) * spacing for n in box.shape)
         expected = 3 * (at[0] + x) - 2 * (at[1] + y)[:, None] + (at[2] + z)[:, None, None]
         np.testing.assert_allclose(box, expected, atol=1e-3)
 
     def test_a_box_with_the_grid_of_the_scan_is_the_scan(self, rng):
         scan = Scan(rng.normal(size=(4, 5, 6)), (1, 2, 3))
-        np.testing.assert_allclose(scan.cut(scan.centre, (4, 5, 6)), scan.hu, atol=1e-5)
-        padded = scan.cut(scan.centre, (6, 7, 8), outside=-7)
+        np.testing.assert_allclose(scan.crop(scan.centre, (4, 5, 6)), scan.hu, atol=1e-5)
+        padded = scan.crop(scan.centre, (6, 7, 8), outside=-7)
         assert (padded == -7).sum() == 6 * 7 * 8 - 4 * 5 * 6
         np.testing.assert_allclose(padded[1:-1, 1:-1, 1:-1], scan.hu, atol=1e-5)
 
     def test_a_fine_grid_is_averaged_not_picked_from(self):
         checks = np.indices((16, 16, 16)).sum(axis=0) % 2 * 1000
         fine = Scan(checks, spacing=(0.5, 0.5, 0.5))
-        np.testing.assert_allclose(fine.cut(fine.centre, (6, 6, 6)), 500)
+        np.testing.assert_allclose(fine.crop(fine.centre, (6, 6, 6)), 500)
 
     @pytest.mark.parametrize(
         ("wrong", "message"),
@@ -194,17 +194,17 @@ class TestDicom:
         assert same(Scan.read(dicom / "x0003.dcm"), other)
         with pytest.raises(UnreadableScan, match=r"holds no series '5'"):
             Scan.read(dicom, series="5")
-        assert len(find(dicom)) == 2
-        assert [one.series for one in find(dicom / "x0003.dcm")] == ["1.2.3.4"]
+        assert len(find_scans(dicom)) == 2
+        assert [one.series for one in find_scans(dicom / "x0003.dcm")] == ["1.2.3.4"]
 
     def test_headers_are_remembered_until_they_change(self, dicom, tmp_path, monkeypatch):
-        index = tmp_path / "index.json"
-        (found,) = find(dicom, index)
+        index = tmp_path / "memory"
+        (found,) = find_scans(dicom, index)
         with monkeypatch.context() as without:
             without.setattr(pydicom, "dcmread", None)
-            assert find(dicom, index) == [found]
+            assert find_scans(dicom, index) == [found]
         change(slices(dicom)[3], SeriesInstanceUID="1.2.3")
-        assert [len(one.files) for one in find(dicom, index)] == [1, 19]
+        assert [len(one.files) for one in find_scans(dicom, index)] == [1, 19]
 
     def test_what_is_not_ct_is_left_out(self, dicom, ball, tmp_path):
         ball.save(tmp_path / "more")
@@ -275,7 +275,7 @@ class TestDicom:
         with pytest.raises(UnreadableScan, match=r"displaced sideways.*gantry tilt of 20\.0°"):
             Scan.read(tmp_path / "dicom")
         scan = Scan.read(tmp_path / "dicom", resample=True)
-        middle, diameter = middle_and_diameter(scan.cut(CENTRE, (24, 24, 24)))
+        middle, diameter = middle_and_diameter(scan.crop(CENTRE, (24, 24, 24)))
         assert np.abs(middle).max() < 0.5
         assert diameter == pytest.approx(14, abs=1)
 
@@ -299,7 +299,7 @@ class TestDicom:
         file.write_bytes(file.read_bytes()[:left])
         with pytest.raises(UnreadableScan, match=r"0003\.dcm: "):
             Scan.read(dicom)
-        (found,) = find(dicom)
+        (found,) = find_scans(dicom)
         with pytest.raises(UnreadableScan, match=r"0003\.dcm: "):
             found.read()
 

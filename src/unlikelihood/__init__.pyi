@@ -23,8 +23,8 @@ from .decisions.conformal import Conformal as Conformal
 from .decisions.drift import Martingale as Martingale
 from .decisions.drift import TwoSample as TwoSample
 from .decisions.prevalence import at_prevalence as at_prevalence
-from .decisions.probability import Calibration as Calibration
 from .decisions.probability import Isotonic as Isotonic
+from .decisions.probability import Logistic as Logistic
 from .decisions.probability import VennAbers as VennAbers
 from .decisions.pvalues import Cauchy as Cauchy
 from .decisions.pvalues import Fisher as Fisher
@@ -77,8 +77,8 @@ from .nn.augment import Tones as Tones
 from .nn.conditionals import Binary as Binary
 from .nn.conditionals import GaussianMixture as GaussianMixture
 from .nn.conditionals import LogisticMixture as LogisticMixture
-from .nn.descents import Adam as Adam
-from .nn.descents import Momentum as Momentum
+from .nn.descents import AdamDescent as AdamDescent
+from .nn.descents import MomentumDescent as MomentumDescent
 from .nn.diffusion import CosineSchedule as CosineSchedule
 from .nn.diffusion import DenoisingErrors as DenoisingErrors
 from .nn.diffusion import EvenSchedule as EvenSchedule

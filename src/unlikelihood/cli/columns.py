@@ -10,7 +10,7 @@ from unlikelihood.contract.detector import Detector
 from unlikelihood.data.images import Images
 from unlikelihood.decisions.conformal import Conformal
 from unlikelihood.decisions.prevalence import at_prevalence
-from unlikelihood.decisions.probability import Calibration, cross_fitted
+from unlikelihood.decisions.probability import Logistic, cross_fitted
 from unlikelihood.decisions.pvalues import p_values
 from unlikelihood.evaluation.evaluation import Evaluation
 
@@ -46,10 +46,10 @@ def decider(detector: Detector, alpha: float | None) -> Decide:
                 "fit it again on data with calibration normals"
             )
         return lambda scores: (None, None)
-    known = -detector.calibration_
+    known = detector.calibration_
     offset = None if alpha is None else Conformal(detector, alpha=alpha).fit().offset_
     return lambda scores: (
-        p_values(known, -scores),
+        p_values(known, scores),
         None if offset is None else np.where(scores < offset, -1, 1),
     )
 
@@ -78,11 +78,11 @@ def learnt_probability(detector: Detector, path: Path, prevalence: float | None)
     """
     record = Evaluation.load(path)
     known = getattr(detector, "calibration_", None)
-    if known is not None and record.calibration is not None and not np.array_equal(known, -record.calibration[::-1]):
+    if known is not None and record.calibration is not None and not np.array_equal(known, record.calibration):
         raise ValueError(f"evaluation is {str(path)!r}, expected one of this model: their calibration scores differ")
-    fitted = Calibration().fit(record.score, record.label)
+    fitted = Logistic().fit(record.score, record.label)
     deployed = fitted.prevalence_ if prevalence is None else prevalence
-    return lambda scores: at_prevalence(fitted.predict_proba(-scores)[:, 1], fitted.prevalence_, deployed)
+    return lambda scores: at_prevalence(fitted.predict_proba(scores)[:, 1], fitted.prevalence_, deployed)
 
 
 def own_probability(images: Images, scores: Scores, prevalence: float | None) -> Scores | None:
@@ -107,7 +107,7 @@ def own_probability(images: Images, scores: Scores, prevalence: float | None) ->
     units = images.group if images.group is not None else np.arange(len(images))
     if min(len(np.unique(units[images.label == k])) for k in (0, 1)) < 2:
         return None
-    probability = cross_fitted(-scores, images.label, images.group)
+    probability = cross_fitted(scores, images.label, images.group)
     share = float(images.label.mean())
     return at_prevalence(probability, share, share if prevalence is None else prevalence)
 

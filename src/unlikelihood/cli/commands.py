@@ -124,7 +124,7 @@ def evaluate(model: Path, data: Source, out: Path, scores: Path | None, alpha: f
     judged = evaluation.evaluate(detector, split)
     judged.save(out)
     write(
-        columns.table_of(split.test, -judged.score, judged.probability, *decide(-judged.score)),
+        columns.table_of(split.test, judged.score, judged.probability, *decide(judged.score)),
         columns.facts(alpha, None),
     )
     print(judged.summary())

@@ -19,7 +19,7 @@ from unlikelihood.nn.augment import Augment
 from unlikelihood.parameters import Count, NonNegative, Positive
 from unlikelihood.storage import models
 from unlikelihood.training.batches import in_order
-from unlikelihood.training.checkpoint import Checkpoint, fingerprint
+from unlikelihood.training.checkpoint import Checkpoint, fit_hash
 from unlikelihood.training.devices import fabric_for, place
 from unlikelihood.training.loop import Objective, train
 from unlikelihood.training.seeding import initialising
@@ -110,7 +110,7 @@ class Learner(Detector, Generic[Net]):
         if self.checkpoint is None:
             return None
         configured = json.dumps(models.configuration(self), sort_keys=True)
-        return Checkpoint(self.checkpoint, fingerprint(configured, X), self.checkpoint_seconds)
+        return Checkpoint(self.checkpoint, fit_hash(configured, X), self.checkpoint_seconds)
 
     @torch.inference_mode()
     def map_batches(self, function: Callable[[Tensor], Tensor], X: np.ndarray, title: str) -> np.ndarray:

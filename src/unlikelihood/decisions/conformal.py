@@ -32,7 +32,7 @@ class Conformal(OutlierMixin, Detector):
 
     A sample's p-value says how many of n calibration normals look at least as anomalous,
 
-    .. math:: p = \frac{1 + \#\{i : s_i \ge s\}}{n + 1},
+    .. math:: p = \frac{1 + \#\{i : s_i \le s\}}{n + 1},
 
     and it is called anomalous where p ≤ α. If new normals are like the calibration ones, at most a share α of them
     is, whatever the detector. `guarantee` says whether that holds on average over calibration sets or for the one
@@ -157,8 +157,8 @@ class Conformal(OutlierMixin, Detector):
         ValueError
             If `kind` is given but was not to `fit`, or holds one that `fit` was not given.
         """
-        score = -self.score_samples(X)
-        of_kind = {known: pvalues.p_values(-scores, score, self.guarantee) for known, scores in self._kinds().items()}
+        score = self.score_samples(X)
+        of_kind = {known: pvalues.p_values(scores, score, self.guarantee) for known, scores in self._kinds().items()}
         if kind is None:
             return np.max(list(of_kind.values()), axis=0)
         kinds = np.asarray(kind).tolist()

@@ -78,7 +78,7 @@ class DriftTest(Component, ABC):
         Parameters
         ----------
         calibration : array_like, shape (n,)
-            Scores of the calibration normals, higher = more anomalous.
+            Scores of the calibration normals, higher = more normal.
         score : array_like, shape (m,)
             Scores of the batch in the order in which it came, in the same unit.
 
@@ -160,7 +160,7 @@ class Martingale(DriftTest):
 
 
 def exceeding(known: NDArray[np.float64], new: NDArray[np.float64]) -> float:
-    """Return the chance that a new score exceeds a known one, ties counting half.
+    """Return the chance that a new score is lower than a known one, ties counting half.
 
     Parameters
     ----------
@@ -174,18 +174,18 @@ def exceeding(known: NDArray[np.float64], new: NDArray[np.float64]) -> float:
     """
     ordered = np.sort(known)
     below = np.searchsorted(ordered, new, "left") + np.searchsorted(ordered, new, "right")
-    return float(below.mean() / (2 * len(known)))
+    return float(1 - below.mean() / (2 * len(known)))
 
 
 def _online_p_values(
     known: NDArray[np.float64], new: NDArray[np.float64], random: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Return (#{s_i > s} + u #{s_i = s}) / n over all scores up to and with each new one, u uniform."""
+    """Return (#{s_i < s} + u #{s_i = s}) / n over all scores up to and with each new one, u uniform."""
     before = np.sort(known).tolist()
     p = np.empty(len(new))
     for index, (score, u) in enumerate(zip(new.tolist(), random.random(len(new)), strict=True)):
         left, right = bisect_left(before, score), bisect_right(before, score)
-        p[index] = (len(before) - right + u * (right - left + 1)) / (len(before) + 1)
+        p[index] = (left + u * (right - left + 1)) / (len(before) + 1)
         before.insert(right, score)
     return p
 

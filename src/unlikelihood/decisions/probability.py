@@ -17,7 +17,7 @@ from unlikelihood.metrics.ranking import validate
 
 
 class Probability(BaseEstimator, ABC):
-    """What turns one anomaly score into the probability of being anomalous, once it has seen labels.
+    """What turns a detector's score into the probability of being anomalous, once it has seen labels.
 
     A subclass writes `_fit` and `_anomalous`. The probability holds at the prevalence it was fitted at;
     `prevalence.at_prevalence` moves it to another.
@@ -34,7 +34,7 @@ class Probability(BaseEstimator, ABC):
         Parameters
         ----------
         score : array_like, shape (n,)
-            Higher is more anomalous, any unit.
+            Higher = more normal, any unit.
         label : array_like, shape (n,)
             0 for normal, 1 for anomalous; both must occur.
 
@@ -78,8 +78,8 @@ class Probability(BaseEstimator, ABC):
         """Return the probability (n,) of being anomalous."""
 
 
-class Calibration(Probability):
-    """A logistic regression from one anomaly score to the probability of being anomalous: the thesis' way.
+class Logistic(Probability):
+    """A logistic regression from one score to the probability of being anomalous: the thesis' way.
 
     p = σ(a + b (s − μ) / τ), with μ and τ the mean and standard deviation of the scores it was fitted to, so
     that their scale does not matter. The slope b has scikit-learn's default L2 penalty, which keeps it finite
@@ -90,7 +90,7 @@ class Calibration(Probability):
     mean_, scale_ : float
         μ and τ, in the unit of the score.
     intercept_, slope_ : float
-        a and b. A negative slope says that the score ranks normals above anomalies.
+        a and b. A positive slope says that the score ranks anomalies as more normal than normals.
     """
 
     def _fit(self, scores: NDArray[np.float64], labels: NDArray[np.int64]) -> None:
@@ -105,7 +105,7 @@ class Calibration(Probability):
 
 
 class Isotonic(Probability):
-    """The best probability in squared error that never falls as the score rises (Zadrozny & Elkan, 2002).
+    """The best probability in squared error that never rises as the score rises (Zadrozny & Elkan, 2002).
 
     Linear between the scores it was fitted to, constant beyond them. It assumes no shape, needs some hundred
     samples, and may say exactly 0 or 1.
@@ -117,7 +117,7 @@ class Isotonic(Probability):
     """
 
     def _fit(self, scores: NDArray[np.float64], labels: NDArray[np.int64]) -> None:
-        curve = IsotonicRegression(y_min=0, y_max=1).fit(scores, labels)
+        curve = IsotonicRegression(y_min=0, y_max=1, increasing=False).fit(scores, labels)
         self.score_, self.probability_ = curve.X_thresholds_, curve.y_thresholds_
 
     def _anomalous(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -155,7 +155,7 @@ class VennAbers(Probability):
         Parameters
         ----------
         score : array_like, shape (n,)
-            Higher is more anomalous, in the unit of the fitted scores.
+            Higher = more normal, in the unit of the fitted scores.
 
         Returns
         -------
@@ -179,7 +179,7 @@ class VennAbers(Probability):
                 (self.weight_, self.weight_[j] + 1 if joins else 1.0),
             )
         )
-        return float(isotonic_regression(share, sample_weight=weight)[j])
+        return float(isotonic_regression(share, sample_weight=weight, increasing=False)[j])
 
     def _anomalous(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         p0, p1 = self.interval(scores).T
@@ -192,7 +192,7 @@ def cross_fitted(
     group: ArrayLike | None = None,
     folds: int = 5,
     seed: int = 0,
-    calibration: Probability | None = None,
+    model: Probability | None = None,
 ) -> NDArray[np.float64]:
     """Return each sample's probability from a calibration that saw neither it nor its group.
 
@@ -203,7 +203,7 @@ def cross_fitted(
     Parameters
     ----------
     score : array_like, shape (n,)
-        Higher is more anomalous, any unit.
+        Higher = more normal, any unit.
     label : array_like, shape (n,)
         0 for normal, 1 for anomalous.
     group : array_like, shape (n,), optional
@@ -212,8 +212,8 @@ def cross_fitted(
         Number of folds, at least 2; no more than there are samples or groups are used.
     seed : int
         Of the deal.
-    calibration : Probability, optional
-        How a probability is learnt, unfitted: `Calibration` unless given, `Isotonic` or `VennAbers`.
+    model : Probability, optional
+        How a probability is learnt, unfitted: `Logistic` unless given, `Isotonic` or `VennAbers`.
 
     Returns
     -------
@@ -233,7 +233,7 @@ def cross_fitted(
     probability = np.empty(len(scores))
     for k in np.unique(fold):
         held_out = fold == k
-        fitted = clone(calibration or Calibration()).fit(scores[~held_out], labels[~held_out])
+        fitted = clone(model or Logistic()).fit(scores[~held_out], labels[~held_out])
         probability[held_out] = fitted.predict_proba(scores[held_out])[:, 1]
     return probability
 

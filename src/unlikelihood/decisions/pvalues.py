@@ -1,4 +1,7 @@
-"""How unusual an anomaly score is among those of held-out normals, what is promised about it, and how to combine it."""
+"""How unusual a score is among those of held-out normals, what is promised about it, and how to combine it.
+
+Scores are a detector's: higher = more normal.
+"""
 
 import math
 from abc import ABC, abstractmethod
@@ -28,7 +31,7 @@ class Guarantee(Component, ABC):
         Returns
         -------
         ndarray of float64, shape (n + 1,)
-            Of the samples that 0, 1, … n of them exceed or equal; not decreasing, the last is 1.
+            Of the samples that 0, 1, … n of them score no higher than; not decreasing, the last is 1.
         """
 
 
@@ -36,7 +39,7 @@ class Guarantee(Component, ABC):
 class Marginal(Guarantee):
     r"""At most a share α of new normals raise a false alarm, on average over calibration sets.
 
-    .. math:: p = \frac{1 + \#\{i : s_i \ge s\}}{n + 1}
+    .. math:: p = \frac{1 + \#\{i : s_i \le s\}}{n + 1}
 
     For one set of n it may be more or less: the false alarms then follow a Beta(k, n + 1 − k), k = ⌊α (n + 1)⌋.
 
@@ -214,14 +217,14 @@ class Cauchy(Combination):
 
 
 def p_values(calibration: ArrayLike, score: ArrayLike, guarantee: Guarantee = Marginal()) -> NDArray[np.float64]:
-    """Return how probable an anomaly score as high as each would be, were the sample normal.
+    """Return how probable a score as low as each would be, were the sample normal.
 
     Parameters
     ----------
     calibration : array_like, shape (n,)
-        Anomaly scores of normals that training never saw, higher = more anomalous.
+        Scores of normals that training never saw.
     score : array_like, shape (m,)
-        Anomaly scores to judge, in the same unit.
+        Scores to judge, in the same unit.
     guarantee : Guarantee
         What the p-values promise.
 
@@ -233,36 +236,38 @@ def p_values(calibration: ArrayLike, score: ArrayLike, guarantee: Guarantee = Ma
     Raises
     ------
     ValueError
-        If there is no calibration score, or one is not finite.
+        If there is no calibration score, one is not finite, or a score to judge is not a number.
 
     Examples
     --------
     >>> p_values([1, 2, 3, 4], [0, 2.5, 9])
-    array([1. , 0.6, 0.2])
+    array([0.2, 0.6, 1. ])
     """
     known = np.sort(np.asarray(calibration, dtype=np.float64))
     if known.ndim != 1 or not len(known) or not np.isfinite(known).all():
         raise ValueError(f"calibration must hold at least 1 finite score in one dimension, got shape {known.shape}")
-    exceeding = len(known) - np.searchsorted(known, np.asarray(score, dtype=np.float64), side="left")
-    return guarantee(len(known))[exceeding]
+    judged = np.asarray(score, dtype=np.float64)
+    if np.isnan(judged).any():
+        raise ValueError(f"score must hold numbers, got {int(np.isnan(judged).sum())} nan among {judged.size}")
+    return guarantee(len(known))[np.searchsorted(known, judged, side="right")]
 
 
 class Tail:
     r"""The p-value of any score among those of calibration normals, without steps and without a floor.
 
-    At the i-th highest calibration score it is i / (n + 1), the mean over calibration sets; between them its logarithm
-    is linear, so that it stays within 1 / (n + 1) of the conformal one. Beyond the highest it falls as an exponential
+    At the i-th lowest calibration score it is i / (n + 1), the mean over calibration sets; between them its logarithm
+    is linear, so that it stays within 1 / (n + 1) of the conformal one. Below the lowest it falls as an exponential
     tail does,
 
-    .. math:: \log p(s) = -\log(n + 1) - \frac{s - s_{\max}}{\sigma},
+    .. math:: \log p(s) = -\log(n + 1) - \frac{s_{\min} - s}{\sigma},
 
-    σ the mean excess of the ⌈√n⌉ highest scores over the next, so that a sample far beyond all normals is less likely
-    than one just beyond. Below the lowest, 1 - p goes from 1 / (n + 1) to half of it.
+    σ the mean distance of the ⌈√n⌉ lowest scores from the next, so that a sample far below all normals is less likely
+    than one just below. Above the highest, 1 - p goes from 1 / (n + 1) to half of it.
 
     Parameters
     ----------
     calibration : ndarray, shape (n,)
-        Anomaly scores of normals that training never saw, higher = more anomalous.
+        Scores of normals that training never saw.
 
     References
     ----------
@@ -273,20 +278,20 @@ class Tail:
     def __init__(self, calibration: NDArray[np.float64]) -> None:
         known = np.sort(calibration)
         n = len(known)
-        self.score, first = np.unique(known, return_index=True)
-        self.log_p = np.log((n - first) / (n + 1))
-        highest = math.ceil(math.sqrt(n))
-        excess = float(np.mean(known[-highest:] - known[max(0, n - highest - 1)]))
+        self.score, count = np.unique(known, return_counts=True)
+        self.log_p = np.log(np.cumsum(count) / (n + 1))
+        lowest = math.ceil(math.sqrt(n))
+        excess = float(np.mean(known[min(n - 1, lowest)] - known[:lowest]))
         self.scale = excess or float(known.std()) or 1.0
         self.spread = float(known.std()) or 1.0
 
     def __call__(self, score: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return log p of anomaly scores (m,), in nats."""
-        above = np.maximum(score - self.score[-1], 0) / self.scale
-        below = np.maximum(self.score[0] - score, 0) / self.spread
+        """Return log p of scores (m,), in nats."""
+        below = np.maximum(self.score[0] - score, 0) / self.scale
+        above = np.maximum(score - self.score[-1], 0) / self.spread
         inner = np.interp(score, self.score, self.log_p)
-        outer = np.log1p(np.expm1(self.log_p[0]) * (1 + 1 / (1 + below)) / 2)
-        return np.where(below > 0, outer, inner) - above
+        outer = np.log1p(np.expm1(self.log_p[-1]) * (1 + 1 / (1 + above)) / 2)
+        return np.where(above > 0, outer, inner) - below
 
 
 def discoveries(p_value: ArrayLike, rate: float = 0.1) -> NDArray[np.bool_]:

@@ -81,7 +81,7 @@ class Committee(Detector):
         return np.sort(np.random.default_rng(self.seed).permutation(n)[:kept])
 
     def _restore(self) -> None:
-        self._tails = [Tail(-scores) for scores in self.held_out_scores_]
+        self._tails = [Tail(scores) for scores in self.held_out_scores_]
 
     def _score(self, X: np.ndarray) -> np.ndarray:
         return self.combination(self._log_p(X))
@@ -103,7 +103,7 @@ class Committee(Detector):
 
     def _log_p(self, X: np.ndarray) -> np.ndarray:
         return np.stack(
-            [tail(-member.score_samples(X)) for member, tail in zip(self.detectors_, self._tails, strict=True)], axis=1
+            [tail(member.score_samples(X)) for member, tail in zip(self.detectors_, self._tails, strict=True)], axis=1
         )
 
     @override

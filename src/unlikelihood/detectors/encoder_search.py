@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from unlikelihood.contract.search import Query, SearchDetector, SearchResult, SquaredQuery, frozen, search
 from unlikelihood.contract.trained import Learner
-from unlikelihood.nn.descents import Adam, Descent
+from unlikelihood.nn.descents import AdamDescent, Descent
 from unlikelihood.nn.networks import Encoder
 from unlikelihood.parameters import Count, Fraction, NonNegative, Whole
 from unlikelihood.training.loop import Objective, one_cycle
@@ -39,7 +39,7 @@ class EncoderSearch(SearchDetector, Learner[Encoder]):
     discrimination : float
         λ of L.
     descent : Descent
-        How the refinement steps: `Momentum` or `Adam`.
+        How the refinement steps: `MomentumDescent` or `AdamDescent`.
     layer : int
         Which of the critic's layers f is; -1 is the last before its answer.
     width : int
@@ -64,7 +64,7 @@ class EncoderSearch(SearchDetector, Learner[Encoder]):
     refine: Whole = 0
     kappa: NonNegative = 1.0
     discrimination: Fraction = 0.5
-    descent: Descent = Adam()
+    descent: Descent = AdamDescent()
     layer: int = -1
     width: Count = 32
     scoring: Literal["L", "A"] = "L"

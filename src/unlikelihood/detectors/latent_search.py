@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from unlikelihood.contract.search import Query, SearchDetector, SearchResult, content, search
-from unlikelihood.nn.descents import Descent, Momentum
+from unlikelihood.nn.descents import Descent, MomentumDescent
 from unlikelihood.parameters import Count, Fraction, Whole
 
 
@@ -28,7 +28,7 @@ class LatentSearch(SearchDetector):
     discrimination : float
         λ.
     descent : Descent
-        How it steps: `Momentum`, equation 15, or `Adam`.
+        How it steps: `MomentumDescent`, equation 15, or `AdamDescent`.
     restarts : int
         Starts for each sample; the end with the least L is kept.
     layer : int
@@ -51,7 +51,7 @@ class LatentSearch(SearchDetector):
 
     steps: Whole = 100
     discrimination: Fraction = 0.5
-    descent: Descent = Momentum()
+    descent: Descent = MomentumDescent()
     restarts: Count = 1
     layer: int = -1
 

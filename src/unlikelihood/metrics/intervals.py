@@ -1,5 +1,6 @@
 """How sure a figure is: DeLong's intervals and tests for the AUROC, and the bootstrap for any metric."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 from scipy.stats import norm, rankdata
+from scipy.stats import t as student_t
 from sklearn import config_context
 
 from unlikelihood.metrics.ranking import Metric, validate
@@ -139,6 +141,54 @@ def paired_delong(label: ArrayLike, score_a: ArrayLike, score_b: ArrayLike, leve
     interval = Interval(delta, max(delta - z * sigma, -1.0), min(delta + z * sigma, 1.0), level)
     spread = float(np.sqrt(covariance[0, 0] * covariance[1, 1]))
     return Difference(interval, p_value, float(covariance[0, 1]) / spread if spread else 0.0)
+
+
+def seeds_interval(areas: Sequence[Interval], *, same_test: bool) -> Interval:
+    r"""Return the mean AUROC of fits with several seeds, and an interval that holds the sampling of the test, too.
+
+    With dᵢ the distance from the i-th of k AUROCs to the end of its own interval, on either side, and s their standard
+    deviation, the interval of the mean reaches
+
+    .. math:: \sqrt{\overline{d^2} + h^2} \quad \text{on one test set}, \qquad
+              \max\Bigl(h, \sqrt{\overline{d^2} / k}\Bigr) \quad \text{on independent ones}, \qquad
+              h = t_{k-1} \, s / \sqrt{k}
+
+    to that side. On one test set all fits meet the same samples, so the mean varies with those as much as each AUROC
+    does, at most: seeds do not average them out, and h adds what the seeds do. On independent test sets s holds both.
+    Where test sets overlap, those of several splits of the same data for example, the first is the safe one.
+
+    Parameters
+    ----------
+    areas : sequence of Interval
+        AUROCs of at least one fit each, with intervals of one level for the sampling of the test: `delong`'s, or the
+        `bootstrap`'s by patient.
+    same_test : bool
+        Whether the test sets share samples.
+
+    Returns
+    -------
+    Interval
+        Inside [0, 1]; of a single fit its own.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or their levels differ.
+
+    References
+    ----------
+    Zou & Donner (2008), Statistics in Medicine 27:1693, for the sum of squared distances of asymmetric intervals.
+    """
+    levels = {area.level for area in areas}
+    if len(levels) != 1:
+        raise ValueError(f"areas must hold at least 1 interval, all of one level, got levels {sorted(levels)}")
+    level, k = levels.pop(), len(areas)
+    values, lows, highs = np.array([(area.value, area.low, area.high) for area in areas]).T
+    mean = float(values.mean())
+    by_seed = student_t.ppf((1 + level) / 2, k - 1) * values.std(ddof=1) / np.sqrt(k) if k > 1 else 0.0
+    by_test = np.sqrt([np.mean((values - lows) ** 2), np.mean((highs - values) ** 2)])
+    below, above = np.hypot(by_test, by_seed) if same_test else np.maximum(by_test / np.sqrt(k), by_seed)
+    return Interval(mean, float(max(mean - below, 0.0)), float(min(mean + above, 1.0)), level)
 
 
 def bootstrap(

@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 
 @dataclass(frozen=True)
-class Cases:
+class SampleSize:
     """Numbers of test samples, of independent patients where patients have several.
 
     Parameters
@@ -28,7 +28,7 @@ def cases_needed(
     normal_per_anomalous: float = 1.0,
     power: float = 0.8,
     level: float = 0.95,
-) -> Cases:
+) -> SampleSize:
     r"""Return how many cases a test of two AUROCs on the same samples needs to find their difference.
 
     .. math:: m = \left( \frac{z_{(1 + \text{level})/2} \sqrt{V_0} + z_{\text{power}} \sqrt{V_A}}
@@ -56,7 +56,7 @@ def cases_needed(
 
     Returns
     -------
-    Cases
+    SampleSize
         Rounded up. Of samples that are not independent, more are needed.
 
     Raises
@@ -72,7 +72,7 @@ def cases_needed(
     Examples
     --------
     >>> cases_needed(0.84, 0.80, correlation=0.5)
-    Cases(anomalous=418, normal=418)
+    SampleSize(anomalous=418, normal=418)
     """
     shares = {"auroc_a": auroc_a, "auroc_b": auroc_b, "power": power, "level": level}
     for name, value in shares.items():
@@ -91,7 +91,7 @@ def cases_needed(
     alternative = a + b - 2 * correlation * math.sqrt(a * b)
     quantiles = norm.ppf((1 + level) / 2) * math.sqrt(null) + norm.ppf(power) * math.sqrt(alternative)
     m = (quantiles / (auroc_a - auroc_b)) ** 2
-    return Cases(max(2, math.ceil(m)), max(2, math.ceil(m * normal_per_anomalous)))
+    return SampleSize(max(2, math.ceil(m)), max(2, math.ceil(m * normal_per_anomalous)))
 
 
 def binormal_variance(auroc: float, normal_per_anomalous: float = 1.0) -> float:

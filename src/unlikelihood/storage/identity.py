@@ -42,7 +42,7 @@ def identities(X: NDArray[Any]) -> NDArray[np.uint64]:
     return np.frombuffer(bytes(digests), dtype="<u8").astype(np.uint64)
 
 
-def fingerprint(X: NDArray[Any]) -> str:
+def content_hash(X: NDArray[Any]) -> str:
     """Return a hash of samples in their order, for the record of where a figure came from.
 
     Parameters

@@ -13,7 +13,6 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from sklearn.base import clone
-from torch import nn
 
 from unlikelihood.parameters import Component
 from unlikelihood.storage.discovery import public_class
@@ -190,8 +189,8 @@ def check(record: Any, arrays: dict[str, np.ndarray], given: set[str]) -> None:
 
 def resolve(record: dict[str, Any]) -> type:
     """Return the class of a detector or of a parameter object in `record`, among the package's public names."""
-    kind: Any
-    name, kind = (record["$detector"], Storable) if "$detector" in record else (record["$part"], (Component, nn.Module))
+    kind: type
+    name, kind = (record["$detector"], Storable) if "$detector" in record else (record["$part"], Component)
     found = public_class(name)
     if inspect.isabstract(found) or not issubclass(found, kind):
         raise ValueError(f"{name} is not the class of a {'detector' if '$detector' in record else 'parameter'}")

@@ -34,7 +34,7 @@ def provenance() -> dict[str, str | None]:
     }
 
 
-def describe(detector: Any) -> str:
+def display_name(detector: Any) -> str:
     """Return a detector's class and, in brackets, those of the detectors inside it.
 
     Parameters
@@ -49,7 +49,7 @@ def describe(detector: Any) -> str:
     """
     values = detector.get_params(deep=False).values()
     parts = [part for value in values for part in (value if isinstance(value, (list, tuple)) else [value])]
-    inner = ", ".join(describe(part) for part in parts if hasattr(part, "score_samples"))
+    inner = ", ".join(display_name(part) for part in parts if hasattr(part, "score_samples"))
     return f"{type(detector).__name__}({inner})" if inner else type(detector).__name__
 
 
