@@ -32,9 +32,9 @@ class LabelledFolder(RandomSplitSource):
         CSV file with the columns file (relative to `path`), label and, if patients must not be split, group. Only the
         files in it are read, in its order.
     normal : str
-        Name of the sub-folder of normals, and of their label in a table, which may also be 0.
+        What normals are called: their sub-folder, and their label in a table, where 0 will do too.
     anomalous : str
-        Name of the sub-folder of anomalies, and of their label in a table, which may also be 1.
+        What anomalies are called: their sub-folder, and their label in a table, where 1 will do too.
     """
 
     path: str | Path

@@ -26,6 +26,8 @@ class CTFolder(LabelledFolder):
 
     Parameters
     ----------
+    path : str or Path
+        The folder, or the file of one scan.
     spacing : float
         Size of the voxels in mm.
     outside : float
