@@ -24,6 +24,8 @@ class LabelledFolder(RandomSplitSource):
     Without a table, the sub-folders `normal` and `anomalous` are read, with all folders in them; other sub-folders are
     not. If there are none of them, what is in the folder itself is read, unlabelled.
 
+    Further parameters are those of `RandomSplitSource`.
+
     Parameters
     ----------
     path : str or Path

@@ -22,6 +22,8 @@ class Volumes(CTFolder):
     In a table, a file may also be the folder of a DICOM series or a series instance UID. Volumes are named by their
     paths in the folder; groups are those of the table, else the patient IDs of DICOM series, else each volume is one.
 
+    Further parameters are those of `CTFolder`.
+
     Parameters
     ----------
     shape : tuple of float, optional
