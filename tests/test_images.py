@@ -42,6 +42,10 @@ def test_pixels_become_float32_without_a_change_of_scale(dtype):
         ({"spacing": (1.0, 0.0)}, r"spacing=\(1.0, 0.0\)"),
         ({"spacing": (1.0, np.inf)}, r"spacing=\(1.0, inf\)"),
         ({"pixels": np.zeros((4, 3)), "spacing": ()}, r"spacing=\(\).*0 spatial axes"),
+        ({"orientation": "SPL"}, r"orientation='SPL': expected a letter for each of 2 spatial axes"),
+        ({"orientation": "LR"}, r"orientation='LR'"),
+        ({"orientation": "PX"}, r"orientation='PX'"),
+        ({"pixels": np.zeros((4, 3)), "orientation": ""}, r"orientation=''.*0 spatial axes"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(known, message):
@@ -60,7 +64,7 @@ def test_what_does_not_fit_is_refused_by_name(known, message):
     ],
 )
 def test_an_index_chooses_everything_that_is_known(index, chosen):
-    whole = images(4, label=1, group=np.array(list("abcd")), spacing=(1, 2))
+    whole = images(4, label=1, group=np.array(list("abcd")), spacing=(1, 2), orientation="PL")
     part = whole[index]
     np.testing.assert_array_equal(part.pixels[:, 0, 0, 0], chosen)
     assert part.name.tolist() == [str(number) for number in chosen]
@@ -68,6 +72,7 @@ def test_an_index_chooses_everything_that_is_known(index, chosen):
     assert len(part) == len(part.label) == len(chosen)
     assert part.shape == (1, 2, 2)
     assert part.spacing == (1.0, 2.0)
+    assert part.orientation == "PL"
 
 
 def test_a_sequence_ends():
@@ -130,15 +135,18 @@ def test_a_split_refuses_leaks_and_names_them(part, message):
         Split(**(SOUND | part))
 
 
-def test_a_split_refuses_a_shared_group_and_another_spacing():
-    def part(first, group, spacing=(1, 1)):
-        return images(2, first=first, group=np.array(group), spacing=spacing)
+def test_a_split_refuses_a_shared_group_another_spacing_and_another_orientation():
+    def part(first, group, spacing=(1, 1), orientation="PL"):
+        return images(2, first=first, group=np.array(group), spacing=spacing, orientation=orientation)
 
-    Split(train=part(0, [1, 2]), calibration=part(2, [3, 3]), test=part(4, [4, 5]))
+    train, calibration = part(0, [1, 2]), part(2, [3, 3])
+    Split(train=train, calibration=calibration, test=part(4, [4, 5], orientation=None))
     with pytest.raises(ValueError, match="train and test share group 2"):
-        Split(train=part(0, [1, 2]), calibration=part(2, [3, 3]), test=part(4, [2, 5]))
+        Split(train=train, calibration=calibration, test=part(4, [2, 5]))
     with pytest.raises(ValueError, match=r"train has spacing \(1.0, 1.0\) mm, test \(2.0, 1.0\) mm"):
-        Split(train=part(0, [1, 2]), calibration=part(2, [3, 3]), test=part(4, [4, 5], (2, 1)))
+        Split(train=train, calibration=calibration, test=part(4, [4, 5], (2, 1)))
+    with pytest.raises(ValueError, match="train has orientation PL, test PR"):
+        Split(train=train, calibration=calibration, test=part(4, [4, 5], orientation="PR"))
 
 
 def test_normals_need_no_labels():
@@ -197,6 +205,12 @@ def test_a_partition_needs_labels_and_normals():
         partition(Images(pixels=np.zeros((3, 1))))
     with pytest.raises(ValueError, match="at least one normal"):
         partition(images(3, label=1))
+
+
+def test_groups_that_leave_nothing_to_train_on_are_counted():
+    mixed = images(6, group=np.array(list("aaabbc")), label=[0, 1, 0, 1, 0, 1])
+    with pytest.raises(ValueError, match=r"train is empty: a group \(patient\).*as 3 of 3 do"):
+        partition(mixed)
 
 
 def test_balance_keeps_all_of_the_rarer_kind():

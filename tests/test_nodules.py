@@ -88,7 +88,9 @@ class TestCubes:
         assert np.allclose(two.origin, aside.origin)
         Scan(np.maximum(two.hu, aside.hu), two.origin, two.spacing, OBLIQUE).save(tmp_path / "ct" / "a.nii.gz")
         write_table(tmp_path / "ct" / "annotations.csv", [["a", *CENTRE, 14]])
-        hu = Nodules(path=tmp_path / "ct", window=None, jobs=1).read().pixels[0, 0]
+        images = Nodules(path=tmp_path / "ct", window=None, jobs=1).read()
+        assert images.orientation == "SPL"
+        hu = images.pixels[0, 0]
         assert hu[16 + 4, 16 + 6, 16 + 10] > -100
         assert hu[16 - 4, 16 - 6, 16 - 10] < -800
 

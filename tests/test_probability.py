@@ -5,7 +5,7 @@ from sklearn.exceptions import NotFittedError
 
 from unlikelihood.decisions.prevalence import at_prevalence
 from unlikelihood.decisions.probability import Isotonic, Logistic, VennAbers, cross_fitted
-from unlikelihood.metrics.ranking import brier, expected_calibration_error
+from unlikelihood.metrics.probability import brier, expected_calibration_error
 
 EACH = pytest.mark.parametrize("model", [Logistic(), Isotonic(), VennAbers()], ids=repr)
 

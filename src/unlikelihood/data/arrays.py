@@ -24,6 +24,8 @@ class Arrays(RandomSplitSource):
     is memory-mapped, so that data larger than the memory can be scored; a window reads it whole. Images are named
     after the file.
 
+    Further parameters are those of `RandomSplitSource`.
+
     Parameters
     ----------
     path : str or Path

@@ -13,7 +13,7 @@ from unlikelihood.data.images import numbered
 
 @dataclass(frozen=True, kw_only=True)
 class Digits(DigitSource):
-    """The 1,797 digits of 8×8 pixels in scikit-learn, for trying things out without a download.
+    """The 1,797 digits of 8×8 pixels in scikit-learn, for trying things out without a download; see `DigitSource`.
 
     Examples
     --------

@@ -25,6 +25,8 @@ class Folder(LabelledFolder):
     the files, unless a `window` maps them to [0, 1]. Colours and an alpha channel become channels. Images are turned
     as their EXIF orientation says, and named by their paths in the folder.
 
+    Further parameters are those of `LabelledFolder`.
+
     Parameters
     ----------
     window : tuple of float, optional

@@ -24,6 +24,8 @@ class LabelledFolder(RandomSplitSource):
     Without a table, the sub-folders `normal` and `anomalous` are read, with all folders in them; other sub-folders are
     not. If there are none of them, what is in the folder itself is read, unlabelled.
 
+    Further parameters are those of `RandomSplitSource`.
+
     Parameters
     ----------
     path : str or Path
@@ -32,9 +34,9 @@ class LabelledFolder(RandomSplitSource):
         CSV file with the columns file (relative to `path`), label and, if patients must not be split, group. Only the
         files in it are read, in its order.
     normal : str
-        Name of the sub-folder of normals, and of their label in a table, which may also be 0.
+        What normals are called: their sub-folder, and their label in a table, where 0 will do too.
     anomalous : str
-        Name of the sub-folder of anomalies, and of their label in a table, which may also be 1.
+        What anomalies are called: their sub-folder, and their label in a table, where 1 will do too.
     """
 
     path: str | Path

@@ -41,6 +41,8 @@ class MNIST(DigitSource):
     The four files are looked for in `path` if that is given, else in `$UNLIKELIHOOD_DATA/mnist` and in the
     cache (`$UNLIKELIHOOD_CACHE` or `~/.cache/unlikelihood`), else they are downloaded there, checked by hash.
 
+    Further parameters are those of `DigitSource`.
+
     Parameters
     ----------
     path : str or Path, optional

@@ -13,6 +13,7 @@ from sklearn.isotonic import IsotonicRegression, isotonic_regression
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.validation import check_is_fitted
 
+from unlikelihood.decisions.pvalues import judgeable
 from unlikelihood.metrics.ranking import validate
 
 
@@ -66,7 +67,7 @@ class Probability(BaseEstimator, ABC):
         return self._predict_proba
 
     def _predict_proba(self, score: ArrayLike) -> NDArray[np.float64]:
-        anomalous = self._anomalous(np.asarray(score, dtype=np.float64))
+        anomalous = self._anomalous(judgeable(score))
         return np.stack([1 - anomalous, anomalous], axis=1)
 
     @abstractmethod

@@ -11,6 +11,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betainc, betaincinv, gammaln, logsumexp, xlogy
+from scipy.stats import false_discovery_control
 
 from unlikelihood.parameters import Component, Count, OpenFraction
 
@@ -236,7 +237,7 @@ def p_values(calibration: ArrayLike, score: ArrayLike, guarantee: Guarantee = Ma
     Raises
     ------
     ValueError
-        If there is no calibration score, one is not finite, or a score to judge is not a number.
+        If there is no calibration score, one is not finite, or `judgeable` refuses a score to judge.
 
     Examples
     --------
@@ -246,10 +247,22 @@ def p_values(calibration: ArrayLike, score: ArrayLike, guarantee: Guarantee = Ma
     known = np.sort(np.asarray(calibration, dtype=np.float64))
     if known.ndim != 1 or not len(known) or not np.isfinite(known).all():
         raise ValueError(f"calibration must hold at least 1 finite score in one dimension, got shape {known.shape}")
-    judged = np.asarray(score, dtype=np.float64)
-    if np.isnan(judged).any():
-        raise ValueError(f"score must hold numbers, got {int(np.isnan(judged).sum())} nan among {judged.size}")
-    return guarantee(len(known))[np.searchsorted(known, judged, side="right")]
+    return guarantee(len(known))[np.searchsorted(known, judgeable(score), side="right")]
+
+
+def judgeable(score: ArrayLike) -> NDArray[np.float64]:
+    """Return scores (m,) as float64, or raise a ValueError that names the rows where one is nan or +∞.
+
+    Such a score says nothing of its sample, and must not pass as normal. −∞ may stand: it is as anomalous as can be.
+    """
+    scores = np.asarray(score, dtype=np.float64)
+    if len(where := np.flatnonzero(np.isnan(scores) | (scores == np.inf))):
+        few = ", ".join(map(str, where[:5])) + (", …" if len(where) > 5 else "")
+        raise ValueError(
+            f"score holds {scores.flat[where[0]]} in {len(where)} of {scores.size} rows ({few}), "
+            "expected numbers below infinity: nothing can be decided about such a sample"
+        )
+    return scores
 
 
 class Tail:
@@ -332,6 +345,5 @@ def discoveries(p_value: ArrayLike, rate: float = 0.1) -> NDArray[np.bool_]:
         raise ValueError(f"rate must lie strictly between 0 and 1, got {rate}")
     if p.ndim != 1 or not np.all((p >= 0) & (p <= 1)):
         raise ValueError(f"p_value must have shape (m,) and lie in [0, 1], got shape {p.shape}")
-    ordered = np.sort(p)
-    passing = np.flatnonzero(ordered <= rate * np.arange(1, len(p) + 1) / max(len(p), 1) * (1 + 1e-12))
-    return p <= ordered[passing[-1]] if len(passing) else np.zeros(len(p), dtype=bool)
+    # Conformal p-values are ratios that may equal the bound, and rounding must not decide then.
+    return np.asarray(false_discovery_control(p) <= rate * (1 + 1e-12))

@@ -24,8 +24,12 @@ class CTFolder(LabelledFolder):
     holds integers, so the window may change at no cost. Paths, sizes and times of change stand for the content of the
     files, and a run that was killed goes on where it was.
 
+    Further parameters are those of `LabelledFolder`.
+
     Parameters
     ----------
+    path : str or Path
+        The folder, or the file of one scan.
     spacing : float
         Size of the voxels in mm.
     outside : float

@@ -59,6 +59,8 @@ class Nodules(CTFolder):
     Whatever a row gives no cube for (a scan that is missing or cannot be read, a centre outside its scan) is a line
     of a CSV file in the cache, which the message names.
 
+    Further parameters are those of `CTFolder`.
+
     Parameters
     ----------
     table : str or Path, optional

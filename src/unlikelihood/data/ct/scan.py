@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
+from scipy.optimize import linear_sum_assignment
 
 from unlikelihood.data.ct.dicom import Slice, dicom_series, stacked
 from unlikelihood.data.ct.dicom_writer import UID, write_slices
@@ -197,14 +198,14 @@ class Scan:
         return (np.abs(self.direction) @ (np.array(self.hu.shape)[::-1] * self.spacing))[::-1]
 
     @property
-    def orientation(self) -> str | None:
-        """The direction in the patient in which each axis of `hu` increases, such as "SPL"; see `Images`.
+    def orientation(self) -> str:
+        """The direction in the patient in which each axis of `hu` increases, the nearest one of an oblique scan.
 
-        Of an oblique scan it is the nearest such direction, None where two axes have the same.
+        It is written as in `Images`: "SPL" where the axes (z, y, x) of `hu` are those of the world.
         """
-        nearest = np.abs(self.direction).argmax(axis=0)
-        letters = [DIRECTIONS[world][int(self.direction[world, k] > 0)] for k, world in enumerate(nearest)]
-        return "".join(letters[::-1]) if len(set(nearest)) == 3 else None
+        world, index = linear_sum_assignment(-np.abs(self.direction))
+        letters = {k: DIRECTIONS[axis][int(self.direction[axis, k] > 0)] for axis, k in zip(world, index, strict=True)}
+        return "".join(letters[k] for k in (2, 1, 0))
 
     def crop(
         self, centre: ArrayLike, shape: tuple[int, int, int], spacing: float = 1.0, outside: float = AIR

@@ -19,9 +19,10 @@ from unlikelihood.data.source import existing
 class Volumes(CTFolder):
     """Whole CT volumes (1, D, H, W) in a folder, labelled by its sub-folders or by a table, or not at all.
 
-    In a table, a file may also be the folder of a DICOM series or a series instance UID, and `path` may be the file of
-    one volume. Volumes are named by their paths in the folder; groups are those of the table, else the patient IDs of
-    DICOM series, else each volume is a group.
+    In a table, a file may also be the folder of a DICOM series or a series instance UID. Volumes are named by their
+    paths in the folder; groups are those of the table, else the patient IDs of DICOM series, else each volume is one.
+
+    Further parameters are those of `CTFolder`.
 
     Parameters
     ----------
