@@ -130,10 +130,11 @@ class Detector(BaseEstimator, ABC):
         for alarm in self.alarms():
             warnings.warn(f"{type(self).__name__}: {alarm}", NotTrustworthy, stacklevel=2)
         scores = np.asarray(self._score(X), np.float64)
-        if not np.isfinite(scores).all():
+        if not (finite := np.isfinite(scores)).all():
+            values = " or ".join(np.unique(scores[~finite]).astype(str))
             raise ValueError(
-                f"{type(self).__name__}: the score is not finite for {_rows(~np.isfinite(scores))}: "
-                "no normal scores like that; take those out or clip their values"
+                f"{type(self).__name__}: the score is {values} for {_rows(~finite)}: no normal scores like that; take "
+                "those out or clip their values"
             )
         if len(scores) > 1 and np.ptp(scores) == 0 and any((x != X[0]).any() for x in X):
             warnings.warn(
@@ -227,8 +228,9 @@ class Detector(BaseEstimator, ABC):
             raise ValueError(
                 f"X contains infinity or a value too large for float32 in {rows}"
                 if reset
-                else f"X has values up to {largest:g} in {rows}, but this {type(self).__name__} was fitted on {low:g} to "
-                f"{high:g}, which float32 loses beside those: no normal is like that; take those out or clip them"
+                else f"X has values up to {largest:g} in {rows}, but this {type(self).__name__} was fitted on "
+                f"{low:g} to {high:g}, which float32 loses beside those: no normal is like that; take those out or "
+                "clip them"
             )
 
 
