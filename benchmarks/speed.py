@@ -18,7 +18,7 @@ from unlikelihood import VAE
 from unlikelihood.storage.provenance import provenance
 from unlikelihood.training.devices import fabric_for, memory_format
 from unlikelihood.training.loop import one_cycle, train
-from unlikelihood.training.seeding import seeded
+from unlikelihood.training.seeding import initialising
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
 PAIRS = 7
@@ -43,7 +43,7 @@ def bare(detector: VAE, net: nn.Module, X: np.ndarray) -> None:
 def ours(detector: VAE, net: nn.Module, X: np.ndarray) -> None:
     """Train with the package's loop."""
     fabric = fabric_for("cpu", "32-true")
-    train(net, detector.turns(net), X, epochs=detector.epochs, batch_size=detector.batch_size, fabric=fabric)
+    train(net, detector.objectives(net), X, epochs=detector.epochs, batch_size=detector.batch_size, fabric=fabric)
 
 
 def seconds(function, *arguments) -> float:
@@ -59,7 +59,7 @@ def loop_against_bare(shape: tuple[int, ...], n: int) -> dict[str, object]:
     detector.n_samples_ = n
 
     def fresh() -> nn.Module:
-        with seeded(0):
+        with initialising(0):
             return detector.build(shape).to(memory_format=memory_format(shape))
 
     ours(detector, fresh(), X[:256]), bare(detector, fresh(), X[:256])

@@ -7,6 +7,7 @@ import pytest
 
 from chromium import PROGRAM, Chromium
 from test_evaluation import Distance, judged
+from unlikelihood.metrics.ranking import anomaly_score
 from unlikelihood.report.comparison import Row, save_comparison
 from unlikelihood.report.plots import limits_of
 from unlikelihood.report.plots.planes import PLANES
@@ -73,7 +74,7 @@ def visible(browser):
 def test_the_slider_moves_by_keyboard_and_says_what_the_counts_are(browser, report, evaluation):
     browser.open(report)
     start = shown(browser)
-    label, score = evaluation.label, evaluation.score
+    label, score = evaluation.label, anomaly_score(evaluation.score)
     cut = np.sort(score[label == 0])[-3]  # of 40 normals, a specificity of 95 % allows 2
     assert f"{np.sum(score[label == 1] > cut)} of 40 anomalies found, 2 of 40 normals flagged" in start["said"]
     browser.run("document.querySelector('#operate-at').focus()")
@@ -103,7 +104,7 @@ def test_the_prevalence_changes_how_often_an_alarm_is_right(browser, report, eva
 def test_cases_are_gone_through_by_keyboard_and_mouse(browser, report, evaluation):
     browser.open(report)
     order = [evaluation.sample[index] for index in evaluation.cases.index]
-    assert order[:12] == [evaluation.sample[index] for index in np.argsort(-evaluation.score)[:12]]
+    assert order[:12] == [evaluation.sample[index] for index in np.argsort(evaluation.score)[:12]]
     assert visible(browser) == order[:1]
     browser.run("document.querySelector('[data-step=\"1\"]').focus()")
     browser.press("ArrowRight", times=2)

@@ -19,7 +19,7 @@ X, NEW = normals((6,), n=120), np.concatenate([normals((6,), n=40, seed=1), norm
 
 @pytest.mark.parametrize("combination", COMBINATIONS)
 def test_the_order_of_members_does_not_matter(combination):
-    members = [KNN(), PCAResidual(2), IsolationForest(trees=5)]
+    members = [KNN(), PCAResidual(2), IsolationForest(n_estimators=5)]
     one, other = (Committee(some, combination).fit(X).score_samples(NEW) for some in (members, members[::-1]))
     np.testing.assert_array_equal(one, other)
 
@@ -119,7 +119,7 @@ def test_what_is_no_list_of_detectors_is_refused(members):
 
 
 def test_the_command_line_takes_a_list_of_members(tmp_path):
-    members = [{"class_path": "KNN"}, {"class_path": "PCAResidual", "init_args": {"components": 3}}]
+    members = [{"class_path": "KNN"}, {"class_path": "PCAResidual", "init_args": {"n_components": 3}}]
     option = ["--detector", "Committee", "--detector.detectors", json.dumps(members)]
     assert main(["fit", "--data", "Digits", *option, "--out", str(tmp_path / "model")]) == 0
-    assert load(tmp_path / "model").detectors[1].components == 3
+    assert load(tmp_path / "model").detectors[1].n_components == 3

@@ -2,6 +2,7 @@
 
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -81,6 +82,29 @@ def test_fit_and_score_leave_data_and_generators_as_they_were(name, shape):
     np.testing.assert_array_equal(np.random.get_state()[1], states[1])
 
 
+def test_fits_in_threads_are_those_one_after_another(name):
+    X, seeds = normals((1, 8, 8)), range(4)
+    alone = [tiny(name, seed=seed).fit(X).score_samples(X) for seed in seeds]
+    state = torch.get_rng_state()
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda seed: tiny(name, seed=seed).fit(X).score_samples(X), seeds))
+    np.testing.assert_array_equal(together, alone)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_another_default_type_of_torch_changes_no_bit(fitted, name, shape, tmp_path):
+    X = normals(shape, n=5, seed=1)
+    expected, folder = fitted.score_samples(X), fitted.save(tmp_path / "model")
+    torch.set_default_dtype(torch.float64)
+    try:
+        again = tiny(name).fit(normals(shape))
+        loaded = load(folder, **{key: getattr(fitted, key) for key in fitted.runtime})
+        for detector in (fitted, again, loaded):
+            np.testing.assert_array_equal(detector.score_samples(X), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_a_memory_map_is_as_good_as_an_array(name, shape, tmp_path):
     np.save(tmp_path / "X.npy", normals(shape))
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
@@ -110,6 +134,22 @@ def test_bad_data_is_an_error(name, shape, spoil, message):
         tiny(name).fit(spoil(X))
     with pytest.raises(ValueError, match=message):
         tiny(name).fit(X).score_samples(spoil(X))
+
+
+@pytest.mark.parametrize("value", [3e38, -3e38, 1e39])
+def test_a_value_that_float32_cannot_compute_with_is_never_normal(fitted, shape, value):
+    X = normals(shape, n=12, seed=1).astype(np.float64 if value > 3e38 else np.float32)
+    X.reshape(12, -1)[5, 0] = value
+    with pytest.raises(ValueError, match=r"too large|1 of 12 samples \(row 5\)"):
+        fitted.score_samples(X)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_score_that_is_not_finite_is_an_error_that_names_the_samples(name, bad):
+    detector = tiny(name).fit(normals((6,)))
+    detector._score = lambda X: np.where(np.arange(len(X)) % 30 == 7, bad, np.arange(len(X)))
+    with pytest.raises(ValueError, match=rf"{name}: .*not finite for 2 of 40 samples \(row 7, 37\)"):
+        detector.score_samples(normals((6,)))
 
 
 def test_another_shape_is_an_error(fitted, shape):

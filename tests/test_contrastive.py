@@ -33,7 +33,7 @@ def test_embeddings_lie_on_the_sphere_and_like_samples_are_near():
 
 def test_the_score_is_the_distance_to_the_nearest_training_embeddings():
     X, new = normals((1, 8, 8)), normals((1, 8, 8), n=7, seed=1)
-    fitted = tiny("Contrastive", neighbours=3).fit(X)
+    fitted = tiny("Contrastive", n_neighbors=3).fit(X)
     distance = np.linalg.norm(fitted.embed(new)[:, None] - fitted.embed(X)[None], axis=2)
     np.testing.assert_allclose(fitted.score_samples(new), -np.sort(distance, axis=1)[:, :3].mean(axis=1), rtol=1e-4)
 
@@ -42,10 +42,10 @@ def test_a_fitted_encoder_is_not_trained_again():
     X = normals((1, 8, 8))
     encoder = tiny("Contrastive").fit(X)
     before = {name: tensor.clone() for name, tensor in encoder.net_.state_dict().items()}
-    wrapped = FeatureSpace(encoder, KNN(neighbours=2)).fit(X[:20])
+    wrapped = FeatureSpace(encoder, KNN(n_neighbors=2)).fit(X[:20])
     assert wrapped.encoder_ is encoder
     assert all(torch.equal(tensor, before[name]) for name, tensor in encoder.net_.state_dict().items())
-    expected = KNN(neighbours=2).fit(encoder.embed(X[:20])).score_samples(encoder.embed(X))
+    expected = KNN(n_neighbors=2).fit(encoder.embed(X[:20])).score_samples(encoder.embed(X))
     np.testing.assert_array_equal(wrapped.score_samples(X), expected)
 
 

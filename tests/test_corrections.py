@@ -22,9 +22,9 @@ from unlikelihood import (
     InputComplexity,
     LikelihoodRatio,
     LikelihoodRegret,
+    Objective,
     PathStatistics,
     Trained,
-    Turn,
     Typicality,
     Variational,
 )
@@ -51,8 +51,8 @@ class LinearVAE(Variational[Linear]):
     def build(self, shape):
         return Linear(shape[0], self.latent)
 
-    def turns(self, net):
-        return [Turn("none", net, lambda x: net.encoder(x).square().mean(), optimizer=torch.optim.SGD)]
+    def objectives(self, net):
+        return [Objective("none", net, lambda x: net.encoder(x).square().mean(), optimizer=torch.optim.SGD)]
 
     def _finish(self, X):
         w = torch.eye(self.shape_[0], self.latent).double() * torch.arange(1, self.latent + 1).double()
@@ -81,7 +81,7 @@ class LinearVAE(Variational[Linear]):
     def draw(self, n, *key):
         return torch.zeros(n, self.latent)
 
-    def _score_batch(self, x):
+    def score_batch(self, x):
         return self.log_likelihood(x, self.encode(x).loc)
 
 
@@ -93,11 +93,11 @@ class Location(Trained[nn.Linear]):
     def build(self, shape):
         return nn.Linear(1, shape[0], bias=False)
 
-    def turns(self, net):
+    def objectives(self, net):
         adam = partial(torch.optim.Adam, lr=self.learning_rate)
-        return [Turn("squares", net, lambda x: (x - net.weight[:, 0]).square().mean(), optimizer=adam)]
+        return [Objective("squares", net, lambda x: (x - net.weight[:, 0]).square().mean(), optimizer=adam)]
 
-    def _score_batch(self, x):
+    def score_batch(self, x):
         return -(x - self.net_.weight[:, 0]).square().sum(1) / 2
 
 
@@ -287,7 +287,7 @@ def test_gradient_norm_is_that_of_autograd_sample_by_sample(shape):
     weights = list(vae.net_.parameters())
     gradients = []
     for x in X:
-        score = vae._score_batch(torch.from_numpy(x[None]).to(weights[0].dtype)).sum()
+        score = vae.score_batch(torch.from_numpy(x[None]).to(weights[0].dtype)).sum()
         gradients.append(torch.cat([g.flatten() for g in torch.autograd.grad(score, weights)]).double().numpy())
     g = np.array(gradients)
     fisher = np.square(g).mean(0)
@@ -297,8 +297,8 @@ def test_gradient_norm_is_that_of_autograd_sample_by_sample(shape):
 
 def test_gradient_norm_refuses_a_score_without_a_gradient():
     class Rounded(VAE):
-        def _score_batch(self, x):
-            return torch.from_numpy(super()._score_batch(x).numpy().round())
+        def score_batch(self, x):
+            return torch.from_numpy(super().score_batch(x).numpy().round())
 
     with pytest.raises(ValueError, match=r"detector is a Rounded, .* expected"):
         GradientNorm(Rounded(latent=2, width=2, epochs=1)).fit(normals((1, 8, 8)))

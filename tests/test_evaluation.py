@@ -11,7 +11,7 @@ from unlikelihood.data.images import Images
 from unlikelihood.data.splits import Split
 from unlikelihood.evaluation.evaluation import Evaluation, evaluate
 from unlikelihood.metrics.intervals import bootstrap, delong
-from unlikelihood.metrics.ranking import auroc
+from unlikelihood.metrics.ranking import anomaly_score, auroc
 
 
 class Distance(BaseEstimator):
@@ -70,8 +70,8 @@ def test_the_sign_is_flipped_once():
     split = split_of()
     detector = Distance().fit(split.train.pixels)
     evaluation = evaluate(detector, split, draws=20)
-    assert np.array_equal(evaluation.score, -detector.score_samples(split.test.pixels))
-    assert evaluation.metrics["auroc"] == delong(split.test.label, evaluation.score)
+    assert np.array_equal(evaluation.score, detector.score_samples(split.test.pixels))
+    assert evaluation.metrics["auroc"] == delong(split.test.label, anomaly_score(evaluation.score))
     assert evaluation.metrics["auroc"].value > 0.5
 
 
@@ -94,7 +94,9 @@ def test_patients_with_several_samples_are_resampled_whole():
     group = np.arange(80) // 4
     evaluation = judged(group=group)
     assert evaluation.provenance["by_group"]
-    assert evaluation.metrics["auroc"] == bootstrap(auroc, evaluation.label, evaluation.score, group, draws=20)
+    assert evaluation.metrics["auroc"] == bootstrap(
+        auroc, evaluation.label, anomaly_score(evaluation.score), group, draws=20
+    )
     assert not judged(group=np.arange(80)).provenance["by_group"]
 
 
@@ -102,8 +104,8 @@ def test_pictures_show_the_ends_of_the_ranking():
     evaluation = judged()
     for k in (0, 1):
         own = np.sort(evaluation.score[evaluation.label == k])
-        assert np.array_equal(evaluation.pictures.likely[k][1], own[:12])
-        assert np.array_equal(evaluation.pictures.unlikely[k][1], own[::-1][:12])
+        assert np.array_equal(evaluation.pictures.likely[k][1], own[::-1][:12])
+        assert np.array_equal(evaluation.pictures.unlikely[k][1], own[:12])
 
 
 def test_a_detector_that_only_ranks_has_no_other_pictures():
@@ -170,7 +172,7 @@ def test_judging_needs_neither_torch_nor_matplotlib():
 
 def test_p_values_are_those_of_conformal(tmp_path):
     split = split_of()
-    detector = PCAResidual(components=3).fit(split.train.pixels)
+    detector = PCAResidual(n_components=3).fit(split.train.pixels)
     evaluation = evaluate(detector, split, draws=20)
     conformal = Conformal(detector, alpha=0.1).fit(split.calibration.pixels)
     assert np.array_equal(evaluation.p_value, conformal.p_value(split.test.pixels))
@@ -185,7 +187,7 @@ def test_p_values_are_those_of_conformal(tmp_path):
 def test_calibration_normals_that_training_saw_twice_over_are_left_out():
     split = split_of()
     twice = Images(np.concatenate([split.train.pixels[:3], split.calibration.pixels]))
-    detector = PCAResidual(components=3).fit(split.train.pixels)
+    detector = PCAResidual(n_components=3).fit(split.train.pixels)
     evaluation = evaluate(detector, Split(split.train, twice, split.test), draws=20)
     assert (evaluation.data["calibration"], evaluation.data["calibrated_on"]) == (23, 20)
 
@@ -201,8 +203,8 @@ def test_without_calibration_normals_there_are_no_p_values():
 def test_the_cases_are_the_most_anomalous_first_with_maps_and_neighbours():
     cases = judged().cases
     scores = judged().score[cases.index]
-    assert np.all(np.diff(scores) <= 0)
-    last = [index for index in np.argsort(-judged().score) if index >= 40][-4:]  # of the anomalies
+    assert np.all(np.diff(scores) >= 0)
+    last = [index for index in np.argsort(judged().score) if index >= 40][-4:]  # of the anomalies
     assert set(last) <= set(cases.index)
     assert len(set(cases.index)) == 24
     assert cases.maps.shape == (24, 8, 8)

@@ -55,7 +55,7 @@ def test_a_run_that_was_interrupted_fits_only_what_is_missing(experiment, tmp_pa
 def test_another_parameter_is_another_run(experiment, tmp_path):
     experiment.run(tmp_path)
     runs = len(list(tmp_path.glob("runs/*")))
-    experiment.detectors["neighbours"] = lambda seed: KNN(neighbours=2, seed=seed)
+    experiment.detectors["neighbours"] = lambda seed: KNN(n_neighbors=2, seed=seed)
     experiment.run(tmp_path)
     assert len(list(tmp_path.glob("runs/*"))) == runs + 3
 

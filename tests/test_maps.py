@@ -24,7 +24,7 @@ def makers(detector, held_out):
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_a_change_is_brightest_where_it_was_made_whatever_the_shape(shape):
     train, held_out, X = (normals(shape, seed=seed) for seed in range(3))
-    detector = tiny("PCAResidual", components=1).fit(train)
+    detector = tiny("PCAResidual", n_components=1).fit(train)
     spoilt = X.copy()
     where = tuple(2 for _ in shape[1:] or shape)
     spoilt[(slice(None), *([slice(None)] if len(shape) > 1 else []), *where)] += 3
@@ -69,7 +69,7 @@ def test_the_gradient_is_that_of_finite_differences(shape):
     place = (slice(None), *([0] if len(shape) > 1 else []), *(3 for _ in shape[1:] or shape))
     step[place] = 1e-5
     with torch.no_grad():
-        up, down = (detector._score_batch(torch.from_numpy(X + sign * step)).numpy() for sign in (1, -1))
+        up, down = (detector.score_batch(torch.from_numpy(X + sign * step)).numpy() for sign in (1, -1))
     at = (slice(None), *(3 for _ in shape[1:] or shape))
     assert found[at] == pytest.approx(np.abs(up - down) / 2e-5, rel=1e-3, abs=1e-6)
 

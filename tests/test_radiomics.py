@@ -87,8 +87,8 @@ def test_thicker_longer_and_broken_shapes_rank_below_normal_ones():
 
 def test_any_detector_can_be_put_on_its_embeddings():
     X = normals((1, 8, 8))
-    encoder = Radiomics(neighbours=3).fit(X)
-    nearest = FeatureSpace(encoder, KNN(neighbours=3)).fit(X)
+    encoder = Radiomics(n_neighbors=3).fit(X)
+    nearest = FeatureSpace(encoder, KNN(n_neighbors=3)).fit(X)
     np.testing.assert_allclose(nearest.score_samples(X), encoder.score_samples(X), rtol=1e-4, atol=1e-5)
     assert np.isfinite(FeatureSpace(Radiomics(), PCAResidual(4)).fit(X).score_samples(X)).all()
 

@@ -7,6 +7,7 @@ import pytest
 
 from test_evaluation import Distance, judged, split_of
 from unlikelihood.metrics.intervals import Interval
+from unlikelihood.metrics.ranking import anomaly_score
 from unlikelihood.report import plots
 from unlikelihood.report.comparison import Row, save_comparison
 from unlikelihood.report.single import headline
@@ -185,17 +186,16 @@ def test_drawing_changes_no_global_setting():
 
 def test_the_operating_points_are_those_of_the_roc_curve():
     from sklearn.metrics import roc_curve
-
     from unlikelihood.report.decisions import steps
 
     evaluation = judged()
-    fpr, tpr, threshold = roc_curve(evaluation.label, evaluation.score, drop_intermediate=False)
+    fpr, tpr, threshold = roc_curve(evaluation.label, anomaly_score(evaluation.score), drop_intermediate=False)
     found = steps(evaluation)
     assert [fp / 40 for _, fp, _, _ in found] == pytest.approx(fpr)
     assert [tp / 40 for _, _, tp, _ in found] == pytest.approx(tpr)
     assert [cut for cut, *_ in found[1:]] == pytest.approx(threshold[1:])
     for cut, *_, p in found[1:]:
-        assert p == evaluation.p_value[evaluation.score == cut][0]
+        assert p == evaluation.p_value[anomaly_score(evaluation.score) == cut][0]
 
 
 def test_a_page_without_calibration_says_nothing_of_p_values(tmp_path):

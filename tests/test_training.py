@@ -15,10 +15,11 @@ from torch import nn
 
 from tiny import normals, tiny
 from unlikelihood import VAE, Affine
+from unlikelihood.nn.noise import uniform
 from unlikelihood.training.alarms import NothingLearnt
 from unlikelihood.training.devices import fabric_for
-from unlikelihood.training.loop import Diverged, Turn, indices, one_cycle, train
-from unlikelihood.training.seeding import seeded
+from unlikelihood.training.loop import Diverged, Objective, indices, one_cycle, train
+from unlikelihood.training.seeding import initialising, seeded
 
 CPU = fabric_for("cpu", "32-true")
 SGD = partial(torch.optim.SGD, lr=0.1)
@@ -145,12 +146,12 @@ def test_turns_step_in_order_and_one_that_repeats_gets_fresh_batches():
 
         return loss
 
-    turns = [
-        Turn("critic", net.critic, move("critic"), optimizer=SGD, repeat=3),
-        Turn("generator", net.generator, move("generator"), optimizer=SGD),
+    objectives = [
+        Objective("critic", net.critic, move("critic"), optimizer=SGD, repeat=3),
+        Objective("generator", net.generator, move("generator"), optimizer=SGD),
     ]
     X = np.arange(12, dtype=np.float32)[:, None]
-    history = train(net, turns, X, epochs=2, batch_size=2, fabric=CPU)
+    history = train(net, objectives, X, epochs=2, batch_size=2, fabric=CPU)
     assert [name for name, _ in moves] == ["critic", "critic", "critic", "generator"] * 4
     seen = [value for name, batch in moves[:8] if name == "critic" for value in batch]
     assert sorted(seen) == list(range(12))
@@ -160,8 +161,8 @@ def test_turns_step_in_order_and_one_that_repeats_gets_fresh_batches():
 def test_only_the_module_whose_turn_it_is_steps():
     net = Duel()
     before = net.generator.weight.clone()
-    turn = Turn("critic", net.critic, lambda x: net.generator(net.critic(x)).square().mean(), optimizer=SGD)
-    train(net, [turn], np.ones((8, 1), np.float32), epochs=3, batch_size=4, fabric=CPU)
+    objective = Objective("critic", net.critic, lambda x: net.generator(net.critic(x)).square().mean(), optimizer=SGD)
+    train(net, [objective], np.ones((8, 1), np.float32), epochs=3, batch_size=4, fabric=CPU)
     assert torch.equal(net.generator.weight, before)
     assert net.generator.weight.grad is None
 
@@ -169,16 +170,16 @@ def test_only_the_module_whose_turn_it_is_steps():
 def test_a_gradient_is_clipped_to_its_norm():
     net = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(net.weight)
-    turn = Turn("line", net, lambda x: 1000 * net(x).mean(), optimizer=SGD)
-    train(net, [turn], np.ones((4, 1), np.float32), epochs=1, batch_size=4, clip=1.0, fabric=CPU)
+    objective = Objective("line", net, lambda x: 1000 * net(x).mean(), optimizer=SGD)
+    train(net, [objective], np.ones((4, 1), np.float32), epochs=1, batch_size=4, clip=1.0, fabric=CPU)
     assert net.weight.item() == pytest.approx(-0.1)
 
 
 def test_a_loss_that_is_not_finite_stops_the_fit():
     net = nn.Linear(1, 1)
-    turn = Turn("log", net, lambda x: (net(x) * 0 - 1).log().mean(), optimizer=SGD)
+    objective = Objective("log", net, lambda x: (net(x) * 0 - 1).log().mean(), optimizer=SGD)
     with pytest.raises(Diverged, match="the loss of 'log' stopped being finite at about step"):
-        train(net, [turn], np.ones((64, 1), np.float32), epochs=50, batch_size=4, fabric=CPU)
+        train(net, [objective], np.ones((64, 1), np.float32), epochs=50, batch_size=4, fabric=CPU)
 
 
 def test_a_loss_that_does_not_move_is_warned_about():
@@ -195,12 +196,29 @@ def test_random_numbers_inside_follow_from_the_key_and_those_outside_do_not_noti
     expected = torch.rand(2)
     torch.random.manual_seed(1)
     with seeded(3, 4):
-        inside = torch.rand(2)
+        inside = uniform(2)
     assert torch.equal(torch.rand(2), expected)
     with seeded(3, 4):
-        assert torch.equal(torch.rand(2), inside)
+        assert torch.equal(uniform(2), inside)
     with seeded(3, 5):
-        assert not torch.equal(torch.rand(2), inside)
+        assert not torch.equal(uniform(2), inside)
+
+
+def test_weights_follow_from_the_key_in_float32_and_torchs_own_state_stays():
+    with initialising(3):
+        expected = nn.Linear(5, 4).weight
+    torch.random.manual_seed(1)
+    state = torch.get_rng_state()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with initialising(3):
+            weight = nn.Linear(5, 4).weight
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert weight.dtype == torch.float32
+    assert torch.equal(weight, expected)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_one_cycle_rises_to_one_and_falls_to_zero():

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import override
 
 from unlikelihood.contract.detector import fitted
 from unlikelihood.contract.embedder import Embedder
@@ -62,6 +63,7 @@ class Adversarial(Generator[Players], Embedder):
         """Steps of the critic for each of the generator."""
         return 1
 
+    @override
     def build(self, shape: Sequence[int]) -> Players:
         """Return the untrained players for samples of `shape`."""
         intensities = Intensities(*self.range_)
@@ -88,25 +90,29 @@ class Adversarial(Generator[Players], Embedder):
         self.quality_ = asdict(found) if found else {}
         self.alarms_ = found.alarms if found else ()
 
-    def _score_batch(self, x: Tensor) -> Tensor:
+    @override
+    def score_batch(self, x: Tensor) -> Tensor:
         return self.net_.critic(x)
 
+    @override
     def decode(self, z: Tensor) -> Tensor:
         r"""Return G(z), (B, \*shape), of the averaged generator, differentiably."""
         return self.net_.average(z)
 
+    @override
     def draw(self, n: int, *key: int) -> Tensor:
         """Return `n` latents from p(z)."""
         with seeded(self.seed, *key):
             z = self.latents(n, self.latent)
         return z.to(next(self.net_.parameters()))
 
+    @override
     def features(self, x: Tensor) -> list[Tensor]:
         """Return what each layer of the critic but the last makes of samples."""
         return self.net_.critic.features(x)
 
     def _embed(self, X: np.ndarray) -> np.ndarray:
-        return self._mapped(lambda x: F.normalize(self.features(x)[-1].flatten(1), dim=1), X, "Embedding")
+        return self.map_batches(lambda x: F.normalize(self.features(x)[-1].flatten(1), dim=1), X, "Embedding")
 
     def album(self) -> np.ndarray:
         r"""Return what the generator made of the same latents at several moments of training.

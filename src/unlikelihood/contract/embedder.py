@@ -41,12 +41,12 @@ class NearestEmbeddings(Embedder):
 
     Parameters
     ----------
-    neighbours : int
+    n_neighbors : int
         k; fewer if there are fewer training samples.
     """
 
     _: KW_ONLY
-    neighbours: Count = 5
+    n_neighbors: Count = 5
 
     def _fit(self, X: np.ndarray) -> None:
         self._remember(X)
@@ -56,7 +56,7 @@ class NearestEmbeddings(Embedder):
         self.embeddings_ = self._embed(X).reshape(len(X), -1)
 
     def _restore(self) -> None:
-        self._index = NearestNeighbors(n_neighbors=min(self.neighbours, len(self.embeddings_))).fit(self.embeddings_)
+        self._index = NearestNeighbors(n_neighbors=min(self.n_neighbors, len(self.embeddings_))).fit(self.embeddings_)
 
     def _score(self, X: np.ndarray) -> np.ndarray:
         return self._nearness(self._embed(X))

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
+from typing_extensions import override
 
 from unlikelihood.contract.detector import Detector, fitted
 from unlikelihood.contract.trained import Generator
@@ -22,30 +23,30 @@ AT_ONCE = 256  # more latents than this at once do not make a step any faster
 
 
 @dataclass(frozen=True, eq=False)
-class Search:
+class SearchResult:
     r"""What a search found for n samples x.
 
     Parameters
     ----------
     z : ndarray, shape (n, latent)
         Where it ended.
-    nearest : ndarray, shape (n, \*shape)
+    generation : ndarray, shape (n, \*shape)
         G(z), the nearest generation found.
     residual_map : ndarray, shape (n, \*shape)
         abs(x - G(z)), in the samples' unit.
     residual, discrimination, loss : ndarray, shape (n,)
-        L_R, L_D and L of equations 13 to 15.
+        L_R, L_D and L of `Query`, or A_R, A_D and A of `SquaredQuery`.
     """
 
     z: np.ndarray
-    nearest: np.ndarray
+    generation: np.ndarray
     residual_map: np.ndarray
     residual: np.ndarray
     discrimination: np.ndarray
     loss: np.ndarray
 
 
-class Searcher(Detector):
+class SearchDetector(Detector):
     """A detector that scores by what a search of the latent space of its fitted `generator_` leaves over."""
 
     generator: Generator
@@ -56,13 +57,13 @@ class Searcher(Detector):
             check_judge(self.generator_, X, layer)
 
     @abstractmethod
-    def _search(self, X: np.ndarray) -> Search:
+    def _search(self, X: np.ndarray) -> SearchResult:
         """Return what the search found for checked samples."""
 
     def _score(self, X: np.ndarray) -> np.ndarray:
         return -self._search(X).loss
 
-    def search(self, X: np.ndarray) -> Search:
+    def search(self, X: np.ndarray) -> SearchResult:
         r"""Search for samples, and return all that was found.
 
         Parameters
@@ -72,15 +73,15 @@ class Searcher(Detector):
 
         Returns
         -------
-        Search
-            L, of which the score is the negative, its parts, G(z) and abs(x - G(z)).
+        SearchResult
+            The loss, of which the score is the negative, its parts, G(z) and abs(x - G(z)).
         """
         check_is_fitted(self, "shape_")
         return self._search(self._checked(X, reset=False))
 
     def reconstruct(self, X: np.ndarray) -> np.ndarray:
         r"""Return the nearest generation G(z) of each sample, (n, \*shape)."""
-        return self.search(X).nearest
+        return self.search(X).generation
 
     def generate(self, n: int) -> np.ndarray:
         r"""Return `n` samples of the generator, (n, \*shape)."""
@@ -118,7 +119,7 @@ class Query:
         return layers[self.layer if self.discrimination else 0].flatten(1)
 
     def losses(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return L_R, L_D and L, each (B,), and G(z)."""
+        """Return the residual, the discrimination and the loss of both, each (B,), and G(z)."""
         made = self.generator.decode(z)
         residual = (self.x - made).abs().flatten(1).sum(1)
         discrimination = (self.f - self.features(made)).abs().sum(1)
@@ -126,10 +127,29 @@ class Query:
         return residual, discrimination, loss, made
 
     def slope(self, z: Tensor) -> Tensor:
-        """Return the gradient of L, (B, latent)."""
+        """Return the gradient of the loss, (B, latent)."""
         with torch.enable_grad():
             z = z.detach().requires_grad_(True)
             return torch.autograd.grad(self.losses(z)[2].sum(), z)[0]
+
+
+class SquaredQuery(Query):
+    r"""The loss of f-AnoGAN, for samples of D values and features of F.
+
+    .. math:: A_R(z) = \frac{1}{D} \lVert x - G(z) \rVert^2, \qquad
+              A_D(z) = \frac{1}{F} \lVert f(x) - f(G(z)) \rVert^2, \qquad A(z) = A_R(z) + \kappa A_D(z)
+
+    Its `discrimination` is κ.
+    """
+
+    @override
+    def losses(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        made = self.generator.decode(z)
+        residual = (self.x - made).square().flatten(1).mean(1)
+        if not self.discrimination:
+            return residual, torch.zeros_like(residual), residual, made
+        discrimination = (self.f - self.features(made)).square().mean(1)
+        return residual, discrimination, residual + self.discrimination * discrimination, made
 
 
 def descend(query: Query, z: Tensor, steps: int, descent: Descent) -> Tensor:
@@ -146,12 +166,11 @@ def search(
     generator: Generator,
     X: np.ndarray,
     starts: Callable[[np.ndarray, Tensor], Tensor],
+    ask: Callable[[Tensor], Query],
     *,
     steps: int,
     descent: Descent,
-    discrimination: float,
-    layer: int,
-) -> Search:
+) -> SearchResult:
     r"""Search the latent space for all samples at once, or as many as memory holds.
 
     Parameters
@@ -162,15 +181,11 @@ def search(
         Samples (n, \*shape).
     starts : callable
         Maps samples, as an array and as a batch on the generator's device, to their starts (B, restarts, latent);
-        the end with the least L is kept.
+        the end with the least loss is kept.
+    ask : callable
+        Makes the query of a batch.
     steps, descent : int, Descent
         How far, and how.
-    discrimination, layer : float, int
-        See `Query`.
-
-    Returns
-    -------
-    Search
     """
     found: list[list[np.ndarray]] = []
     weight = next(generator.net_.parameters())
@@ -180,7 +195,7 @@ def search(
         restarts = first.shape[1]
 
         def query(x: Tensor) -> Query:
-            return Query(generator, x.repeat_interleave(restarts, 0), discrimination, layer)
+            return ask(x.repeat_interleave(restarts, 0))
 
         size = max(1, latents_at_once(query, batch_of(np.arange(1)), first) // restarts)
         for begin in range(0, len(X), size):
@@ -191,14 +206,14 @@ def search(
             ended = descend(asked, z.flatten(0, 1), steps, descent)
             residual, judged, loss, made = asked.losses(ended)
             best = loss.view(len(x), restarts).argmin(1) + restarts * torch.arange(len(x), device=x.device)
-            nearest = made[best]
-            parts = (ended[best], nearest, (x - nearest).abs(), residual[best], judged[best], loss[best])
+            generation = made[best]
+            parts = (ended[best], generation, (x - generation).abs(), residual[best], judged[best], loss[best])
             found.append([part.cpu().numpy() for part in parts])
             advance(len(x))
     where, *pictures_and_losses = (np.concatenate(part) for part in zip(*found, strict=True))
     pictures = (part.astype(np.float32) for part in pictures_and_losses[:2])
     losses = (part.astype(np.float64) for part in pictures_and_losses[2:])
-    return Search(where, *pictures, *losses)
+    return SearchResult(where, *pictures, *losses)
 
 
 def latents_at_once(query: Callable[[Tensor], Query], x: Tensor, z: Tensor) -> int:

@@ -12,23 +12,24 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.distributions import Normal
+from typing_extensions import override
 
 from unlikelihood.contract.detector import Detector
 from unlikelihood.nn.augment import Augment
 from unlikelihood.parameters import Count, NonNegative, Positive
-from unlikelihood.storage import models as persistence
+from unlikelihood.storage import models
 from unlikelihood.training.batches import in_order
-from unlikelihood.training.checkpoint import Checkpoint, fingerprint
+from unlikelihood.training.checkpoint import Checkpoint, fit_hash
 from unlikelihood.training.devices import fabric_for, place
-from unlikelihood.training.loop import Turn, train
-from unlikelihood.training.seeding import seeded
+from unlikelihood.training.loop import Objective, train
+from unlikelihood.training.seeding import initialising
 
 Net = TypeVar("Net", bound=nn.Module)
 AnyTrained = TypeVar("AnyTrained", bound="Trained")
 
 
 class Learner(Detector, Generic[Net]):
-    """A detector with a network: a subclass says how to `build` it and whose `turns` train it.
+    """A detector with a network: a subclass says how to `build` it and whose `objectives` train it.
 
     Parameters
     ----------
@@ -73,7 +74,7 @@ class Learner(Detector, Generic[Net]):
         """Return the untrained network for samples of `shape`."""
 
     @abstractmethod
-    def turns(self, net: Net) -> list[Turn]:
+    def objectives(self, net: Net) -> list[Objective]:
         """Return who steps down which loss, in order."""
 
     def _finish(self, X: np.ndarray) -> None:
@@ -81,11 +82,11 @@ class Learner(Detector, Generic[Net]):
 
     def _fit(self, X: np.ndarray) -> None:
         fabric = fabric_for(self.device, self.precision)
-        with seeded(self.seed):
+        with initialising(self.seed):
             self.net_ = self.build(self.shape_)
         self.history_ = train(
             self.net_,
-            self.turns(self.net_),
+            self.objectives(self.net_),
             X,
             epochs=self.epochs,
             batch_size=self.batch_size,
@@ -108,33 +109,35 @@ class Learner(Detector, Generic[Net]):
     def _checkpoint(self, X: np.ndarray) -> Checkpoint | None:
         if self.checkpoint is None:
             return None
-        configured = json.dumps(persistence.configuration(self), sort_keys=True)
-        return Checkpoint(self.checkpoint, fingerprint(configured, X), self.checkpoint_seconds)
+        configured = json.dumps(models.configuration(self), sort_keys=True)
+        return Checkpoint(self.checkpoint, fit_hash(configured, X), self.checkpoint_seconds)
 
     @torch.inference_mode()
-    def _mapped(self, function: Callable[[Tensor], Tensor], X: np.ndarray, title: str) -> np.ndarray:
+    def map_batches(self, function: Callable[[Tensor], Tensor], X: np.ndarray, title: str) -> np.ndarray:
         """Return what `function` makes of the samples, batch by batch."""
-        return np.concatenate([function(x).cpu().numpy() for x in self._batches(X, title)])
+        return np.concatenate([function(x).cpu().numpy() for x in self.batches(X, title)])
 
-    def _batches(self, X: np.ndarray, title: str) -> Iterator[Tensor]:
+    def batches(self, X: np.ndarray, title: str) -> Iterator[Tensor]:
         """Yield the samples in order, in batches on the network's device."""
         weight = next(self.net_.parameters())
         return in_order(X, self.batch_size, title, weight.device, weight.dtype)
 
-    def _noise(self, *shape: int) -> Tensor:
+    def noise(self, *shape: int) -> Tensor:
         """Return standard normal noise that follows from the fitted seed, the same for every sample."""
         generator = torch.Generator().manual_seed(self.seed)
-        return torch.randn(shape, generator=generator).to(next(self.net_.parameters()))
+        return torch.randn(shape, generator=generator, dtype=torch.float32).to(next(self.net_.parameters()))
 
-    def _state(self) -> dict[str, Any]:
+    @override
+    def state(self) -> dict[str, Any]:
         net = getattr(self, "net_", None)
         weights = net.state_dict() if net is not None else {}
-        return super()._state() | {f"net.{name}": tensor.cpu().numpy() for name, tensor in weights.items()}
+        return super().state() | {f"net.{name}": tensor.cpu().numpy() for name, tensor in weights.items()}
 
-    def _set_state(self, state: dict[str, Any]) -> None:
+    @override
+    def set_state(self, state: dict[str, Any]) -> None:
         weights = {name[4:]: torch.from_numpy(state.pop(name)) for name in list(state) if name.startswith("net.")}
         self.__dict__.update(state)
-        with seeded(self.seed):
+        with initialising(self.seed):
             self.net_ = self.build(self.shape_)
         self._settle_precision()
         self.net_.load_state_dict(weights)
@@ -146,11 +149,11 @@ class Trained(Learner[Net]):
     """A detector whose network itself scores, batch by batch."""
 
     @abstractmethod
-    def _score_batch(self, x: Tensor) -> Tensor:
+    def score_batch(self, x: Tensor) -> Tensor:
         r"""Return (B,) scores of the batch (B, \*shape), higher = more normal, differentiably."""
 
     def _score(self, X: np.ndarray) -> np.ndarray:
-        return self._mapped(self._score_batch, X, "Scoring")
+        return self.map_batches(self.score_batch, X, "Scoring")
 
 
 class Generator(Trained[Net]):

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import OutlierMixin, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
+from typing_extensions import override
 
 from unlikelihood.contract.detector import Detector
 from unlikelihood.decisions import pvalues
@@ -272,8 +273,9 @@ class Conformal(OutlierMixin, Detector):
     def _score(self, X: NDArray[Any]) -> NDArray[np.float64]:
         return pvalues.judgeable(self.detector_.score_samples(X))
 
-    def _state(self) -> dict[str, Any]:
-        return super()._state() | {"detector_": self.detector_}
+    @override
+    def state(self) -> dict[str, Any]:
+        return super().state() | {"detector_": self.detector_}
 
 
 def _is_fitted(detector: Any) -> bool:

@@ -111,7 +111,7 @@ class Auto(Detector):
     def _members(self, X: np.ndarray) -> Sequence[Detector]:
         """Return the unfitted members for these normals."""
         if min(self.shape_[1:], default=1) < SMALLEST:
-            return (KNN(), LOF(neighbours=5))
+            return (KNN(), LOF(n_neighbors=5))
         chosen = np.random.default_rng(self.seed).permutation(len(X))[:LOOKED_AT]
         values, counts = np.unique(X[chosen], return_counts=True)
         if len(values) <= 2:

@@ -6,13 +6,14 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from unlikelihood.contract.density import Density
 from unlikelihood.nn.causal import Causal
 from unlikelihood.nn.conditionals import Conditional, GaussianMixture, LogisticMixture
 from unlikelihood.nn.levels import Levels, Standardised
 from unlikelihood.parameters import Count, Positive
-from unlikelihood.training.loop import Turn, one_cycle
+from unlikelihood.training.loop import Objective, one_cycle
 
 
 class Conditionals(nn.Module):
@@ -90,17 +91,18 @@ class Autoregressive(Density[Conditionals]):
         """Return the untrained network for samples of `shape`."""
         conditional = self.conditional or (GaussianMixture() if len(shape) == 1 else LogisticMixture())
         levels = None if conditional.levels is None else Levels.of(conditional.levels, self.range_)
-        network = Causal(shape, conditional.numbers, self.width, self.layers)
+        network = Causal(shape, conditional.n_params, self.width, self.layers)
         return Conditionals(network, conditional, levels, self._standardised())
 
-    def turns(self, net: Conditionals) -> list[Turn]:
+    def objectives(self, net: Conditionals) -> list[Objective]:
         """Return the one turn: the network steps down the negative log-likelihood, in bits per dimension."""
         adam = partial(torch.optim.Adam, lr=self.learning_rate)
 
         def loss(x: Tensor) -> Tensor:
             return self._bits(net.log_prob(x))
 
-        return [Turn("bits per dimension", net, loss, optimizer=adam, schedule=one_cycle)]
+        return [Objective("bits per dimension", net, loss, optimizer=adam, schedule=one_cycle)]
 
-    def _score_batch(self, x: Tensor) -> Tensor:
+    @override
+    def score_batch(self, x: Tensor) -> Tensor:
         return self.net_.log_prob(x)

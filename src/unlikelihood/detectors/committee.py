@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from typing_extensions import override
 
 from unlikelihood.contract.detector import Detector, fitted
 from unlikelihood.decisions.pvalues import Combination, Fisher, Tail
@@ -105,5 +106,6 @@ class Committee(Detector):
             [tail(member.score_samples(X)) for member, tail in zip(self.detectors_, self._tails, strict=True)], axis=1
         )
 
-    def _alarms(self) -> tuple[str, ...]:
-        return sum((member._alarms() for member in self.detectors_), super()._alarms())
+    @override
+    def alarms(self) -> tuple[str, ...]:
+        return sum((member.alarms() for member in self.detectors_), super().alarms())

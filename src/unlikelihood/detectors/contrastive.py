@@ -15,7 +15,7 @@ from unlikelihood.nn.augment import Affine, Augment, Chain, Elastic, Swap
 from unlikelihood.nn.contrast import contrast
 from unlikelihood.nn.networks import Embedding
 from unlikelihood.parameters import Count, Positive
-from unlikelihood.training.loop import Turn, one_cycle
+from unlikelihood.training.loop import Objective, one_cycle
 
 
 class Contrastive(Learner[Embedding], NearestEmbeddings):
@@ -60,7 +60,7 @@ class Contrastive(Learner[Embedding], NearestEmbeddings):
         """Return the untrained encoder for samples of `shape`."""
         return Embedding(shape, self.features, self.width)
 
-    def turns(self, net: Embedding) -> list[Turn]:
+    def objectives(self, net: Embedding) -> list[Objective]:
         """Return the one turn: the encoder steps down the contrastive loss."""
         view = self.views or (Chain((Affine(), Elastic())) if len(self.shape_) > 1 else Swap())
 
@@ -69,10 +69,10 @@ class Contrastive(Learner[Embedding], NearestEmbeddings):
             return contrast(F.normalize(net(views).to(x.dtype), dim=1), self.temperature)
 
         adam = partial(torch.optim.Adam, lr=self.learning_rate)
-        return [Turn("contrastive loss", net, loss, optimizer=adam, schedule=one_cycle)]
+        return [Objective("contrastive loss", net, loss, optimizer=adam, schedule=one_cycle)]
 
     def _finish(self, X: np.ndarray) -> None:
         self._remember(X)
 
     def _embed(self, X: np.ndarray) -> np.ndarray:
-        return self._mapped(lambda x: F.normalize(self.net_(x), dim=1), X, "Embedding")
+        return self.map_batches(lambda x: F.normalize(self.net_(x), dim=1), X, "Embedding")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from unlikelihood.contract.adversarial import Adversarial
 from unlikelihood.nn.adversarial import Critic, Intensities, Players
 from unlikelihood.parameters import Fraction, Positive
-from unlikelihood.training.loop import Turn
+from unlikelihood.training.loop import Objective
 
 
 class DCGAN(Adversarial):
@@ -69,12 +69,12 @@ class DCGAN(Adversarial):
         net.average.load_state_dict(net.generator.state_dict())
         return net
 
-    def turns(self, net: Players) -> list[Turn]:
-        """Return the two turns: first the discriminator's, then the generator's."""
+    def objectives(self, net: Players) -> list[Objective]:
+        """Return the two objectives: first the discriminator's, then the generator's."""
         adam = partial(torch.optim.Adam, lr=self.learning_rate, betas=(0.5, 0.999))
         return [
-            Turn("discriminator", net.critic, partial(self.discriminating, net), optimizer=adam),
-            Turn("generator", net.generator, partial(self.deceiving, net), optimizer=net.followed(adam)),
+            Objective("discriminator", net.critic, partial(self.discriminating, net), optimizer=adam),
+            Objective("generator", net.generator, partial(self.deceiving, net), optimizer=net.followed(adam)),
         ]
 
     def discriminating(self, net: Players, x: Tensor) -> Tensor:

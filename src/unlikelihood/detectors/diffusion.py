@@ -8,12 +8,13 @@ from typing import Annotated
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from unlikelihood.contract.density import Density
 from unlikelihood.nn.diffusion import CosineSchedule, DenoisingErrors, Diffuser, DiffusionScore, Schedule
 from unlikelihood.nn.unet import UNet
 from unlikelihood.parameters import Count, Positive, Range
-from unlikelihood.training.loop import Turn, one_cycle
+from unlikelihood.training.loop import Objective, one_cycle
 
 
 class Diffusion(Density[Diffuser]):
@@ -61,10 +62,10 @@ class Diffusion(Density[Diffuser]):
         """Return the untrained network for samples of `shape`."""
         return Diffuser(UNet(shape, self.width), self.schedule, self._levels(self.levels), self._standardised())
 
-    def turns(self, net: Diffuser) -> list[Turn]:
+    def objectives(self, net: Diffuser) -> list[Objective]:
         """Return the one turn: the network steps down the error of the noise that it finds."""
         adam = partial(torch.optim.Adam, lr=self.learning_rate)
-        return [Turn("denoising error", net, net.loss, optimizer=adam, schedule=one_cycle)]
+        return [Objective("denoising error", net, net.loss, optimizer=adam, schedule=one_cycle)]
 
     @torch.inference_mode()
     def _finish(self, X: np.ndarray) -> None:
@@ -72,14 +73,15 @@ class Diffusion(Density[Diffuser]):
         self.deviation_ = np.ones(1)
         if self.scoring.normals:
             some = X[np.linspace(0, len(X) - 1, min(len(X), self.scoring.normals)).astype(int)]
-            terms = torch.cat([self._terms(x) for x in self._batches(some, "Settling Diffusion")]).double()
+            terms = torch.cat([self._terms(x) for x in self.batches(some, "Settling Diffusion")]).double()
             # Of a term that hardly differs among normals, no difference is to count for more than rounding does.
             self.deviation_ = torch.maximum(terms.std(0, correction=0), 0.01 * terms.mean(0)).cpu().numpy()
 
     def _terms(self, x: Tensor) -> Tensor:
-        return self.scoring.terms(self.net_, x, lambda n: self._noise(n, *self.shape_))
+        return self.scoring.terms(self.net_, x, lambda n: self.noise(n, *self.shape_))
 
-    def _score_batch(self, x: Tensor) -> Tensor:
+    @override
+    def score_batch(self, x: Tensor) -> Tensor:
         if repr(self.scoring) != self.scored_:
             raise ValueError(f"Diffusion: scoring is {self.scoring!r}, expected {self.scored_} as in fit: fit again")
         return self.scoring(self._terms(x).double(), torch.from_numpy(self.deviation_).to(x.device))

@@ -8,13 +8,15 @@ from typing import Annotated
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from unlikelihood.contract.density import Density
 from unlikelihood.contract.trained import Generator
 from unlikelihood.nn.flows import FlowStep, NormalisingFlow, SplineCoupling
 from unlikelihood.nn.levels import log_mean_exp
+from unlikelihood.nn.noise import normal, uniform_like
 from unlikelihood.parameters import Count, Positive, Range
-from unlikelihood.training.loop import Turn, one_cycle
+from unlikelihood.training.loop import Objective, one_cycle
 from unlikelihood.training.seeding import seeded
 
 
@@ -71,23 +73,24 @@ class Flow(Density[NormalisingFlow], Generator[NormalisingFlow]):
         steps = [self.step(shape, index, self.width) for index in range(self.steps)]
         return NormalisingFlow(steps, self._levels(self.levels), self._standardised())
 
-    def turns(self, net: NormalisingFlow) -> list[Turn]:
+    def objectives(self, net: NormalisingFlow) -> list[Objective]:
         """Return the one turn: the flow steps down the negative log-likelihood, in bits per dimension."""
         adam = partial(torch.optim.Adam, lr=self.learning_rate)
 
         def loss(x: Tensor) -> Tensor:
-            return self._bits(net.log_prob(x, torch.rand_like(x)))
+            return self._bits(net.log_prob(x, uniform_like(x)))
 
-        return [Turn("bits per dimension", net, loss, optimizer=adam, schedule=one_cycle)]
+        return [Objective("bits per dimension", net, loss, optimizer=adam, schedule=one_cycle)]
 
     def _seen(self, x: Tensor) -> Tensor:
         levels = self._levels(self.levels)
-        return levels.opened(x, torch.rand_like(x))[0] if levels else x
+        return levels.opened(x, uniform_like(x))[0] if levels else x
 
-    def _score_batch(self, x: Tensor) -> Tensor:
+    @override
+    def score_batch(self, x: Tensor) -> Tensor:
         if self.net_.levels is None:
             return self.net_.log_prob(x, torch.zeros_like(x))
-        noise = torch.special.ndtr(self._noise(self.draws, *self.shape_))
+        noise = torch.special.ndtr(self.noise(self.draws, *self.shape_))
         return log_mean_exp(torch.stack([self.net_.log_prob(x, u.expand_as(x)) for u in noise]))
 
     def decode(self, z: Tensor) -> Tensor:
@@ -97,5 +100,5 @@ class Flow(Density[NormalisingFlow], Generator[NormalisingFlow]):
     def draw(self, n: int, *key: int) -> Tensor:
         """Return `n` latents (n, D) from the standard normal."""
         with seeded(self.seed, *key):
-            z = torch.randn(n, math.prod(self.shape_))
+            z = normal(n, math.prod(self.shape_))
         return z.to(next(self.net_.parameters()))

@@ -71,7 +71,7 @@ class GradientNorm(Detector):
         weights = {name: weight.detach() for name, weight in model.named_parameters()}
         each = vmap(grad(lambda theta, x: functional_call(model, theta, (x,))), (None, 0), randomness="same")
         at_once = max(1, AT_ONCE // sum(weight.numel() for weight in weights.values()))
-        for batch in self.detector_._batches(X, "Taking gradients"):
+        for batch in self.detector_.batches(X, "Taking gradients"):
             for x in batch.split(at_once):
                 yield torch.cat([g.flatten(1) for g in each(weights, x).values()], 1)
 
@@ -82,8 +82,8 @@ class LogLikelihood(nn.Module):
     def __init__(self, detector: Trained) -> None:
         super().__init__()
         self.net = detector.net_
-        self._score_batch = detector._score_batch
+        self.score_batch = detector.score_batch
 
     def forward(self, x: Tensor) -> Tensor:
         r"""Return the score, (), of a sample (\*shape)."""
-        return self._score_batch(x[None])[0]
+        return self.score_batch(x[None])[0]

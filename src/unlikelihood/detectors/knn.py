@@ -14,7 +14,7 @@ class KNN(Detector):
 
     Parameters
     ----------
-    neighbours : int
+    n_neighbors : int
         k; fewer if there are fewer training samples.
 
     References
@@ -22,13 +22,13 @@ class KNN(Detector):
     Ramaswamy, Rastogi and Shim, "Efficient algorithms for mining outliers from large data sets", 2000.
     """
 
-    neighbours: Count = 5
+    n_neighbors: Count = 5
 
     def _fit(self, X: np.ndarray) -> None:
         self.train_ = np.ascontiguousarray(X.reshape(len(X), -1), np.float32)
 
     def _restore(self) -> None:
-        self._index = NearestNeighbors(n_neighbors=min(self.neighbours, len(self.train_))).fit(self.train_)
+        self._index = NearestNeighbors(n_neighbors=min(self.n_neighbors, len(self.train_))).fit(self.train_)
 
     def _score(self, X: np.ndarray) -> np.ndarray:
         distance, _ = self._index.kneighbors(np.asarray(X.reshape(len(X), -1), np.float32))

@@ -12,7 +12,7 @@ from torch.distributions import Normal
 from unlikelihood.contract.detector import Detector, fitted
 from unlikelihood.contract.search import frozen
 from unlikelihood.contract.trained import Variational, precise
-from unlikelihood.nn.descents import Adam, Descent
+from unlikelihood.nn.descents import AdamDescent, Descent
 from unlikelihood.parameters import Count, Range
 
 
@@ -41,7 +41,7 @@ class LikelihoodRegret(Detector):
     samples : int
         L.
     descent : Descent
-        How it steps, down -ELBO: `Momentum` or `Adam`.
+        How it steps, down -ELBO: `MomentumDescent` or `AdamDescent`.
 
     References
     ----------
@@ -52,7 +52,7 @@ class LikelihoodRegret(Detector):
     vae: Variational
     steps: Count = 50
     samples: Annotated[int, Range(2)] = 8
-    descent: Descent = Adam()
+    descent: Descent = AdamDescent()
 
     def _fit(self, X: np.ndarray) -> None:
         self.vae_ = fitted(self.vae, X)
@@ -62,11 +62,11 @@ class LikelihoodRegret(Detector):
         vae, exact, regrets = self.vae_, precise(self.vae_), []
         at_once = max(1, vae.batch_size // self.samples)  # so that a step takes the memory of one in training
         with frozen(vae.net_):
-            for batch in vae._batches(X, "Regretting"):
+            for batch in vae.batches(X, "Regretting"):
                 for x in batch.split(at_once):
                     answer = vae.encode(x)
                     start = torch.cat([answer.loc, 2 * answer.scale.log()], 1)
-                    noise = vae._noise(self.samples, 1, answer.loc.shape[1])
+                    noise = vae.noise(self.samples, 1, answer.loc.shape[1])
                     noise = (noise - noise.mean(0)) / noise.std(0, correction=0)
                     best = climb(partial(elbo, vae, x, noise=noise), start, self.steps, self.descent)
                     # The regret is a small difference of large numbers.

@@ -68,14 +68,14 @@ class PathStatistics(Embedder):
 
     def _statistics(self, X: np.ndarray) -> np.ndarray:
         """Return the statistics as they are, (n, 6)."""
-        found = self.vae_._mapped(partial(statistics, self.vae_, samples=self.samples), X, "Following paths")
+        found = self.vae_.map_batches(partial(statistics, self.vae_, samples=self.samples), X, "Following paths")
         return np.asarray(found, np.float64)
 
 
 def statistics(vae: Variational, x: Tensor, *, samples: int) -> Tensor:
     r"""Return T(x), (B, 6), of samples (B, \*shape), with L = `samples`."""
     q = vae.encode(x)
-    z = q.loc + q.scale * vae._noise(samples, 1, q.loc.shape[1])
+    z = q.loc + q.scale * vae.noise(samples, 1, q.loc.shape[1])
     log_px_z = torch.stack([vae.log_likelihood(x, z_l) for z_l in z])
     rate = q.log_prob(z).sum(-1) - vae.log_prior(z)
     path = [(x - vae.decode(q.loc)).flatten(1).norm(dim=1), q.loc.norm(dim=1), q.scale.norm(dim=1)]

@@ -32,7 +32,7 @@ class RaPP(Detector):
     def _of_differences(self, function: Callable[[Tensor], Tensor], X: np.ndarray) -> np.ndarray:
         """Return what `function` makes of h(x) - h(x̂), the activations of all layers side by side."""
         part = precise(self.autoencoder_)
-        return part._mapped(lambda x: function(differences(part, x)), X, "Comparing activations")
+        return part.map_batches(lambda x: function(differences(part, x)), X, "Comparing activations")
 
 
 def differences(autoencoder: Variational, x: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from unlikelihood.contract.embedder import NearestEmbeddings
 from unlikelihood.parameters import Count
@@ -83,14 +84,16 @@ class TorchEncoder(NearestEmbeddings):
             raise ValueError(f"{type(self).__name__}: module makes values that are not finite")
         return embedding.cpu().numpy()
 
-    def _state(self) -> dict[str, Any]:
+    @override
+    def state(self) -> dict[str, Any]:
         # The file does not hold the module, so a number stands for which it was.
-        state = {**super()._state(), "module": np.array(digest(self.module), np.uint64)}
+        state = {**super().state(), "module": np.array(digest(self.module), np.uint64)}
         if hasattr(self, "net_"):
             state |= {f"net.{name}": tensor.cpu().numpy() for name, tensor in self.net_.state_dict().items()}
         return state
 
-    def _set_state(self, state: dict[str, Any]) -> None:
+    @override
+    def set_state(self, state: dict[str, Any]) -> None:
         state.pop("module")
         if not state:
             return

@@ -11,8 +11,9 @@ from torch import Tensor
 from unlikelihood.contract.adversarial import Adversarial
 from unlikelihood.nn.adversarial import Critic, Intensities, Players
 from unlikelihood.nn.latents import NormalLatents
+from unlikelihood.nn.noise import uniform
 from unlikelihood.parameters import Count, NonNegative, Positive
-from unlikelihood.training.loop import Turn
+from unlikelihood.training.loop import Objective
 
 
 class WGANGP(Adversarial):
@@ -70,12 +71,12 @@ class WGANGP(Adversarial):
         """Return the untrained critic."""
         return Critic(shape, self.width, intensities, normalised=False)
 
-    def turns(self, net: Players) -> list[Turn]:
-        """Return the two turns: the critic's, which repeats, then the generator's."""
+    def objectives(self, net: Players) -> list[Objective]:
+        """Return the two objectives: the critic's, which repeats, then the generator's."""
         adam = partial(torch.optim.Adam, lr=self.learning_rate, betas=(0.0, 0.9))
         return [
-            Turn("critic", net.critic, partial(self.criticising, net), optimizer=adam, repeat=self.critic_steps),
-            Turn("generator", net.generator, partial(self.pleasing, net), optimizer=net.followed(adam)),
+            Objective("critic", net.critic, partial(self.criticising, net), optimizer=adam, repeat=self.critic_steps),
+            Objective("generator", net.generator, partial(self.pleasing, net), optimizer=net.followed(adam)),
         ]
 
     def criticising(self, net: Players, x: Tensor) -> Tensor:
@@ -113,7 +114,7 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], x: Tensor, made: Tensor
     unit : float
         The distance, in the samples' unit, along which f may change by 1.
     """
-    epsilon = torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device, dtype=x.dtype)
+    epsilon = uniform(len(x), *[1] * (x.ndim - 1), device=x.device, dtype=x.dtype)
     between = (epsilon * x + (1 - epsilon) * made).requires_grad_(True)
     (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
     return (unit * slope.flatten(1).norm(dim=1) - 1).square().mean()

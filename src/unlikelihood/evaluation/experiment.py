@@ -11,15 +11,16 @@ from html import escape
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import t as student_t
 
 from unlikelihood.contract.detector import Detector
 from unlikelihood.data.source import DataUnavailable
 from unlikelihood.data.splits import Split
-from unlikelihood.evaluation.evaluation import RECORD, Evaluation, evaluate
-from unlikelihood.metrics.intervals import Interval
+from unlikelihood.evaluation.evaluation import evaluate
+from unlikelihood.metrics.intervals import seeds_interval
 from unlikelihood.report.comparison import Row, save_comparison
+from unlikelihood.report.record import RECORD, Record
 from unlikelihood.storage.files import replacing
+from unlikelihood.storage.identity import identities
 from unlikelihood.storage.models import configuration
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
@@ -85,27 +86,29 @@ class Experiment:
             print(f"{str(error).split(':')[0]}; running instead: {self.otherwise.title}", file=sys.stderr)
             return self.otherwise.run(out)
         folder = Path(out)
-        judged: dict[str, list[Evaluation]] = {name: [] for name in self.detectors}
+        judged: dict[str, list[Record]] = {name: [] for name in self.detectors}
+        tested: list[np.ndarray] = []
         for seed in self.seeds:
             split = self.split(seed)
+            tested.append(np.unique(identities(split.test.pixels)))
             for name, make in self.detectors.items():
                 judged[name].append(run_once(folder / "runs", name, make(seed), split, draw=seed == self.seeds[0]))
                 print(f"seed {seed}  {name}: AUROC {judged[name][-1].metrics['auroc']}", flush=True)
-        rows = [self._row(name, evaluations) for name, evaluations in judged.items()]
+        same_test = len(np.unique(np.concatenate(tested))) < sum(map(len, tested))
+        rows = [self._row(name, records, same_test) for name, records in judged.items()]
         save_comparison(folder, self.title, self.text, rows, {name: runs[0] for name, runs in judged.items()})
         return table(rows)
 
-    def _row(self, name: str, evaluations: list[Evaluation]) -> Row:
-        areas = [evaluation.metrics["auroc"].value for evaluation in evaluations]
-        many = len(areas) > 1
+    def _row(self, name: str, records: list[Record], same_test: bool) -> Row:
+        areas = [record.metrics["auroc"] for record in records]
         return Row(
             name,
-            mean_interval(areas) if many else evaluations[0].metrics["auroc"],
-            spread=float(np.std(areas, ddof=1)) if many else None,
+            seeds_interval(areas, same_test=same_test),
+            spread=float(np.std([area.value for area in areas], ddof=1)) if len(areas) > 1 else None,
             seeds=len(areas),
             reference=self.references.get(name),
-            fit_seconds=float(np.median([evaluation.timings["fit_seconds"] for evaluation in evaluations])),
-            score_seconds=float(np.median([evaluation.timings["score_seconds"] for evaluation in evaluations])),
+            fit_seconds=float(np.median([record.timings["fit_seconds"] for record in records])),
+            score_seconds=float(np.median([record.timings["score_seconds"] for record in records])),
         )
 
 
@@ -144,21 +147,21 @@ class Series:
         DataUnavailable
             If there are no data for any of them.
         """
-        told, missing = [], []
+        done, missing = [], []
         for name, experiment in self.experiments.items():
             try:
-                told.append((name, experiment.title, experiment.run(Path(out) / name)))
+                done.append((name, experiment.title, experiment.run(Path(out) / name)))
             except DataUnavailable as error:
                 missing.append(f"{experiment.title}: left out, {error}")
-        if not told:
+        if not done:
             raise DataUnavailable("; ".join(missing))
-        links = "".join(f'<li><a href="{name}/report.html">{escape(title)}</a></li>' for name, title, _ in told)
+        links = "".join(f'<li><a href="{name}/report.html">{escape(title)}</a></li>' for name, title, _ in done)
         with replacing(Path(out) / "report.html") as file:
             file.write_text(PAGE.format(title=escape(self.title), links=links), encoding="utf-8")
-        return "\n\n".join([*(f"{title}\n{text}" for _, title, text in told), *missing])
+        return "\n\n".join([*(f"{title}\n{text}" for _, title, text in done), *missing])
 
 
-def run_once(runs: Path, name: str, detector: Detector, split: Split, *, draw: bool) -> Evaluation:
+def run_once(runs: Path, name: str, detector: Detector, split: Split, *, draw: bool) -> Record:
     """Fit and judge one detector, unless `runs` holds the result already.
 
     Parameters
@@ -176,17 +179,17 @@ def run_once(runs: Path, name: str, detector: Detector, split: Split, *, draw: b
 
     Returns
     -------
-    Evaluation
+    Record
+        Without the detector, so that those of all seeds need not be held.
     """
     configured = json.dumps([configuration(detector), repr(split.train), repr(split.test)], sort_keys=True)
     slug = re.sub(r"\W+", "-", name.lower()).strip("-")
     folder = runs / f"{slug}-seed{detector.seed}-{hashlib.sha256(configured.encode()).hexdigest()[:8]}"
-    if (folder / RECORD).exists():
-        return Evaluation.load(folder)
-    keep_checkpoints(detector, folder)
-    evaluation = evaluate(detector.fit(split.train.pixels), split, name=name, seed=detector.seed)
-    (evaluation.save if draw else evaluation.save_record)(folder)
-    return evaluation
+    if not (folder / RECORD).exists():
+        keep_checkpoints(detector, folder)
+        evaluation = evaluate(detector.fit(split.train.pixels), split, name=name, seed=detector.seed)
+        (evaluation.save if draw else evaluation.write)(folder)
+    return Record.load(folder)
 
 
 def keep_checkpoints(detector: Detector, path: Path) -> None:
@@ -194,16 +197,6 @@ def keep_checkpoints(detector: Detector, path: Path) -> None:
     for name, value in detector.get_params().items():
         if name.split("__")[-1] == "checkpoint" and value is None:
             detector.set_params(**{name: f"{path}.{name.replace('__', '.')}"})
-
-
-def mean_interval(values: list[float], level: float = 0.95) -> Interval:
-    r"""Return the mean of at least two values and Student's interval of it.
-
-    .. math:: \\bar{x} \\pm t_{n-1} \\, s / \\sqrt{n}
-    """
-    half = student_t.ppf((1 + level) / 2, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
-    mean = float(np.mean(values))
-    return Interval(mean, max(mean - half, 0.0), min(mean + half, 1.0), level)
 
 
 def table(rows: list[Row]) -> str:

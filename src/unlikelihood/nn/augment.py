@@ -8,16 +8,16 @@ from itertools import combinations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import override
 
+from unlikelihood.nn.noise import integers, normal, permutation, uniform, uniform_like
+from unlikelihood.nn.spatial import dilate, resize
 from unlikelihood.parameters import Component, Count, Fraction, NonNegative
-
-LINEAR = {2: "bilinear", 3: "trilinear"}  # interpolation between points, by the number of spatial axes
-LARGEST = {2: F.max_pool2d, 3: F.max_pool3d}  # of a pixel and those around it, by the number of spatial axes
 
 
 @dataclass(frozen=True)
 class Augment(Component, ABC):
-    """Draws a new version of every sample of a batch, from torch's generator."""
+    """Draws a new version of every sample of a batch."""
 
     @abstractmethod
     def __call__(self, x: Tensor) -> Tensor:
@@ -48,23 +48,23 @@ class Affine(Augment):
     shear: NonNegative = 0.1
     shift: NonNegative = 0.05
 
+    @override
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the samples, resampled with linear interpolation."""
         axes = len(spatial(self, x))
 
-        matrix = torch.diag_embed(uniform(self.scale, x, axes).exp())
+        matrix = torch.diag_embed(between(self.scale, x, axes).exp())
         for axis in range(axes):
             following = (axis + 1) % axes
             if following > axis:
-                matrix[:, axis, following] = uniform(self.shear, x)
+                matrix[:, axis, following] = between(self.shear, x)
         for one in range(axes):
             for other in range(one + 1, axes):
-                matrix = rotation(uniform(math.radians(self.rotation), x), one, other, axes) @ matrix
+                matrix = rotation(between(math.radians(self.rotation), x), one, other, axes) @ matrix
         # The grid's coordinates are (x, y, z) and run from -1 to 1 along every axis, however long it is: angles are
         # kept by mapping to pixels and back, and a shift by the whole length is 2.
         size = torch.tensor(x.shape[:1:-1], dtype=x.dtype, device=x.device)
         matrix = matrix * size / size[:, None]
-        theta = torch.cat([matrix, uniform(2 * self.shift, x, axes, 1)], dim=2)
+        theta = torch.cat([matrix, between(2 * self.shift, x, axes, 1)], dim=2)
         grid = F.affine_grid(theta, list(x.shape), align_corners=False)
         return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
 
@@ -93,13 +93,13 @@ class Elastic(Augment):
     points: Count = 4
     strength: NonNegative = 0.03
 
+    @override
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the samples, resampled with linear interpolation."""
         axes = len(spatial(self, x))
-        moved = torch.randn(len(x), axes, *[self.points] * axes, device=x.device)
+        moved = normal(len(x), axes, *[self.points] * axes, device=x.device, dtype=x.dtype)
         # The grid's coordinates run from -1 to 1 along every axis: a shift by the whole length is 2.
-        field = 2 * self.strength * F.interpolate(moved, x.shape[2:], mode=LINEAR[axes], align_corners=True)
-        still = torch.eye(axes, axes + 1, device=x.device).expand(len(x), -1, -1)
+        field = 2 * self.strength * resize(moved, x.shape[2:])
+        still = torch.eye(axes, axes + 1, dtype=x.dtype, device=x.device).expand(len(x), -1, -1)
         grid = F.affine_grid(still, list(x.shape), align_corners=False) + field.movedim(1, -1)
         return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
 
@@ -126,11 +126,11 @@ class Stroke(Augment):
     thinner: Fraction = 0.5
     thicker: Fraction = 1.0
 
+    @override
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the samples, dilated or eroded."""
-        largest = LARGEST[len(spatial(self, x))]
-        dilated, eroded = largest(x, 3, 1, 1), -largest(-x, 3, 1, 1)
-        a = alike(torch.rand(len(x), device=x.device) * (self.thinner + self.thicker) - self.thinner, x)
+        spatial(self, x)
+        dilated, eroded = dilate(x), -dilate(-x)
+        a = alike(uniform(len(x), device=x.device, dtype=x.dtype) * (self.thinner + self.thicker) - self.thinner, x)
         return x + a.relu() * (dilated - x) + (-a).relu() * (eroded - x)
 
 
@@ -146,10 +146,10 @@ class Flips(Augment):
 
     rate: Fraction = 0.5
 
+    @override
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the samples, mirrored."""
         for axis in range(2, x.ndim):
-            x = torch.where(alike(torch.rand(len(x), device=x.device) < self.rate, x), x.flip(axis), x)
+            x = torch.where(alike(uniform(len(x), device=x.device) < self.rate, x), x.flip(axis), x)
         return x
 
 
@@ -157,11 +157,11 @@ class Flips(Augment):
 class QuarterTurns(Augment):
     """Turns samples by a random number of right angles in every plane of two axes of equal length."""
 
+    @override
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the samples, turned; planes of unequal axes are left."""
         for plane in combinations(range(2, x.ndim), 2):
             if x.shape[plane[0]] == x.shape[plane[1]]:
-                turns = torch.randint(4, (len(x),), device=x.device)
+                turns = integers(4, len(x), x.device)
                 unturned = x
                 for quarters in (1, 2, 3):
                     x = torch.where(alike(turns == quarters, x), unturned.rot90(quarters, plane), x)
@@ -187,9 +187,9 @@ class Tones(Augment):
     contrast: NonNegative = 0.2
     brightness: NonNegative = 0.2
 
+    @override
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the samples with other grey levels."""
-        c, b = (alike(uniform(largest, x), x) for largest in (self.contrast, self.brightness))
+        c, b = (alike(between(largest, x), x) for largest in (self.contrast, self.brightness))
         m, s = (alike(of(x.flatten(1), dim=1), x) for of in (torch.mean, torch.std))
         return m + c.exp() * (x - m) + b * s
 
@@ -206,8 +206,8 @@ class Chain(Augment):
 
     steps: tuple[Augment, ...] = ()
 
+    @override
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the samples, changed by every step."""
         for step in self.steps:
             x = step(x)
         return x
@@ -229,10 +229,10 @@ class Swap(Augment):
 
     rate: Fraction = 0.3
 
+    @override
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the samples with values swapped."""
-        other = x[torch.randperm(len(x), device=x.device)]
-        return torch.where(torch.rand_like(x) < self.rate, other, x)
+        other = x[permutation(len(x), x.device)]
+        return torch.where(uniform_like(x) < self.rate, other, x)
 
 
 def spatial(augment: Augment, x: Tensor) -> torch.Size:
@@ -243,14 +243,14 @@ def spatial(augment: Augment, x: Tensor) -> torch.Size:
     return x.shape[2:]
 
 
-def uniform(largest: float, x: Tensor, *shape: int) -> Tensor:
+def between(largest: float, x: Tensor, *shape: int) -> Tensor:
     r"""Return draws (B, \*shape) between -largest and largest, for each sample of a batch its own."""
-    return (2 * torch.rand(len(x), *shape, device=x.device) - 1) * largest
+    return (2 * uniform(len(x), *shape, device=x.device, dtype=x.dtype) - 1) * largest
 
 
 def rotation(angle: Tensor, one: int, other: int, axes: int) -> Tensor:
     """Return the matrices (B, axes, axes) that turn by `angle` (B,), in radians, in the plane of two axes."""
-    matrix = torch.eye(axes, device=angle.device).repeat(len(angle), 1, 1)
+    matrix = torch.eye(axes, dtype=angle.dtype, device=angle.device).repeat(len(angle), 1, 1)
     matrix[:, one, one] = matrix[:, other, other] = angle.cos()
     matrix[:, other, one] = angle.sin()
     matrix[:, one, other] = -angle.sin()

@@ -9,8 +9,10 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from unlikelihood.nn.levels import Levels, Standardised
+from unlikelihood.nn.noise import normal_like, uniform
 from unlikelihood.parameters import Component, Count
 
 CLEANEST, NOISIEST = 13.3, -10.0  # log signal-to-noise ratios at which a diffusion starts and ends
@@ -37,14 +39,16 @@ class CosineSchedule(Schedule):
     first: ClassVar[float] = math.atan(math.exp(-CLEANEST / 2))
     last: ClassVar[float] = math.atan(math.exp(-NOISIEST / 2))
 
+    @override
     def __call__(self, t: Tensor) -> Tensor:
-        """Return λ = -2 log tan φ."""
         return -2 * torch.tan(self.first + t * (self.last - self.first)).log()
 
 
 @dataclass(frozen=True)
 class LinearSchedule(Schedule):
     r"""Noise that is added ever faster, at a rate β that grows evenly from 0.1 to 20: mostly of much noise.
+
+    .. math:: \lambda = -\log\bigl(e^{\int_0^t \beta} - 1\bigr)
 
     References
     ----------
@@ -53,11 +57,11 @@ class LinearSchedule(Schedule):
     """
 
     slowest: ClassVar[float] = 0.1
-    fastest: ClassVar[float] = 19.9
+    fastest: ClassVar[float] = 20.0
     start: ClassVar[float] = 1.7e-5  # where λ is 13.3
 
+    @override
     def __call__(self, t: Tensor) -> Tensor:
-        r"""Return λ = -log(exp(∫β) - 1)."""
         t = self.start + t * (1 - self.start)
         return -torch.expm1(self.slowest * t + (self.fastest - self.slowest) * t.square() / 2).log()
 
@@ -71,15 +75,15 @@ class EvenSchedule(Schedule):
     Kingma et al., "Variational diffusion models", 2021, appendix B, for its linear start.
     """
 
+    @override
     def __call__(self, t: Tensor) -> Tensor:
-        """Return λ."""
         return CLEANEST + t * (NOISIEST - CLEANEST)
 
 
 class Diffuser(nn.Module):
     r"""A network that finds the noise ε in z = α y + σ ε, with y a sample scaled.
 
-    Noise is told by the log signal-to-noise ratio λ = log(α² / σ²), a number or (B,).
+    Noise is measured by the log signal-to-noise ratio λ = log(α² / σ²), a number or (B,).
 
     Parameters
     ----------
@@ -106,19 +110,19 @@ class Diffuser(nn.Module):
         r"""Return y of samples (B, \*shape)."""
         return self.levels.centred(x) if self.levels else self.standardised(x)[0]
 
-    def noised(self, y: Tensor, snr: Tensor, epsilon: Tensor) -> Tensor:
+    def add_noise(self, y: Tensor, snr: Tensor, epsilon: Tensor) -> Tensor:
         """Return z at λ."""
         snr = snr.view(-1, *[1] * (y.ndim - 1))
         return snr.sigmoid().sqrt() * y + (-snr).sigmoid().sqrt() * epsilon
 
-    def noise_in(self, z: Tensor, snr: Tensor) -> Tensor:
+    def predict_noise(self, z: Tensor, snr: Tensor) -> Tensor:
         """Return the estimate of ε."""
         where = (CLEANEST - snr) / (CLEANEST - NOISIEST)
         return self.network(z, where.expand(len(z))).to(z.dtype)
 
     def error(self, y: Tensor, snr: Tensor, epsilon: Tensor) -> Tensor:
         """Return the mean squared error of the estimate of ε for each sample, (B,)."""
-        return (epsilon - self.noise_in(self.noised(y, snr, epsilon), snr)).square().flatten(1).mean(1)
+        return (epsilon - self.predict_noise(self.add_noise(y, snr, epsilon), snr)).square().flatten(1).mean(1)
 
     def loss(self, x: Tensor) -> Tensor:
         r"""Return the mean squared error of the estimate, at times spread over [0, 1] in every batch.
@@ -126,8 +130,8 @@ class Diffuser(nn.Module):
         .. math:: E_{t, \epsilon} \lVert \epsilon - \hat\epsilon(\alpha y + \sigma \epsilon, \lambda_t) \rVert^2 / D
         """
         even = torch.arange(len(x), dtype=x.dtype, device=x.device) / len(x)
-        t = (even + torch.rand((), device=x.device)) % 1
-        return self.error(self.scaled(x), self.schedule(t), torch.randn_like(x)).mean()
+        t = (even + uniform(device=x.device, dtype=x.dtype)) % 1
+        return self.error(self.scaled(x), self.schedule(t), normal_like(x)).mean()
 
     def restored(self, z: Tensor, t: Tensor, steps: int) -> Tensor:
         r"""Return what the deterministic way back makes of z at the time t, in as many steps.
@@ -141,41 +145,45 @@ class Diffuser(nn.Module):
         """
         ratios = self.schedule(t * torch.linspace(1, 0, steps + 1, dtype=z.dtype, device=z.device))
         for now, then in itertools.pairwise(ratios):
-            epsilon = self.noise_in(z, now)
+            epsilon = self.predict_noise(z, now)
             y = (z - (-now).sigmoid().sqrt() * epsilon) / now.sigmoid().sqrt()
             y = y.clamp(-1, 1) if self.levels else y
-            z = self.noised(y, then, epsilon)
+            z = self.add_noise(y, then, epsilon)
         return y
 
     def bound(self, x: Tensor, epsilon: Tensor) -> Tensor:
-        r"""Return the variational bound of log p(x) in nats, (B,), with noise (T + 1, \*shape) for T steps.
+        r"""Return the variational bound of log p(x) in nats, (B,), with noise (T + 1, \*shape).
 
         .. math:: E \log p(x \mid z_0) - \mathrm{KL}(q(z_T \mid x) \,\|\, N(0, I))
-                  - \frac{1}{2} \sum_{i=1}^{T} (e^{\lambda_{i-1} - \lambda_i} - 1)
-                  \lVert \epsilon_i - \hat\epsilon(z_i, \lambda_i) \rVert^2
+                  - \frac{1}{2} \int_{\lambda_T}^{\lambda_0} E \lVert \epsilon
+                  - \hat\epsilon(z_\lambda, \lambda) \rVert^2 \, d\lambda
 
-        The λ fall evenly. p(x | z_0) is a Gaussian around z_0 / α_0 of the standard deviation σ_0 / α_0, and over
-        levels its integral.
+        the limit of many steps, whose integral is taken at the middles of T even pieces. p(x | z_0) is a Gaussian
+        around z_0 / α_0 of the standard deviation σ_0 / α_0, and over levels its integral.
 
         References
         ----------
-        Kingma et al., "Variational diffusion models", 2021, equations 11 to 14; Ho et al., 2020, equation 13.
+        Kingma et al., "Variational diffusion models", 2021, section 5; Ho et al., 2020, equation 13.
         """
-        y, steps = self.scaled(x), len(epsilon) - 1
+        y, pieces = self.scaled(x), len(epsilon) - 1
         d = y[0].numel()
-        ratios = torch.linspace(CLEANEST, NOISIEST, steps + 1, dtype=y.dtype, device=y.device)
-        deviation = (-ratios[0] / 2).exp()
+        first, last = (y.new_tensor(snr) for snr in (CLEANEST, NOISIEST))
+        deviation = (-first / 2).exp()
         if self.levels:
             log_px_z = log_level(y, y + deviation * epsilon[0], deviation, self.levels.count)
         else:
-            log_density = -(epsilon[0].square() + math.log(2 * math.pi)).sum() / 2 - d * deviation.log()
-            log_px_z = log_density + self.standardised(x)[1]
-        alpha_squared, variance = ratios[-1].sigmoid(), (-ratios[-1]).sigmoid()
+            log_px_z = -d * ((1 + math.log(2 * math.pi)) / 2 + deviation.log()) + self.standardised(x)[1]
+        alpha_squared, variance = last.sigmoid(), (-last).sigmoid()
         divergence = (alpha_squared * y.square().flatten(1).sum(1) + d * (variance - 1 - variance.log())) / 2
-        coded = torch.zeros_like(divergence)
-        for before, now, noise in zip(ratios, ratios[1:], epsilon[1:], strict=False):
-            coded = coded + torch.expm1(before - now) / 2 * d * self.error(y, now, noise)
-        return log_px_z - divergence - coded
+        width = (CLEANEST - NOISIEST) / pieces
+        middles = CLEANEST - width * (torch.arange(pieces, dtype=y.dtype, device=y.device) + 0.5)
+        total = torch.zeros_like(divergence)
+        for snr, noise in zip(middles, epsilon[1:], strict=True):
+            # A control variate: of what the noise's mean square happens to exceed 1 by, the error has the part α⁴ (of
+            # standard normal data), which vanishes on average.
+            excess = snr.sigmoid().square() * (noise.square().mean() - 1)
+            total = total + self.error(y, snr, noise) - excess
+        return log_px_z - divergence - width * d / 2 * total
 
 
 def log_level(y: Tensor, mean: Tensor, scale: Tensor, count: int) -> Tensor:
@@ -240,8 +248,8 @@ class DenoisingErrors(DiffusionScore):
     times: Count = 8
     draws: Count = 1
 
+    @override
     def terms(self, net: Diffuser, x: Tensor, noise: Callable[..., Tensor]) -> Tensor:
-        """Return the errors."""
         y, epsilons = net.scaled(x), noise(self.times * self.draws).unflatten(0, (self.times, self.draws))
         ratios = net.schedule(evenly(self.times, y))
         errors = [
@@ -269,32 +277,40 @@ class Reconstructions(DiffusionScore):
     times: Count = 5
     steps: Count = 5
 
+    @override
     def terms(self, net: Diffuser, x: Tensor, noise: Callable[..., Tensor]) -> Tensor:
-        """Return the mean squared differences."""
         y, errors = net.scaled(x), []
         for t, epsilon in zip(evenly(self.times, y), noise(self.times), strict=True):
-            again = net.restored(net.noised(y, net.schedule(t), epsilon), t, self.steps)
+            again = net.restored(net.add_noise(y, net.schedule(t), epsilon), t, self.steps)
             errors.append((again - y).square().flatten(1).mean(1))
         return torch.stack(errors, 1)
 
 
 @dataclass(frozen=True)
 class VariationalBound(DiffusionScore):
-    """The bound of log p(x) in nats.
+    r"""The bound of log p(x) in nats, in the limit of many steps of diffusion.
+
+    A query takes T passes of the network. For Gaussian data of the variance s² in each of D dimensions the best
+    network's squared error is D u / (1 + u) with u = s² exp λ, and so the bound is too low by
+
+    .. math:: \frac{h}{2} \sum_{i=1}^{T} \frac{u_i}{1 + u_i} - \frac{1}{2} \log \frac{1 + u_0}{1 + u_T}
+
+    nats per dimension, where h is the distance of two λ. For s from 0.01 to 3 that is less than 0.0001 bits with T = 64
+    and about 0.01 with T = 8. (A chain of 64 steps, which has :math:`e^h - 1` for h, is 1.8 bits too low for s = 1.)
 
     Parameters
     ----------
     steps : int
-        T: more make it tighter.
+        T, levels of noise at which the integral over them is taken.
     """
 
     normals: ClassVar[int] = 0
     steps: Count = 64
 
+    @override
     def terms(self, net: Diffuser, x: Tensor, noise: Callable[..., Tensor]) -> Tensor:
-        """Return the bound, (B, 1)."""
         return net.bound(x, noise(self.steps + 1))[:, None]
 
+    @override
     def __call__(self, terms: Tensor, deviation: Tensor) -> Tensor:
-        """Return the bound, (B,)."""
         return terms[:, 0]

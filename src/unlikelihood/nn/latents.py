@@ -5,13 +5,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
+from unlikelihood.nn.noise import normal, uniform
 from unlikelihood.parameters import Component
 
 
 @dataclass(frozen=True)
 class Latents(Component, ABC):
-    """p(z), from which torch's generator draws."""
+    """p(z)."""
 
     @abstractmethod
     def __call__(self, n: int, dimensions: int, device: torch.device | None = None) -> Tensor:
@@ -22,15 +24,15 @@ class Latents(Component, ABC):
 class NormalLatents(Latents):
     """N(0, I)."""
 
+    @override
     def __call__(self, n: int, dimensions: int, device: torch.device | None = None) -> Tensor:
-        """Return standard normal numbers."""
-        return torch.randn(n, dimensions, device=device)
+        return normal(n, dimensions, device=device)
 
 
 @dataclass(frozen=True)
 class UniformLatents(Latents):
     """Uniform on [-1, 1] in every dimension, as in the DCGAN paper and the thesis."""
 
+    @override
     def __call__(self, n: int, dimensions: int, device: torch.device | None = None) -> Tensor:
-        """Return uniform numbers."""
-        return 2 * torch.rand(n, dimensions, device=device) - 1
+        return 2 * uniform(n, dimensions, device=device) - 1

@@ -14,9 +14,9 @@ from unlikelihood.data.medmnist import MedMNIST
 from unlikelihood.data.splits import Split
 from unlikelihood.detectors.crops import Crops
 from unlikelihood.detectors.encoder_search import EncoderSearch
-from unlikelihood.detectors.intensity import TotalIntensity
 from unlikelihood.detectors.latent_search import LatentSearch
-from unlikelihood.detectors.volume import Volume
+from unlikelihood.detectors.total_intensity import TotalIntensity
+from unlikelihood.detectors.total_volume import TotalVolume
 from unlikelihood.evaluation.experiment import Experiment
 from unlikelihood.metrics.ranking import auroc
 from unlikelihood.nn.augment import Chain, Flips, QuarterTurns
@@ -143,7 +143,7 @@ def searched(
 def baselines(neck: float) -> dict[str, Callable[[int], Detector]]:
     """Return what a detector has to beat: size, the larger the more anomalous, and mean intensity, on either side."""
     return {
-        "volume alone": lambda seed: Volume(neck=neck, seed=seed),
+        "volume alone": lambda seed: TotalVolume(neck=neck, seed=seed),
         "mean intensity": lambda seed: TotalIntensity(seed=seed),
     }
 

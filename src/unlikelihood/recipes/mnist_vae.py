@@ -7,11 +7,11 @@ from unlikelihood.data.digits import Digits
 from unlikelihood.data.mnist import MNIST
 from unlikelihood.detectors.contrastive import Contrastive
 from unlikelihood.detectors.feature_space import FeatureSpace
-from unlikelihood.detectors.intensity import TotalIntensity
-from unlikelihood.detectors.isolation import IsolationForest
+from unlikelihood.detectors.isolation_forest import IsolationForest
 from unlikelihood.detectors.knn import KNN
 from unlikelihood.detectors.lof import LOF
-from unlikelihood.detectors.pca import PCAResidual
+from unlikelihood.detectors.pca_residual import PCAResidual
+from unlikelihood.detectors.total_intensity import TotalIntensity
 from unlikelihood.detectors.vae import VAE
 from unlikelihood.evaluation.experiment import Experiment
 from unlikelihood.nn.augment import Affine

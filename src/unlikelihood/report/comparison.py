@@ -5,17 +5,15 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from unlikelihood.metrics.intervals import Interval, paired_delong
 from unlikelihood.metrics.power import cases_needed
+from unlikelihood.metrics.ranking import anomaly_score
 from unlikelihood.report import plots
 from unlikelihood.report.page import THIN, Plate, Section, Table, draft, duration, span, write_page
-
-if TYPE_CHECKING:
-    from unlikelihood.evaluation.evaluation import Evaluation
+from unlikelihood.report.record import Record
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,7 @@ class Row:
     name : str
         Of the detector; finds its evaluation, if there is one.
     auroc : Interval
-        Mean over the seeds, and its interval.
+        Mean over the seeds, and an interval that holds the sampling of the test.
     spread : float, optional
         Standard deviation over the seeds.
     seeds : int
@@ -36,8 +34,6 @@ class Row:
         Published AUROC to compare with.
     fit_seconds, score_seconds : float, optional
         Time to fit, and to score a sample.
-    note : str
-        What a reader should know.
     """
 
     name: str
@@ -47,7 +43,6 @@ class Row:
     reference: float | None = None
     fit_seconds: float | None = None
     score_seconds: float | None = None
-    note: str = ""
 
 
 def save_comparison(
@@ -55,7 +50,7 @@ def save_comparison(
     title: str,
     text: str,
     rows: Sequence[Row],
-    evaluations: "Mapping[str, Evaluation] | None" = None,
+    evaluations: Mapping[str, Record] | None = None,
 ) -> Path:
     """Write ``comparison.json``, ``report.html`` and ``figures/*.png`` into a folder, all of them or none.
 
@@ -67,7 +62,7 @@ def save_comparison(
         Heading and the sentences below it.
     rows : sequence of Row
         At least one, in the order of the table, with different names.
-    evaluations : mapping of str to Evaluation, optional
+    evaluations : mapping of str to Record, optional
         By the names of the rows, one evaluation each, whose curves are drawn.
 
     Returns
@@ -101,7 +96,7 @@ def save_comparison(
     return Path(path)
 
 
-def _ranking(rows: Sequence[Row], evaluations: "Mapping[str, Evaluation]") -> Section:
+def _ranking(rows: Sequence[Row], evaluations: Mapping[str, Record]) -> Section:
     columns = {
         "AUROC": [f"{row.auroc.value:.3f}" for row in rows],
         f"{100 * rows[0].auroc.level:g}{THIN}% interval": [span(row.auroc) for row in rows],
@@ -109,7 +104,6 @@ def _ranking(rows: Sequence[Row], evaluations: "Mapping[str, Evaluation]") -> Se
         "published": ["" if row.reference is None else f"{row.reference:.3g}" for row in rows],
         "to fit": ["" if row.fit_seconds is None else duration(row.fit_seconds) for row in rows],
         "to score one": ["" if row.score_seconds is None else duration(row.score_seconds) for row in rows],
-        "": [row.note for row in rows],
     }
     # A column that nobody fills would only widen the table.
     columns = {head: cells for head, cells in columns.items() if any(cells)}
@@ -128,7 +122,7 @@ def _ranking(rows: Sequence[Row], evaluations: "Mapping[str, Evaluation]") -> Se
     )
 
 
-def _differences(evaluations: "Mapping[str, Evaluation]") -> list[Section]:
+def _differences(evaluations: Mapping[str, Record]) -> list[Section]:
     """Return the paired comparison of the best with every other that judged the same samples."""
     if len(evaluations) < 2:
         return []
@@ -137,7 +131,7 @@ def _differences(evaluations: "Mapping[str, Evaluation]") -> list[Section]:
     for name, other in evaluations.items():
         if name == best or not np.array_equal(first.label, other.label) or first.sample != other.sample:
             continue
-        found = paired_delong(first.label, first.score, other.score)
+        found = paired_delong(first.label, anomaly_score(first.score), anomaly_score(other.score))
         areas = first.metrics["auroc"].value, other.metrics["auroc"].value
         needed = ""
         if areas[0] != areas[1] and all(0 < area < 1 for area in areas) and found.correlation < 1:
@@ -156,7 +150,7 @@ def _differences(evaluations: "Mapping[str, Evaluation]") -> list[Section]:
     return [Section("Is the difference real", text, table=Table(head, rows))]
 
 
-def _scores(evaluations: "Mapping[str, Evaluation]") -> list[Section]:
+def _scores(evaluations: Mapping[str, Record]) -> list[Section]:
     plates = [
         Plate(f"densities-{number}", name, plots.score_densities(evaluation.label, evaluation.score))
         for number, (name, evaluation) in enumerate(evaluations.items())

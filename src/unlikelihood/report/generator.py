@@ -1,13 +1,11 @@
 """The part of a page about an adversarial generator."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Any
 
 from unlikelihood.report import plots
+from unlikelihood.report.exhibits import Exhibits
 from unlikelihood.report.page import Plate, Section, Table
-
-if TYPE_CHECKING:
-    from unlikelihood.report.pictures import Pictures
 
 FIGURES = {
     "frechet": ("Fréchet distance (FID)", "0 for equal distributions, {variance:.3g} for their mean alone."),
@@ -26,37 +24,26 @@ FIGURES = {
 }
 
 
-def generator(pictures: "Pictures", spacing: Sequence[float] | None = None) -> Section | None:
-    """Return the section on how good a generator is and how it came to be, or None if there is none.
-
-    Parameters
-    ----------
-    pictures : Pictures
-    spacing : sequence of float, optional
-        Of the spatial axes in mm.
-
-    Returns
-    -------
-    Section or None
-    """
-    if pictures.album is None:
+def generator(exhibits: Exhibits, geometry: Mapping[str, Any]) -> Section | None:
+    """Return the section on how good an adversarial generator is and how it came to be, or None if there is none."""
+    if exhibits.generator is None:
         return None
-    pages, few, *shape = pictures.album.shape
-    known = {key: value for key, value in pictures.quality.items() if value is not None}
+    pages, few, *shape = (album := exhibits.generator.album()).shape
+    known = {key: value for key, value in exhibits.generator.quality_.items() if value is not None}
     rows = [
         (name, f"{known[key]:.3g}", meaning.format(**known)) for key, (name, meaning) in FIGURES.items() if key in known
     ]
-    alarms = " ".join(f"{alarm[0].upper()}{alarm[1:]}." for alarm in pictures.alarms)
+    alarms = " ".join(f"{alarm[0].upper()}{alarm[1:]}." for alarm in exhibits.generator.alarms_)
     text = "Its samples beside the normals it was trained on, in the features of an encoder of those."
     if not rows:
         text = "Too few normals to tell how good its samples are."
-    limits = plots.limits_of(pictures.train)
-    album = plots.gallery(pictures.album.reshape(-1, *shape), columns=few, limits=limits, spacing=spacing)
+    limits = plots.limits_of(exhibits.normals)
+    picture = plots.gallery(album.reshape(-1, *shape), columns=few, limits=limits, **geometry)
     middle = " (middle slices)" if len(shape) > 3 else ""
     caption = f"The same {few} latents at {pages} moments of training, the last at its end{middle}"
     return Section(
         "The generator",
         f"{alarms or 'No alarm.' if rows else ''} {text}".strip(),
-        [Plate("album", caption, album)],
+        [Plate("album", caption, picture)],
         Table(("", "value", ""), rows, words=True) if rows else None,
     )

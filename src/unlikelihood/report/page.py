@@ -1,5 +1,6 @@
 """A page: a headline, sections of text, tables and figures, and where it all came from."""
 
+import math
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,16 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
 from matplotlib.figure import Figure
 
+from unlikelihood.metrics.intervals import Interval
 from unlikelihood.report import plots
 from unlikelihood.storage.files import replacing
-
-if TYPE_CHECKING:
-    from unlikelihood.metrics.intervals import Interval
 
 THIN = "\N{NARROW NO-BREAK SPACE}"
 
@@ -172,9 +171,29 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}{THIN}%"
 
 
-def span(interval: "Interval") -> str:
+def span(interval: Interval) -> str:
     """Return the ends of an interval with three decimals."""
     return f"{interval.low:.3f} to {interval.high:.3f}"
+
+
+def number(value: float, digits: int = 4) -> str:
+    """Return a number with at least so many significant digits, all of those before the point among them."""
+    if value == 0 or not 1e-4 <= abs(value) < 1e9:
+        return f"{value:.{digits}g}"
+    return f"{value:,.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
+
+
+def apart(values: Sequence[float]) -> list[str]:
+    """Return numbers with as few digits as tell each from the next larger and the next smaller one."""
+    ordered = sorted(set(values))
+    texts = {}
+    for index, value in enumerate(ordered):
+        near = [*ordered[max(index - 1, 0) : index], *ordered[index + 1 : index + 2]]
+        unlike = (
+            digits for digits in range(4, 17) if number(value, digits) not in [number(each, digits) for each in near]
+        )
+        texts[value] = number(value, next(unlike, 17))
+    return [texts[value] for value in values]
 
 
 def duration(seconds: float) -> str:

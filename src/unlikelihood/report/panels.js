@@ -19,8 +19,7 @@ for (const panel of document.querySelectorAll("[data-operate]")) {
     const rare = Math.min(Math.max(Number(prevalence.value) || 0, 0.1), 999.9) / 1000;
     const found = tp / anomalous, quiet = 1 - fp / normal;
     const right = found * rare, wrong = (1 - quiet) * (1 - rare);
-    const at = threshold === null ? "above all" : Number(threshold).toPrecision(4);
-    panel.querySelector("output").textContent = p === null ? at : `${at} (p ≤ ${p.toPrecision(2)})`;
+    panel.querySelector("output").textContent = p === null ? threshold : `${threshold} (p ≤ ${p.toPrecision(2)})`;
     show("sensitivity", percent(found), wilson(tp, anomalous));
     show("specificity", percent(quiet), wilson(normal - fp, normal));
     show("ppv", percent(right / (right + wrong)), "of alarms are anomalies");
@@ -29,7 +28,7 @@ for (const panel of document.querySelectorAll("[data-operate]")) {
     panel.querySelector(".said").textContent =
       `Here: ${tp} of ${anomalous} anomalies found, ${fp} of ${normal} normals flagged. Of 1,000 samples in use, ` +
       `${round(1000 * right)} true and ${round(1000 * wrong)} false alarms, ${round(1000 * (rare - right))} anomalies missed.`;
-    slider.setAttribute("aria-valuetext", `threshold ${at}, sensitivity ${percent(found)}, specificity ${percent(quiet)}`);
+    slider.setAttribute("aria-valuetext", `threshold ${threshold}, sensitivity ${percent(found)}, specificity ${percent(quiet)}`);
     const dot = panel.querySelector("circle");
     dot.setAttribute("cx", 100 * (1 - quiet));
     dot.setAttribute("cy", 100 - 100 * found);

@@ -27,15 +27,15 @@ class Checkpoint:
     ----------
     path : path
         The file.
-    fingerprint : str
-        What is being fitted: see `fingerprint`. A checkpoint of anything else is refused.
+    fit_hash : str
+        What is being fitted: see `fit_hash`. A checkpoint of anything else is refused.
     seconds : float
         Time between two saves.
     """
 
-    def __init__(self, path: str | os.PathLike[str], fingerprint: str, seconds: float) -> None:
+    def __init__(self, path: str | os.PathLike[str], fit_hash: str, seconds: float) -> None:
         self.path = Path(path)
-        self.fingerprint = fingerprint
+        self.fit_hash = fit_hash
         self.seconds = seconds
         self.saved_at = time.monotonic()
 
@@ -53,11 +53,11 @@ class Checkpoint:
     ) -> None:
         """Replace the file by the state after `step` steps."""
         tensors = {f"net.{name}": tensor.contiguous() for name, tensor in net.state_dict().items()}
-        for turn, optimizer in enumerate(optimizers):
+        for objective, optimizer in enumerate(optimizers):
             for index, state in optimizer.state_dict()["state"].items():
                 for name, tensor in state.items():
-                    tensors[f"optimizer.{turn}.{index}.{name}"] = tensor.contiguous()
-        meta = {"fingerprint": self.fingerprint, "step": step, "losses": losses}
+                    tensors[f"optimizer.{objective}.{index}.{name}"] = tensor.contiguous()
+        meta = {"fit_hash": self.fit_hash, "step": step, "losses": losses}
         with replacing(self.path) as path:
             save_file(tensors, path, {"checkpoint": json.dumps(meta)})
         self.saved_at = time.monotonic()
@@ -70,7 +70,7 @@ class Checkpoint:
         Returns
         -------
         tuple or None
-            The number of steps done and the losses of each turn so far; None if there is no file.
+            The number of steps done and the losses of each objective so far; None if there is no file.
 
         Raises
         ------
@@ -85,16 +85,16 @@ class Checkpoint:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"checkpoint {self.path} cannot be read ({error}); delete it to start again") from error
-        if meta["fingerprint"] != self.fingerprint:
+        if meta.get("fit_hash") != self.fit_hash:
             raise ValueError(
                 f"checkpoint {self.path} belongs to a fit of other data or parameters; "
                 "delete it, or name another checkpoint"
             )
         net.load_state_dict({name[4:]: tensor for name, tensor in tensors.items() if name.startswith("net.")})
-        for turn, optimizer in enumerate(optimizers):
+        for objective, optimizer in enumerate(optimizers):
             state: dict[int, dict[str, Tensor]] = {}
             for name, tensor in tensors.items():
-                if name.startswith(f"optimizer.{turn}."):
+                if name.startswith(f"optimizer.{objective}."):
                     _, _, index, key = name.split(".")
                     state.setdefault(int(index), {})[key] = tensor
             optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
@@ -107,7 +107,7 @@ class Checkpoint:
             shutil.rmtree(stale)
 
 
-def fingerprint(description: str, X: np.ndarray) -> str:
+def fit_hash(description: str, X: np.ndarray) -> str:
     """Return a hash of a fit: `description` in text and every value of `X`."""
     digest = hashlib.sha256(f"{description} {X.shape} {X.dtype}".encode())
     for start in range(0, len(X), 1024):

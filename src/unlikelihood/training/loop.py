@@ -9,35 +9,38 @@ import lightning_fabric
 import numpy as np
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
+from unlikelihood.nn.noise import drawing_from
 from unlikelihood.progress import progress
 from unlikelihood.training.alarms import NothingLearnt
 from unlikelihood.training.batches import batches_of
 from unlikelihood.training.checkpoint import Checkpoint
 from unlikelihood.training.devices import place
-from unlikelihood.training.seeding import reseed, seeded
+from unlikelihood.training.seeding import number
 
 LOSS_CHECK_STEPS = 16  # reading the loss waits for an accelerator, so it is read in groups
 STILL_STEPS = 16  # fewer losses than this on either side do not tell whether it moved
 
 
 class Diverged(ArithmeticError):
-    """The loss of a turn is no longer a finite number."""
+    """A loss is no longer a finite number."""
 
 
-class Turn(nn.Module):
-    r"""One player's move in a training step: a module steps down its loss.
+class Objective(nn.Module):
+    r"""What a module minimises in a training step, and how.
 
     Parameters
     ----------
     name : str
         What the history calls the loss.
     module : Module
-        The module whose parameters step. All others of the network stand still meanwhile.
+        The module whose parameters are optimised. All others of the network stand still meanwhile.
     loss : callable
-        Maps a batch (B, \*shape) to a scalar, in nats or whatever unit the paper has.
+        Maps a batch (B, \*shape) to a scalar, in nats or whatever unit the paper has. Random numbers come from
+        `nn.noise`.
     repeat : int
-        Moves per training step, each on a batch of its own.
+        Optimiser steps per training step, each on a batch of its own.
     optimizer : callable
         Makes the optimiser from the parameters.
     schedule : callable
@@ -62,8 +65,8 @@ class Turn(nn.Module):
         self.repeat = repeat
         self.schedule = schedule
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
-        """Return the loss of the batch `x`."""
         return self.loss(x)
 
 
@@ -88,7 +91,7 @@ def one_cycle(done: float, warmup: float = 0.1) -> float:
 
 def train(
     net: nn.Module,
-    turns: Sequence[Turn],
+    objectives: Sequence[Objective],
     X: np.ndarray,
     *,
     epochs: int,
@@ -100,14 +103,14 @@ def train(
     checkpoint: Checkpoint | None = None,
     title: str = "Fitting",
 ) -> dict[str, tuple[float, ...]]:
-    r"""Train `net` in place by letting its turns step in order until the data was seen `epochs` times.
+    r"""Train `net` in place, one objective after the other in every step, until the data was seen `epochs` times.
 
     Parameters
     ----------
     net : Module
-        The network, whose parts the turns name.
-    turns : sequence of Turn
-        The players, in order. The one that repeats most sees each sample once an epoch.
+        The network, whose parts the objectives name.
+    objectives : sequence of Objective
+        In order. The one that repeats most sees each sample once an epoch.
     X : ndarray
         Samples (n, \*shape).
     epochs : int
@@ -115,9 +118,9 @@ def train(
     batch_size : int
         Samples in a batch, at most; the batches of an epoch are of equal size, give or take one.
     clip : float or None
-        Largest norm of a turn's gradient; longer ones are shortened to it. None leaves them.
+        Largest norm of an objective's gradient; longer ones are shortened to it. None leaves them.
     augment : callable or None
-        Maps a batch to a changed one before a turn sees it; None leaves the batches.
+        Maps a batch to a changed one before an objective sees it; None leaves the batches.
     seed : int
         Seeds the order of the data and the noise of every step.
     fabric : Fabric
@@ -130,7 +133,7 @@ def train(
     Returns
     -------
     dict
-        For each turn its mean loss in each epoch.
+        For each objective its mean loss in each epoch.
 
     Raises
     ------
@@ -138,51 +141,66 @@ def train(
         If a loss is not finite.
     """
     place(net, fabric.device, X.shape[1:]).train()
-    players = [(*fabric.setup(turn, turn.optimizer(turn.module.parameters())), turn) for turn in turns]
-    optimizers = [optimizer.optimizer for _, optimizer, _ in players]
-    rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
+    optimisations = [Optimisation(objective, fabric, clip) for objective in objectives]
+    optimizers = [optimisation.optimizer.optimizer for optimisation in optimisations]
     batch_of = batches_of(X, fabric.device)
     batches_per_epoch = math.ceil(len(X) / batch_size)
-    rounds = max(turn.repeat for turn in turns)
+    rounds = max(objective.repeat for objective in objectives)
     steps = max(1, epochs * batches_per_epoch // rounds)
-    start, losses = (checkpoint and checkpoint.resume(net, optimizers)) or (0, [[] for _ in turns])
+    start, losses = (checkpoint and checkpoint.resume(net, optimizers)) or (0, [[] for _ in objectives])
+    generator = torch.Generator(fabric.device)
     unread: list[Tensor] = []
     note = ""
 
-    with seeded(seed), progress(title, steps, start) as advance:
+    with drawing_from(generator), progress(title, steps, start) as advance:
         for step in range(start, steps):
-            reseed(seed, step)
+            generator.manual_seed(number(seed, step))
             chosen = [indices(len(X), batches_per_epoch, seed, step * rounds + round_) for round_ in range(rounds)]
             batches = [augment(batch_of(index)) if augment else batch_of(index) for index in chosen]
-            for (player, optimizer, turn), base in zip(players, rates, strict=True):
-                if len(turns) > 1 or step == start:  # a single player keeps the turn
-                    stand_still(net, except_for=turn.module)
-                for group, rate in zip(optimizer.param_groups, base, strict=True):
-                    group["lr"] = rate * turn.schedule(step / steps)
-                for x in batches[: turn.repeat]:
-                    optimizer.zero_grad()
-                    loss = player(x)
-                    fabric.backward(loss)
-                    if clip is not None:
-                        fabric.clip_gradients(player, optimizer, max_norm=clip, error_if_nonfinite=False)
-                    optimizer.step()
-                unread.append(loss.detach())
-            if (step + 1) % LOSS_CHECK_STEPS == 0 or step + 1 == steps or (checkpoint and checkpoint.due):
-                read(unread, losses, turns, step)
+            for optimisation in optimisations:
+                if len(optimisations) > 1 or step == start:  # else nothing has changed
+                    stand_still(net, except_for=optimisation.objective.module)
+                unread.append(optimisation.step(batches, step / steps))
+            due = checkpoint is not None and checkpoint.due
+            if (step + 1) % LOSS_CHECK_STEPS == 0 or step + 1 == steps or due:
+                read(unread, losses, objectives, step)
                 note = "loss " + ", ".join(f"{values[-1]:.4g}" for values in losses)
-                if checkpoint and checkpoint.due:
-                    checkpoint.save(step + 1, losses, net, optimizers)
+            if checkpoint and due:
+                checkpoint.save(step + 1, losses, net, optimizers)
             advance(note=note)
 
     net.requires_grad_(True).eval()
     if checkpoint:
         checkpoint.remove()
-    history = {
-        turn.name: tuple(float(np.mean(part)) for part in np.array_split(values, min(epochs, len(values))))
-        for turn, values in zip(turns, losses, strict=True)
-    }
     warn_if_still(losses)
-    return history
+    return {
+        objective.name: tuple(float(np.mean(part)) for part in np.array_split(values, min(epochs, len(values))))
+        for objective, values in zip(objectives, losses, strict=True)
+    }
+
+
+class Optimisation:
+    """An objective with its optimiser, on a device."""
+
+    def __init__(self, objective: Objective, fabric: lightning_fabric.Fabric, clip: float | None) -> None:
+        self.objective = objective
+        self.fabric = fabric
+        self.clip = clip
+        self.loss, self.optimizer = fabric.setup(objective, objective.optimizer(objective.module.parameters()))
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
+
+    def step(self, batches: Sequence[Tensor], done: float) -> Tensor:
+        """Optimise on as many of the batches as the objective repeats, and return the last loss."""
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * self.objective.schedule(done)
+        for x in batches[: self.objective.repeat]:
+            self.optimizer.zero_grad()
+            loss = self.loss(x)
+            self.fabric.backward(loss)
+            if self.clip is not None:
+                self.fabric.clip_gradients(self.loss, self.optimizer, max_norm=self.clip, error_if_nonfinite=False)
+            self.optimizer.step()
+        return loss.detach()
 
 
 def indices(n: int, batches_per_epoch: int, seed: int, batch: int) -> np.ndarray:
@@ -191,7 +209,7 @@ def indices(n: int, batches_per_epoch: int, seed: int, batch: int) -> np.ndarray
     return visits(n, batches_per_epoch, seed, epoch)[position]
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=8)
 def visits(n: int, batches_per_epoch: int, seed: int, epoch: int) -> list[np.ndarray]:
     """Return the batches, of indices, in which the epoch visits `n` samples."""
     return np.array_split(np.random.default_rng([seed, epoch]).permutation(n), batches_per_epoch)
@@ -203,21 +221,21 @@ def stand_still(net: nn.Module, *, except_for: nn.Module) -> None:
     except_for.requires_grad_(True)
 
 
-def read(unread: list[Tensor], losses: list[list[float]], turns: Sequence[Turn], step: int) -> None:
-    """Move the losses of the last steps to `losses`, a list for each turn, and raise if one is not finite."""
-    values = torch.stack(unread).reshape(-1, len(turns)).T.tolist()
+def read(unread: list[Tensor], losses: list[list[float]], objectives: Sequence[Objective], step: int) -> None:
+    """Move the losses of the last steps to `losses`, a list for each objective, and raise if one is not finite."""
+    values = torch.stack(unread).reshape(-1, len(objectives)).T.tolist()
     unread.clear()
-    for turn, past, new in zip(turns, losses, values, strict=True):
+    for objective, past, new in zip(objectives, losses, values, strict=True):
         if not all(map(math.isfinite, new)):
             raise Diverged(
-                f"the loss of {turn.name!r} stopped being finite at about step {step + 1}; lower learning_rate, "
+                f"the loss of {objective.name!r} stopped being finite at about step {step + 1}; lower learning_rate, "
                 "set clip, or look for extreme values in the data"
             )
         past.extend(new)
 
 
 def warn_if_still(losses: Sequence[Sequence[float]]) -> None:
-    """Warn if no turn's loss moved, from the first to the last quarter of training, by more than its own noise."""
+    """Warn if no loss moved, from the first to the last quarter of training, by more than its own noise."""
     quarter = len(losses[0]) // 4
     if quarter < STILL_STEPS:
         return

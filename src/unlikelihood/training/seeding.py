@@ -1,33 +1,41 @@
-"""Random numbers that follow from a key alone."""
+"""Random numbers that follow from a key alone: non-negative integers, such as a seed and what it is used for."""
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
 import torch
 
+from unlikelihood.nn.noise import drawing_from
+
+INITIALISING = threading.RLock()
+
+
+def seeded(*key: int, device: torch.device | str = "cpu") -> AbstractContextManager[None]:
+    """Let `nn.noise` draw from `key` inside the block, in this thread alone, on `device`."""
+    return drawing_from(torch.Generator(device).manual_seed(number(*key)))
+
 
 @contextmanager
-def seeded(*key: int) -> Iterator[None]:
-    """Draw torch's random numbers from `key` inside the block, and leave the generators outside as they were.
+def initialising(*key: int) -> Iterator[None]:
+    """Let the layers that are built inside the block draw their weights from `key`, in float32.
 
-    Parameters
-    ----------
-    *key : int
-        Non-negative integers: a seed, and what it is used for.
+    torch's layers know no other generator and type than its global ones. They are set for one thread at a time and
+    put back.
     """
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        reseed(*key)
-        yield
+    with INITIALISING, torch.random.fork_rng(devices=[]), drawing_from(None):
+        dtype = torch.get_default_dtype()
+        # Not torch.manual_seed: on a machine without CUDA it files a stack trace at every call.
+        torch.default_generator.manual_seed(number(*key))
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)
 
 
-def reseed(*key: int) -> None:
-    """Set torch's generators from `key`; only inside a `seeded` block."""
+def number(*key: int) -> int:
+    """Return the seed of a generator, from 0 to 2^63 - 1, that follows from `key`."""
     state = np.random.SeedSequence(key).generate_state(2, np.uint32)
-    number = int(state[0]) << 31 | int(state[1]) >> 1
-    # Not torch.manual_seed: on a machine without CUDA it files a stack trace at every call.
-    torch.default_generator.manual_seed(number)
-    if torch.cuda.is_initialized():
-        torch.cuda.manual_seed_all(number)
-    if torch.backends.mps.is_available():
-        torch.mps.manual_seed(number)
+    return int(state[0]) << 31 | int(state[1]) >> 1

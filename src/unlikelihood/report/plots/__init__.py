@@ -1,7 +1,7 @@
 """Pictures: each is a `matplotlib.figure.Figure`, and its label is its alternative text."""
 
 from unlikelihood.report.plots.curves import forest, reliability, roc, rocs, score_densities, training_curve
-from unlikelihood.report.plots.decisions import evidence, p_value_steps
+from unlikelihood.report.plots.p_values import evidence, p_value_steps
 from unlikelihood.report.plots.planes import AXIAL, CORONAL, MONTAGE, SAGITTAL, Plane, ratio
 from unlikelihood.report.plots.samples import gallery, limits_of, reconstructions
 from unlikelihood.report.plots.stills import Sheet, heat, hot_sheet, sheet, still

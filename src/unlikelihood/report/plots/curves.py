@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,10 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binomtest, gaussian_kde
 from sklearn.metrics import roc_curve
 
+from unlikelihood.metrics.intervals import Interval
+from unlikelihood.metrics.ranking import anomaly_score
 from unlikelihood.report.plots.style import ANOMALOUS, FAINT, INK, MUTED, NORMAL, PALETTE, WIDTH, styled
-
-if TYPE_CHECKING:
-    from unlikelihood.metrics.intervals import Interval
 
 _CLASSES = ((0, "normal", NORMAL), (1, "anomalous", ANOMALOUS))
 
@@ -30,13 +29,13 @@ def score_densities(label: ArrayLike, score: ArrayLike) -> Figure:
     label : array_like, shape (n,)
         0 for normal, 1 for anomalous.
     score : array_like, shape (n,)
-        Higher is more anomalous, any unit.
+        The detector's scores, higher = more normal, any unit; drawn are anomaly scores.
 
     Returns
     -------
     Figure
     """
-    labels, scores = np.asarray(label), np.asarray(score, dtype=np.float64)
+    labels, scores = np.asarray(label), anomaly_score(score)
     # A few far outliers would flatten everything else, so the axis ends a little beyond 99 % of the scores.
     inner = np.quantile(scores, [0.005, 0.995])
     margin = 0.08 * (np.ptp(inner) or 1.0)
@@ -67,7 +66,7 @@ def score_densities(label: ArrayLike, score: ArrayLike) -> Figure:
 
 
 @styled
-def roc(label: ArrayLike, score: ArrayLike, interval: "Interval | None" = None) -> Figure:
+def roc(label: ArrayLike, score: ArrayLike, interval: Interval | None = None) -> Figure:
     """Draw the ROC curve of a score.
 
     Parameters
@@ -75,7 +74,7 @@ def roc(label: ArrayLike, score: ArrayLike, interval: "Interval | None" = None) 
     label : array_like, shape (n,)
         0 for normal, 1 for anomalous.
     score : array_like, shape (n,)
-        Higher is more anomalous, any unit.
+        The detector's scores, higher = more normal, any unit; drawn are anomaly scores.
     interval : Interval, optional
         The AUROC, written beside the curve.
 
@@ -84,15 +83,17 @@ def roc(label: ArrayLike, score: ArrayLike, interval: "Interval | None" = None) 
     Figure
     """
     figure, axes = _roc_canvas()
-    fpr, tpr, _ = roc_curve(label, score)
+    fpr, tpr, _ = roc_curve(label, anomaly_score(score))
     axes.fill_between(fpr, tpr, color=INK, alpha=0.05, linewidth=0)
     axes.plot(fpr, tpr, color=INK)
     text = "ROC curve"
     if interval:
         text = f"AUROC {interval.value:.3f}"
-        axes.text(0.97, 0.17, text, ha="right", size=13, weight="bold", color=INK)
         span = f"{100 * interval.level:g} % CI {interval.low:.3f} to {interval.high:.3f}"
-        axes.text(0.97, 0.09, span, ha="right", color=MUTED)
+        # On the side of the diagonal on which the curve is not.
+        x, y, side = (0.97, 0.09, "right") if interval.value >= 0.5 else (0.03, 0.85, "left")
+        axes.text(x, y + 0.08, text, ha=side, size=13, weight="bold", color=INK)
+        axes.text(x, y, span, ha=side, color=MUTED)
         text = f"ROC curve, {text}, {span}"
     figure.set_label(text)
     return figure
@@ -115,7 +116,7 @@ def rocs(curves: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Figure:
     # Where there are more curves than colours, the next round is dashed.
     strokes = [(colour, line) for line in ("-", "--", ":") for colour in PALETTE]
     for (name, (label, score)), (colour, line) in zip(curves.items(), cycle(strokes), strict=False):
-        fpr, tpr, _ = roc_curve(label, score)
+        fpr, tpr, _ = roc_curve(label, anomaly_score(score))
         axes.plot(fpr, tpr, color=colour, linestyle=line, label=name)
     figure.set_figheight(3.4 + 0.12 * len(curves))
     figure.legend(loc="outside lower center", ncols=2, frameon=False, handlelength=1.4)
@@ -124,7 +125,7 @@ def rocs(curves: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Figure:
 
 
 @styled
-def forest(intervals: "Mapping[str, Interval]", references: Mapping[str, float] | None = None) -> Figure:
+def forest(intervals: Mapping[str, Interval], references: Mapping[str, float] | None = None) -> Figure:
     """Draw the AUROC of several detectors as points with intervals, one below the other.
 
     Parameters
@@ -190,7 +191,7 @@ def reliability(label: ArrayLike, probability: ArrayLike, bins: int = 10) -> Fig
 
 @styled
 def training_curve(history: Mapping[str, Sequence[float]]) -> Figure:
-    """Draw the mean loss of each epoch, a frame for each loss that was stepped down.
+    """Draw the mean loss of each epoch, a frame for each loss.
 
     Parameters
     ----------
@@ -208,7 +209,7 @@ def training_curve(history: Mapping[str, Sequence[float]]) -> Figure:
         axes.plot(epoch, losses, color=INK)
         axes.plot(epoch[-1:], losses[-1:], "o", color=INK, markersize=4)
         axes.set_ylabel(name)
-        axes.annotate(f"{losses[-1]:.4g}", (epoch[-1], losses[-1]), (0, 6), textcoords="offset points", ha="right")
+        axes.annotate(f"{losses[-1]:.4g}", (epoch[-1], losses[-1]), (6, 0), textcoords="offset points", va="center")
     frames[-1].set_xlabel("epoch")
     frames[-1].xaxis.get_major_locator().set_params(integer=True)
     ends = [f"{name} from {losses[0]:.4g} to {losses[-1]:.4g}" for name, losses in history.items()]

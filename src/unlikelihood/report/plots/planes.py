@@ -53,7 +53,8 @@ class Plane:
         Parameters
         ----------
         orientation : str or None
-            Where D, H and W grow to, such as "SPL": S or I, A or P, L or R; nothing is written if it is not known.
+            Where D, H and W grow to, such as "SPL": S or I, A or P, L or R, or a space where an axis is not shown;
+            nothing is written if it is not known.
         """
         if orientation is None:
             return "", "", "", ""

@@ -1,18 +1,17 @@
 """Pictures of samples, whatever their shape."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.gridspec import GridSpec
 from numpy.typing import NDArray
 
+from unlikelihood.report.plots.frames import draw, entitle, fitting, frames_of, mark
 from unlikelihood.report.plots.planes import ratio, view
 from unlikelihood.report.plots.stills import overlaid
-from unlikelihood.report.plots.style import ANOMALOUS, INK, MUTED, NORMAL, WIDTH, styled
+from unlikelihood.report.plots.style import ANOMALOUS, NORMAL, styled
 
 _RESIDUAL = LinearSegmentedColormap.from_list("residual", [NORMAL, "#f7f7f7", ANOMALOUS])
 
@@ -24,6 +23,7 @@ def gallery(
     columns: int = 6,
     limits: tuple[float, float] | None = None,
     spacing: Sequence[float] | None = None,
+    orientation: str | None = None,
 ) -> Figure:
     """Draw samples of any shape side by side on one intensity scale.
 
@@ -41,6 +41,8 @@ def gallery(
         Intensities of black and white; the 0.5 % and 99.5 % quantiles of the samples otherwise.
     spacing : sequence of float, optional
         Of the spatial axes in mm; pixels are drawn as wide and as high as they are.
+    orientation : str, optional
+        Where the spatial axes grow to, such as "SPL"; it is written at the edges of the first sample.
 
     Returns
     -------
@@ -50,7 +52,8 @@ def gallery(
     for axes, sample in zip(frames.flat, pixels, strict=False):
         draw(axes, view(sample), limits or limits_of(pixels))
     for axes, title in zip(frames.flat, titles or (), strict=False):
-        axes.set_title(title, size=8, color=MUTED, pad=2)
+        entitle(axes, title, size=fitting(titles or (), columns))
+    mark(frames.flat[0], orientation)
     figure = frames.flat[0].figure
     figure.set_label(f"{len(pixels)} samples{', the middle slice of each' if pixels.ndim > 4 else ''}")
     return figure
@@ -63,6 +66,7 @@ def reconstructions(
     limits: tuple[float, float] | None = None,
     scale: float | None = None,
     spacing: Sequence[float] | None = None,
+    orientation: str | None = None,
 ) -> Figure:
     """Draw inputs, their reconstructions, the residuals x − x̂ and their size over the inputs, one below the other.
 
@@ -77,6 +81,8 @@ def reconstructions(
         Largest residual of the colours, in the unit of intensity; the 99.5 % quantile otherwise.
     spacing : sequence of float, optional
         Of the spatial axes in mm.
+    orientation : str, optional
+        As `gallery` has it.
 
     Returns
     -------
@@ -99,9 +105,10 @@ def reconstructions(
         if x.ndim > 2:
             draw(frames[3, column], overlaid(shown, np.abs(left), limits, scale), (0, 1))
         if number is not None:
-            frames[0, column].set_title(f"slice {number + 1}", size=8, color=MUTED, pad=2, loc="right")
+            entitle(frames[0, column], f"slice {number + 1}", "right")
     for row, name in zip(frames, names, strict=True):
-        row[0].set_title(name if x.ndim < 5 or name != "input" else "", size=8, color=MUTED, pad=2, loc="left")
+        entitle(row[0], name if x.ndim < 5 or name != "input" else "", "left")
+    mark(frames[0, 0], orientation)
     figure = frames[0, 0].figure
     figure.set_label(f"{len(x)} inputs, their reconstructions and the residuals")
     return figure
@@ -122,69 +129,6 @@ def limits_of(pixels: NDArray[Any]) -> tuple[float, float]:
     """
     low, high = np.quantile(pixels, [0.005, 0.995])
     return float(low), float(high) if high > low else float(low) + 1.0
-
-
-def frames_of(
-    count: int, columns: int, ratio: float, titled: bool, shares: Sequence[float] | None = None
-) -> NDArray[Any]:
-    """Return a grid of bare axes, (rows, columns).
-
-    Parameters
-    ----------
-    count, columns : int
-        How many pictures there are, and how many in a row.
-    ratio : float
-        Height of a picture over its mean width.
-    titled : bool
-        Leave room for a title over each.
-    shares : sequence of float, optional
-        Of each column in the width.
-    """
-    rows, gap = -(-count // columns), 0.03
-    # Lengths are in inches.
-    head = 0.17 if titled else gap
-    width = (WIDTH - gap * (columns - 1)) / columns
-    height = width * ratio
-    top = head if titled else 0.0
-    total = top + rows * height + (rows - 1) * head
-    grid = GridSpec(
-        rows,
-        columns,
-        left=0,
-        right=1,
-        bottom=0,
-        top=1 - top / total,
-        wspace=gap / width,
-        hspace=head / height,
-        width_ratios=shares,
-    )
-    figure = Figure(figsize=(WIDTH, total))
-    cells = [[figure.add_subplot(grid[row, column]) for column in range(columns)] for row in range(rows)]
-    for axes in figure.axes:
-        axes.set_axis_off()
-    return np.array(cells)
-
-
-def draw(
-    axes: Axes,
-    plane: NDArray[Any],
-    limits: tuple[float, float],
-    colours: Any = "gray",
-    aspect: float | Literal["auto"] = "auto",
-) -> None:
-    """Draw a flat view, (H, W), (H, W, 3) or (F,), so that it fills its frame, or with pixels of one aspect."""
-    low, high = limits
-    if plane.ndim == 1:
-        axes.fill_between(np.arange(len(plane)), plane, step="mid", color=INK, linewidth=0)
-        axes.set_ylim(min(low, 0.0), max(high, 0.0))
-        return
-    # A picture is about a hundred points wide on the page, and a larger one would only weigh it down.
-    step = max(1, max(plane.shape[:2]) // 160)
-    plane = plane[::step, ::step]
-    if plane.ndim == 3:
-        axes.imshow(np.clip((plane - low) / (high - low), 0, 1), interpolation="none", aspect=aspect)
-    else:
-        axes.imshow(plane, vmin=low, vmax=high, cmap=colours, interpolation="none", aspect=aspect)
 
 
 def _height(shape: Sequence[int], spacing: Sequence[float] | None) -> float:

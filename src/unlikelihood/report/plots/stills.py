@@ -70,7 +70,7 @@ def still(sample: NDArray[Any], limits: tuple[float, float], colours: str = "gra
     return _address(shown if shown.ndim == 3 else colormaps[colours](shown)[..., :3])
 
 
-def heat(values: NDArray[Any], scale: float, whole: bool = True) -> str:
+def heat(values: NDArray[Any], scale: float) -> str:
     r"""Return an anomaly map as the address of a picture.
 
     Parameters
@@ -79,15 +79,13 @@ def heat(values: NDArray[Any], scale: float, whole: bool = True) -> str:
         The map.
     scale : float
         Value of the strongest colour; 0 is black.
-    whole : bool
-        As in `still`.
 
     Returns
     -------
     str
         ``data:image/png;base64,…``
     """
-    return still(values if values.ndim == 1 else values[None], (0.0, scale), HEAT, whole)
+    return still(values if values.ndim == 1 else values[None], (0.0, scale), HEAT)
 
 
 def sheet(volume: NDArray[Any], limits: tuple[float, float]) -> Sheet:

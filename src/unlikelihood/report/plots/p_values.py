@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from unlikelihood.report.plots.style import ANOMALOUS, FAINT, INK, MUTED, NORMAL, WIDTH, styled
+from unlikelihood.report.plots.style import ANOMALOUS, FAINT, INK, NORMAL, WIDTH, styled
 
 
 @styled
@@ -31,13 +31,15 @@ def p_value_steps(label: ArrayLike, p_value: ArrayLike) -> Figure:
     for k, name, colour, line in ((0, "normal", NORMAL, "-"), (1, "anomalous", ANOMALOUS, "--")):
         own = np.sort(p[labels == k])
         axes.step(
-            [0, *own, 1], [0, *np.arange(1, len(own) + 1) / len(own), 1], color=colour, linestyle=line, where="post"
+            [0, *own, 1],
+            [0, *np.arange(1, len(own) + 1) / len(own), 1],
+            color=colour,
+            linestyle=line,
+            where="post",
+            label=name,
         )
-        at = 0.5
         shares[name] = float(np.mean(own <= 0.05))
-        y = float(np.mean(own <= at))
-        axes.annotate(name, (at, y), (0, 4 if k else -4), textcoords="offset points", color=colour, weight="bold",
-                      ha="right" if k else "left", va="bottom" if k else "top")  # fmt: skip
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)
     axes.set(xlim=(0, 1), ylim=(0, 1.01), aspect="equal", xlabel="α: false alarms allowed", ylabel="share with p ≤ α")
     said = ", ".join(f"{100 * share:.1f} % of the {name}" for name, share in shares.items())
     figure.set_label(f"Share of each class with a p-value of at most α. At α = 0.05: {said}")
@@ -63,12 +65,11 @@ def evidence(log10: ArrayLike, rate: float) -> Figure:
     figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
     axes = figure.subplots()
     axes.axhline(-np.log10(rate), color=ANOMALOUS, linewidth=1, linestyle="--")
-    axes.annotate("alarm", (len(values), -np.log10(rate)), (0, 3), textcoords="offset points", ha="right",
-                  color=ANOMALOUS, weight="bold")  # fmt: skip
+    # At the left, where the evidence has not grown yet.
+    axes.annotate("alarm", (1, -np.log10(rate)), (3, 3), textcoords="offset points", color=ANOMALOUS, weight="bold")
     axes.axhline(0, color=FAINT, linewidth=1)
     axes.plot(np.arange(1, len(values) + 1), values, color=INK)
     axes.set(xlabel="samples seen", ylabel="evidence of drift, log₁₀", xlim=(1, max(len(values), 2)))
     axes.set_ylim(min(-1.0, values.min()), max(-np.log10(rate) + 0.6, values.max() + 0.3))
-    axes.yaxis.label.set_color(MUTED)
     figure.set_label(f"Evidence of drift after each of {len(values)} samples; at most 10 to the {values.max():.2g}")
     return figure

@@ -12,7 +12,7 @@ class IsolationForest(Detector):
 
     Parameters
     ----------
-    trees : int
+    n_estimators : int
         Number of trees.
     subsample : int
         Training samples that each tree sees; fewer if there are fewer.
@@ -22,7 +22,7 @@ class IsolationForest(Detector):
     Liu, Ting and Zhou, "Isolation forest", 2008.
     """
 
-    trees: Count = 100
+    n_estimators: Count = 100
     subsample: Count = 256
 
     def _fit(self, X: np.ndarray) -> None:
@@ -31,7 +31,7 @@ class IsolationForest(Detector):
 
     def _restore(self) -> None:
         self._forest = sklearn.ensemble.IsolationForest(
-            n_estimators=self.trees, max_samples=min(self.subsample, len(self.train_)), random_state=self.seed
+            n_estimators=self.n_estimators, max_samples=min(self.subsample, len(self.train_)), random_state=self.seed
         ).fit(self.train_)
 
     def _score(self, X: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from unlikelihood.nn.statistics import inside_distance
 from unlikelihood.parameters import NonNegative
 
 
-class Volume(Detector):
+class TotalVolume(Detector):
     r"""Scores a sample by the volume of the bright thing in its middle, the larger the less normal: the size baseline.
 
     .. math:: -\#\{i \in P : x_i > t\}

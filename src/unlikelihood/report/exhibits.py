@@ -1,0 +1,156 @@
+"""The few samples of thousands that a report shows, and what the detector makes of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unlikelihood.data.splits import Split
+from unlikelihood.report.maps import Maps, maps_of, nearest_normals
+from unlikelihood.storage.identity import seen
+
+LARGE = 2**20  # bytes of a sample; of larger ones a page shows fewer, which would not fit beside the detector
+MOST_ANOMALOUS, MISSED, SPREAD, NEIGHBOURS = 12, 4, 8, 3
+NORMALS = 200  # enough to know the residual of a pixel by
+
+
+@runtime_checkable
+class KeepsAnAlbum(Protocol):
+    """An adversarial generator, which was watched in training."""
+
+    quality_: Mapping[str, float | None]
+    alarms_: tuple[str, ...]
+
+    def album(self) -> NDArray[Any]: ...  # noqa: D102
+
+
+@dataclass(frozen=True, eq=False)
+class Cases:
+    """Test samples to look through, the most anomalous first.
+
+    Parameters
+    ----------
+    index : ndarray of int, shape (k,)
+        Which test samples they are.
+    pixels : ndarray, shape (k, *shape)
+    nearest : ndarray, shape (k, m, *shape)
+        The training normals of the data set that look most like each, the nearest first.
+    distance : ndarray of float64, shape (k, m)
+        How far they are: Euclidean, in the unit of intensity.
+    reconstructed : ndarray, shape (k, *shape), optional
+        What the detector makes of them, if it can.
+    maps : Maps, optional
+        Where they are anomalous, if it can say.
+    """
+
+    index: NDArray[np.intp]
+    pixels: NDArray[Any]
+    nearest: NDArray[Any]
+    distance: NDArray[np.float64]
+    reconstructed: NDArray[Any] | None = None
+    maps: Maps | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Exhibits:
+    """What a report shows of samples.
+
+    Parameters
+    ----------
+    normals : ndarray, shape (k, *shape)
+        From the training part of the data set.
+    trained_on : bool
+        Whether the detector was fitted to that part, as far as it remembers: it may come from another data set.
+    cases : Cases
+    likely, unlikely : dict of int to (ndarray (k, *shape), ndarray (k,))
+        By true label, the test samples that the detector finds most and least likely, with their scores.
+    reconstructed : dict of int to (ndarray (k, *shape), ndarray (k, *shape))
+        By true label, test samples at evenly spaced ranks and their reconstructions; empty if it cannot.
+    generated : ndarray, shape (k, *shape), optional
+        What the detector generates, if it can.
+    generator : KeepsAnAlbum, optional
+        Its adversarial generator, if it has one.
+    """
+
+    normals: NDArray[Any]
+    trained_on: bool
+    cases: Cases
+    likely: Mapping[int, tuple[NDArray[Any], NDArray[np.float64]]]
+    unlikely: Mapping[int, tuple[NDArray[Any], NDArray[np.float64]]]
+    reconstructed: Mapping[int, tuple[NDArray[Any], NDArray[Any]]]
+    generated: NDArray[Any] | None = None
+    generator: KeepsAnAlbum | None = None
+
+
+def choose(detector: object, split: Split, score: NDArray[np.float64]) -> Exhibits:
+    """Return what shows best what a detector does, whatever the order of the test samples.
+
+    Each test sample that is shown is reconstructed once.
+
+    Parameters
+    ----------
+    detector : detector
+        Fitted; asked to generate, to reconstruct and for maps, if it can.
+    split : Split
+        Where the samples come from.
+    score : ndarray, shape (n,)
+        Of the test samples, higher = more normal.
+
+    Returns
+    -------
+    Exhibits
+    """
+    pixels, train, label = split.test.pixels, split.train.pixels, np.asarray(split.test.label)
+    few = 12 if pixels[0].nbytes <= LARGE else 6
+    order = np.argsort(score, kind="stable")  # the most anomalous first
+    ranked = {k: order[label[order] == k] for k in (0, 1)}
+    spread = {k: _spread(own[::-1], 6) for k, own in ranked.items()}
+    index = _cases(order, label, 1 if few == 12 else 3)
+
+    x_hat: dict[int, NDArray[Any]] = {}
+    if hasattr(detector, "reconstruct"):
+        shown = np.unique(np.concatenate([index, *spread.values()]))
+        x_hat = dict(zip(shown.tolist(), np.asarray(detector.reconstruct(pixels[shown])), strict=True))
+
+    def remade(chosen: NDArray[np.intp]) -> NDArray[Any]:
+        return np.stack([x_hat[row] for row in chosen.tolist()])
+
+    held_out = split.calibration.pixels if len(split.calibration) else train
+    held_out = np.array(held_out[_spread(np.arange(len(held_out)), NORMALS if few == 12 else NORMALS // 3)])
+    chosen = np.array(pixels[index])
+    of_cases = remade(index) if x_hat else None
+    rows, distance = nearest_normals(train, chosen, NEIGHBOURS)
+    maker = getattr(detector, "generator_", detector)
+    return Exhibits(
+        normals=np.array(train[_spread(np.arange(len(train)), few)]),
+        trained_on=bool(seen(detector, train).all()),
+        cases=Cases(
+            index=index,
+            pixels=chosen,
+            nearest=np.array([train[row] for row in rows]),
+            distance=distance,
+            reconstructed=of_cases,
+            maps=maps_of(detector, chosen, of_cases, held_out),
+        ),
+        likely={k: (pixels[own[::-1][:few]], score[own[::-1][:few]]) for k, own in ranked.items()},
+        unlikely={k: (pixels[own[:few]], score[own[:few]]) for k, own in ranked.items()},
+        reconstructed={k: (pixels[rows], remade(rows)) for k, rows in spread.items()} if x_hat else {},
+        generated=np.asarray(detector.generate(few)) if hasattr(detector, "generate") else None,
+        generator=maker if isinstance(maker, KeepsAnAlbum) else None,
+    )
+
+
+def _cases(order: NDArray[np.intp], label: NDArray[np.int64], shrink: int) -> NDArray[np.intp]:
+    """Return the most anomalous of `order`, some at evenly spaced ranks of the rest, and the anomalies found last."""
+    first, rest = np.split(order, [MOST_ANOMALOUS // shrink])
+    anomalies = rest[label[rest] == 1]
+    missed = anomalies[max(0, len(anomalies) - MISSED // shrink) :]
+    others = _spread(rest[~np.isin(rest, missed)], (MISSED + SPREAD) // shrink - len(missed))
+    return np.concatenate([first, rest[np.isin(rest, [*missed, *others])]])
+
+
+def _spread(index: NDArray[np.intp], count: int) -> NDArray[np.intp]:
+    """Return `count` of the entries, the first and the last among them."""
+    return index[np.linspace(0, len(index) - 1, min(count, len(index))).astype(int)]
