@@ -19,6 +19,8 @@ from unlikelihood.decisions.pvalues import Guarantee, Marginal
 from unlikelihood.parameters import OpenFraction, check_parameters
 from unlikelihood.storage.identity import identities, refuse_seen
 
+LOWEST = -1e300  # stands for a score of −∞, as another library may give it: as anomalous as can be
+
 
 @runtime_checkable
 class Ranker(Protocol):
@@ -228,7 +230,8 @@ class Conformal(OutlierMixin, Detector):
             )
         known = self.detector.calibration_
         self.detector_ = self.detector
-        self.shape_, self.n_samples_, self.seen_ = self.detector.shape_, len(known), np.empty(0, np.uint64)
+        self.shape_, self.range_ = self.detector.shape_, self.detector.range_
+        self.n_samples_, self.seen_ = len(known), np.empty(0, np.uint64)
         if hasattr(self.detector, "n_features_in_"):
             self.n_features_in_ = self.detector.n_features_in_
         self._check_support(len(known))
@@ -236,7 +239,7 @@ class Conformal(OutlierMixin, Detector):
         return self
 
     def _settle(self, scores: NDArray[np.float64], kind: NDArray[Any] | None) -> None:
-        if len(where := np.flatnonzero(~np.isfinite(scores))):
+        if len(where := np.flatnonzero(scores <= LOWEST)):
             raise ValueError(f"X has {len(where)} normals whose score is not finite, the first in row {where[0]}")
         order = np.argsort(scores, kind="stable")
         self.calibration_ = scores[order]
@@ -271,7 +274,7 @@ class Conformal(OutlierMixin, Detector):
         return np.isin(unit, np.random.default_rng(self.seed).permutation(units)[:kept])
 
     def _score(self, X: NDArray[Any]) -> NDArray[np.float64]:
-        return pvalues.judgeable(self.detector_.score_samples(X))
+        return np.maximum(pvalues.judgeable(self.detector_.score_samples(X)), LOWEST)
 
     @override
     def state(self) -> dict[str, Any]:
