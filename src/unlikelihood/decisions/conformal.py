@@ -166,7 +166,8 @@ class Conformal(OutlierMixin, Detector):
         Raises
         ------
         ValueError
-            If `kind` is given but was not to `fit`, or holds one that `fit` was not given.
+            If `kind` holds one that `fit` was not given, or a score is nan or +∞: about such a sample nothing is
+            decided, here and in all that follows.
         """
         score = self.score_samples(X)
         of_kind = {known: pvalues.p_values(scores, score, self.guarantee) for known, scores in self._kinds().items()}
@@ -178,17 +179,7 @@ class Conformal(OutlierMixin, Detector):
         return np.array([of_kind[each][row] for row, each in enumerate(kinds)])
 
     def predict(self, X: NDArray[Any]) -> NDArray[np.int64]:
-        r"""Return −1 for samples whose p-value is at most α, the anomalies, and +1 for all others.
-
-        Parameters
-        ----------
-        X : ndarray, shape (m, \*shape)
-            Samples.
-
-        Returns
-        -------
-        ndarray of int64, shape (m,)
-        """
+        r"""Return −1 for samples (m, \*shape) whose p-value is at most α, the anomalies, and +1 for all others."""
         return np.where(self.decision_function(X) < 0, -1, 1)
 
     def decision_function(self, X: NDArray[Any]) -> NDArray[np.float64]:
@@ -196,19 +187,9 @@ class Conformal(OutlierMixin, Detector):
         return self.score_samples(X) - self.offset_
 
     def discoveries(self, X: NDArray[Any], rate: float = 0.1) -> NDArray[np.bool_]:
-        r"""Return which samples of a batch to call anomalous so that at most a share of the calls is wrong.
+        r"""Return which samples of a batch (m, \*shape) to call anomalous so that few of the calls are wrong.
 
-        Parameters
-        ----------
-        X : ndarray, shape (m, \*shape)
-            The batch.
-        rate : float
-            False discovery rate: the expected share of normals among the calls.
-
-        Returns
-        -------
-        ndarray of bool, shape (m,)
-            By Benjamini and Hochberg; see `unlikelihood.decisions.pvalues.discoveries`.
+        At most a share `rate` of them is, the false discovery rate; see `unlikelihood.decisions.pvalues.discoveries`.
         """
         return pvalues.discoveries(self.p_value(X), rate)
 
