@@ -6,6 +6,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from unlikelihood.contract.density import Density
 from unlikelihood.nn.causal import Causal
@@ -86,15 +87,15 @@ class Autoregressive(Density[Conditionals]):
     learning_rate: Positive = 3e-3
     clip: Positive | None = 1.0
 
+    @override
     def build(self, shape: Sequence[int]) -> Conditionals:
-        """Return the untrained network for samples of `shape`."""
         conditional = self.conditional or (GaussianMixture() if len(shape) == 1 else LogisticMixture())
         levels = None if conditional.levels is None else Levels.of(conditional.levels, self.range_)
         network = Causal(shape, conditional.n_params, self.width, self.layers)
         return Conditionals(network, conditional, levels, self._standardised())
 
+    @override
     def turns(self, net: Conditionals) -> list[Turn]:
-        """Return the one turn: the network steps down the negative log-likelihood, in bits per dimension."""
         adam = partial(torch.optim.Adam, lr=self.learning_rate)
 
         def loss(x: Tensor) -> Tensor:
@@ -102,5 +103,6 @@ class Autoregressive(Density[Conditionals]):
 
         return [Turn("bits per dimension", net, loss, optimizer=adam, schedule=one_cycle)]
 
+    @override
     def _score_batch(self, x: Tensor) -> Tensor:
         return self.net_.log_prob(x)

@@ -8,6 +8,7 @@ from typing import Annotated
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from unlikelihood.contract.density import Density
 from unlikelihood.nn.diffusion import CosineSchedule, DenoisingErrors, Diffuser, DiffusionScore, Schedule
@@ -57,28 +58,30 @@ class Diffusion(Density[Diffuser]):
     learning_rate: Positive = 2e-3
     clip: Positive | None = 1.0
 
+    @override
     def build(self, shape: Sequence[int]) -> Diffuser:
-        """Return the untrained network for samples of `shape`."""
         return Diffuser(UNet(shape, self.width), self.schedule, self._levels(self.levels), self._standardised())
 
+    @override
     def turns(self, net: Diffuser) -> list[Turn]:
-        """Return the one turn: the network steps down the error of the noise that it finds."""
         adam = partial(torch.optim.Adam, lr=self.learning_rate)
         return [Turn("denoising error", net, net.loss, optimizer=adam, schedule=one_cycle)]
 
+    @override
     @torch.inference_mode()
     def _finish(self, X: np.ndarray) -> None:
         self.scored_ = repr(self.scoring)
         self.deviation_ = np.ones(1)
         if self.scoring.normals:
             some = X[np.linspace(0, len(X) - 1, min(len(X), self.scoring.normals)).astype(int)]
-            terms = torch.cat([self._terms(x) for x in self._batches(some, "Settling Diffusion")]).double()
+            terms = torch.cat([self._terms(x) for x in self._batches(some, "Standardising scores")]).double()
             # Of a term that hardly differs among normals, no difference is to count for more than rounding does.
             self.deviation_ = torch.maximum(terms.std(0, correction=0), 0.01 * terms.mean(0)).cpu().numpy()
 
     def _terms(self, x: Tensor) -> Tensor:
         return self.scoring.terms(self.net_, x, lambda n: self._noise(n, *self.shape_))
 
+    @override
     def _score_batch(self, x: Tensor) -> Tensor:
         if repr(self.scoring) != self.scored_:
             raise ValueError(f"Diffusion: scoring is {self.scoring!r}, expected {self.scored_} as in fit: fit again")

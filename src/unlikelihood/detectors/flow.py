@@ -8,6 +8,7 @@ from typing import Annotated
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from unlikelihood.contract.density import Density
 from unlikelihood.contract.trained import Generator
@@ -67,13 +68,13 @@ class Flow(Density[NormalisingFlow], Generator[NormalisingFlow]):
     learning_rate: Positive = 2e-3
     clip: Positive | None = 1.0
 
+    @override
     def build(self, shape: Sequence[int]) -> NormalisingFlow:
-        """Return the untrained flow for samples of `shape`."""
         steps = [self.step(shape, index, self.width) for index in range(self.steps)]
         return NormalisingFlow(steps, self._levels(self.levels), self._standardised())
 
+    @override
     def turns(self, net: NormalisingFlow) -> list[Turn]:
-        """Return the one turn: the flow steps down the negative log-likelihood, in bits per dimension."""
         adam = partial(torch.optim.Adam, lr=self.learning_rate)
 
         def loss(x: Tensor) -> Tensor:
@@ -81,22 +82,24 @@ class Flow(Density[NormalisingFlow], Generator[NormalisingFlow]):
 
         return [Turn("bits per dimension", net, loss, optimizer=adam, schedule=one_cycle)]
 
+    @override
     def _seen(self, x: Tensor) -> Tensor:
         levels = self._levels(self.levels)
         return levels.opened(x, uniform_like(x))[0] if levels else x
 
+    @override
     def _score_batch(self, x: Tensor) -> Tensor:
         if self.net_.levels is None:
             return self.net_.log_prob(x, torch.zeros_like(x))
         noise = torch.special.ndtr(self._noise(self.draws, *self.shape_))
         return log_mean_exp(torch.stack([self.net_.log_prob(x, u.expand_as(x)) for u in noise]))
 
+    @override
     def decode(self, z: Tensor) -> Tensor:
-        r"""Return the samples (B, \*shape) that f maps to z (B, D), differentiably."""
         return self.net_.inverse(z, self.shape_)
 
+    @override
     def draw(self, n: int, *key: int) -> Tensor:
-        """Return `n` latents (n, D) from the standard normal."""
         with seeded(self.seed, *key):
             z = normal(n, math.prod(self.shape_))
         return z.to(next(self.net_.parameters()))

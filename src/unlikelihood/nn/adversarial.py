@@ -129,7 +129,7 @@ class Critic(nn.Module):
         self.head = linear(flat, 1)
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """Return what every layer makes of the samples, but not the answer: the f of L_D."""
+        """Return the outputs of all layers but the last: the f of L_D."""
         found, h = [], self.intensities.scaled(x)
         for layer in self.layers:
             h = layer(h)
@@ -198,7 +198,7 @@ class Players(nn.Module):
 
     @torch.no_grad()
     def follow(self) -> None:
-        """Move the average after a step of the generator, and photograph it if it is time."""
+        """Move the average after a step of the generator, and add a page to the album at its moments."""
         taken = int(self.steps) if self._taken is None else self._taken
         decay = min(self.decay, (1 + taken) / (10 + taken))
         live = self.generator.state_dict()

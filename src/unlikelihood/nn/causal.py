@@ -65,7 +65,7 @@ class Gated(nn.Module):
     r"""One gated layer of as many stacks as there are axes.
 
     Stack d knows, at the position p, the positions q that share p's first d coordinates and come before it in the
-    next: q_1 = p_1, ..., q_d = p_d, q_{d+1} < p_{d+1}. It hears of the others that are earlier from stack d - 1. With
+    next: q_1 = p_1, ..., q_d = p_d, q_{d+1} < p_{d+1}. Of the others that are earlier it learns from stack d - 1. With
     two axes these are PixelCNN's vertical and horizontal stacks.
 
     .. math:: h_d \leftarrow h_d + W (\tanh a_d \odot \sigma(b_d)), \qquad

@@ -200,7 +200,7 @@ def log_level(y: Tensor, mean: Tensor, scale: Tensor, count: int) -> Tensor:
 
 @dataclass(frozen=True)
 class DiffusionScore(Component, ABC):
-    """Numbers that a diffusion says of a sample, and one that is made of them."""
+    """Statistics of a sample under a diffusion, and the score that is made of them."""
 
     normals: ClassVar[int] = 512  # training samples that the numbers are standardised on
 

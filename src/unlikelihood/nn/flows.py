@@ -92,7 +92,7 @@ class SplineMap(FlowStep):
 
 @dataclass(frozen=True)
 class CouplingStep(FlowStep):
-    """Maps half of the values, as the other half says."""
+    """Maps half of the values, with parameters that follow from the other half."""
 
     @override
     def __call__(self, shape: Sequence[int], index: int, width: int) -> nn.Module:
@@ -101,7 +101,7 @@ class CouplingStep(FlowStep):
 
 @dataclass(frozen=True)
 class AutoregressiveStep(FlowStep):
-    """Maps every value, as those before it say; every second step starts from the last value.
+    """Maps every value, with parameters that follow from those before it; odd steps take them in reverse order.
 
     Parameters
     ----------
@@ -274,7 +274,7 @@ class Residual(nn.Module):
 
 
 class Masked(nn.Module):
-    r"""A step that maps every value as those before it say: y_i = f(x_i; θ_i(x_1, ..., x_{i-1})).
+    r"""A step that maps every value, given those before it: y_i = f(x_i; θ_i(x_1, ..., x_{i-1})).
 
     Parameters
     ----------

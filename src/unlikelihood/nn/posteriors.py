@@ -65,12 +65,12 @@ class Flowed:
 
 
 class PosteriorModule(nn.Module, ABC):
-    """q(z|x), made of what the encoder says of x.
+    """q(z|x), from what the encoder makes of x.
 
     Parameters
     ----------
     n_features : int
-        How many numbers the encoder has to say.
+        Outputs of the encoder.
     """
 
     def __init__(self, n_features: int) -> None:

@@ -1,4 +1,4 @@
-"""A U-Net that knows the time, for vectors, images and volumes from one definition."""
+"""A U-Net with the time as an input, for vectors, images and volumes from one definition."""
 
 import math
 from collections.abc import Sequence
