@@ -17,19 +17,7 @@ from unlikelihood.training.loop import Turn, one_cycle
 
 
 class Conditionals(nn.Module):
-    r"""The product of every value's distribution given those before it.
-
-    Parameters
-    ----------
-    network : Causal
-        Makes the distributions' numbers.
-    conditional : Conditional
-        The distribution.
-    levels : Levels or None
-        Of the data; None if they are continuous.
-    standardised : Standardised
-        Of continuous data's channels.
-    """
+    r"""The product of every value's distribution given those before it."""
 
     def __init__(
         self, network: Causal, conditional: Conditional, levels: Levels | None, standardised: Standardised
