@@ -36,9 +36,9 @@ def test_score_writes_a_row_for_every_sample(model, tmp_path):
         rows = list(csv.DictReader(file))
     images = Digits().read()
     assert [row["name"] for row in rows] == images.name.tolist()
-    assert [int(row["label"]) for row in rows] == images.label.tolist()
-    expected = load(model).score_samples(images.pixels)
-    np.testing.assert_array_equal([float(row["score"]) for row in rows], expected)
+    assert [row["label"] for row in rows] == [("normal", "anomalous")[label] for label in images.label]
+    expected = -load(model).score_samples(images.pixels)
+    np.testing.assert_array_equal([float(row["anomaly_score"]) for row in rows], expected)
 
 
 def test_evaluate_writes_record_and_report(model, tmp_path, capsys):
@@ -147,17 +147,20 @@ def table(path):
 def test_fit_keeps_the_calibration_that_score_decides_by(model, tmp_path, capsys):
     arguments = ["--data", "Digits", "--out", str(tmp_path / "scores.csv"), "--alpha", "0.05"]
     assert main(["score", str(model), *arguments]) == 0
-    assert f"note: {len(Digits().split().train)} of the 1797 samples were trained on" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert f"note: {len(Digits().split().train)} of the 1797 samples were trained on" in said.err
     rows = table(tmp_path / "scores.csv")
-    assert list(rows) == ["name", "score", "probability", "p_value", "decision", "label"]
+    assert list(rows) == ["name", "anomaly_score", "p_value", "decision", "alpha", "label"]
+    assert set(rows["alpha"]) == {"0.05"}
+    assert f"1797 samples scored, {np.sum(rows['decision'] == 'anomalous')} called anomalous at alpha 0.05" in said.out
     conformal = Conformal(load(model), alpha=0.05).fit()
     pixels = Digits().read().pixels
     np.testing.assert_array_equal(rows["p_value"].astype(float), conformal.p_value(pixels))
-    np.testing.assert_array_equal(rows["decision"].astype(int), conformal.predict(pixels))
+    np.testing.assert_array_equal(rows["decision"], np.where(conformal.predict(pixels) == -1, "anomalous", "normal"))
     assert len(conformal.calibration_) == len(Digits().split().calibration)
 
 
-def test_csv_and_parquet_hold_the_same_and_say_which_way_the_score_goes(model, tmp_path):
+def test_csv_and_parquet_hold_the_same(model, tmp_path):
     pyarrow = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
     for name in ("scores.csv", "scores.parquet"):
         arguments = ["score", str(model), "--data", "Digits", "--alpha", "0.1", "--out", str(tmp_path / name)]
@@ -165,21 +168,12 @@ def test_csv_and_parquet_hold_the_same_and_say_which_way_the_score_goes(model, t
     read = pyarrow.read_table(tmp_path / "scores.parquet")
     rows = table(tmp_path / "scores.csv")
     assert read.column_names == list(rows)
-    for name in ("score", "probability", "p_value"):
-        np.testing.assert_array_equal(read[name].to_numpy(), rows[name].astype(float))
-    assert read.schema.metadata[b"score"] == b"higher = more normal"
-    assert read.schema.metadata[b"alpha"] == b"0.1"
-    assert b"lower = more anomalous" in read.schema.field("p_value").metadata[b"description"]
-
-
-def test_a_csv_has_its_metadata_beside_it(model, tmp_path):
-    assert main(["score", str(model), "--data", "Digits", "--alpha", "0.1", "--out", str(tmp_path / "scores.csv")]) == 0
-    described = json.loads((tmp_path / "scores.csv-metadata.json").read_text())
-    columns = {column["name"]: column["dc:description"] for column in described["tableSchema"]["columns"]}
-    assert described["url"] == "scores.csv"
-    assert described["unlikelihood:alpha"] == "0.1"
-    assert columns["score"] == "higher = more normal"
-    assert list(columns) == list(table(tmp_path / "scores.csv"))
+    for name, column in rows.items():
+        assert (
+            read[name].to_pylist()
+            == column.astype(float if name in ("anomaly_score", "p_value", "alpha") else str).tolist()
+        )
+    assert {path.name for path in tmp_path.iterdir()} == {"model", "scores.csv", "scores.parquet"}
 
 
 def test_evaluate_decides_too_and_its_labels_give_later_samples_their_probability(model, tmp_path):
@@ -187,15 +181,37 @@ def test_evaluate_decides_too_and_its_labels_give_later_samples_their_probabilit
     assert main(["evaluate", str(model), "--data", "Digits", "--out", str(report)]) == 0
     rows = table(report / "scores.csv")
     record = json.loads((report / "evaluation.json").read_text())
-    assert {"p_value", "decision"} <= set(rows)
-    assert "probability" not in rows  # it would rest on the labels of the others
-    np.testing.assert_array_equal(rows["score"].astype(float), record["score"])
-    np.testing.assert_array_equal(rows["decision"].astype(int) == -1, np.array(record["p_value"]) <= 0.05)
+    assert list(rows) == ["name", "anomaly_score", "p_value", "decision", "alpha", "label"]
+    np.testing.assert_array_equal(rows["anomaly_score"].astype(float), -np.array(record["score"]))
+    np.testing.assert_array_equal(rows["decision"] == "anomalous", np.array(record["p_value"]) <= 0.05)
     later = ["--data", "Digits", "--evaluation", str(report)]
     assert main(["score", str(model), *later, "--out", str(tmp_path / "as.csv")]) == 0
     assert main(["score", str(model), *later, "--prevalence", "0.01", "--out", str(tmp_path / "rare.csv")]) == 0
-    usual, rare = (table(tmp_path / name)["probability"].astype(float) for name in ("as.csv", "rare.csv"))
-    assert np.all(rare < usual)
+    usual, rare = (table(tmp_path / name) for name in ("as.csv", "rare.csv"))
+    assert np.all(rare["probability"].astype(float) < usual["probability"].astype(float))
+    assert set(usual["prevalence"]) == {str(np.mean(record["label"]))}
+    assert set(rare["prevalence"]) == {"0.01"}
+
+
+def test_a_probability_does_not_depend_on_what_else_is_scored(model, tmp_path):
+    report, some = tmp_path / "report", tmp_path / "some.npz"
+    assert main(["evaluate", str(model), "--data", "Digits", "--out", str(report)]) == 0
+    images = Digits().read()
+    np.savez(some, pixels=images.pixels[:50], label=images.label[:50])
+    for name, data in (("all.csv", ["Digits"]), ("some.csv", ["Arrays", f"--data.path={some}"])):
+        arguments = ["--data", *data, "--evaluation", str(report), "--out", str(tmp_path / name)]
+        assert main(["score", str(model), *arguments]) == 0
+    every, few = (table(tmp_path / name)["probability"].astype(float) for name in ("all.csv", "some.csv"))
+    assert few == pytest.approx(every[:50], abs=1e-6)
+
+
+def test_a_score_that_is_no_number_fails_the_table(model, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(
+        "unlikelihood.detectors.vae.VAE._score", lambda self, X: np.where(np.arange(len(X)) == 7, np.nan, 0.0)
+    )
+    assert main(["score", str(model), "--data", "Digits", "--out", str(tmp_path / "scores.csv")]) == 1
+    assert "nan" in capsys.readouterr().err
+    assert not (tmp_path / "scores.csv").exists()
 
 
 @pytest.mark.parametrize(
@@ -204,6 +220,7 @@ def test_evaluate_decides_too_and_its_labels_give_later_samples_their_probabilit
         (["--alpha", "0.0001"], "alpha is 0.0001, expected at least"),
         (["--alpha", "2"], "alpha is 2.0, expected"),
         (["--evaluation", "nowhere"], "nowhere"),
+        (["--prevalence", "0.1"], "prevalence is 0.1, expected with an evaluation"),
     ],
 )
 def test_what_cannot_be_decided_is_said_before_anything_is_scored(model, tmp_path, capsys, monkeypatch, extra, message):

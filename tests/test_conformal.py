@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.stats import beta, betabinom, binom, kstest
+from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.covariance import EllipticEnvelope
 from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
@@ -14,6 +15,7 @@ from tiny import normals, tiny
 from unlikelihood import Conformal, Marginal, MonteCarlo, PCAResidual, Simes, load
 from unlikelihood.data.mnist import MNIST
 from unlikelihood.decisions.pvalues import discoveries, p_values
+from unlikelihood.storage.identity import seen, unseen
 
 GUARANTEES = [Marginal(), Simes(0.1), MonteCarlo(0.1, draws=500)]
 TRAIN, HELD_OUT, NEW = (normals((6,), n=n, seed=seed) for seed, n in enumerate((60, 99, 50)))
@@ -86,12 +88,15 @@ def test_benjamini_hochberg_holds_the_false_discovery_rate(rng):
     assert np.mean(found) > 0.5
 
 
-def test_benjamini_hochberg_is_what_scipy_adjusts_to(rng):
-    from scipy.stats import false_discovery_control
-
-    p = rng.random(200) ** 3
-    assert np.array_equal(discoveries(p, 0.1), false_discovery_control(p) <= 0.1)
+def test_benjamini_hochberg_calls_the_k_smallest_also_where_rounding_would_decide(rng):
+    for m in (1, 7, 60):
+        p = rng.random(m) ** 3
+        passing = [k for k in range(1, m + 1) if np.sort(p)[k - 1] <= 0.1 * k / m]
+        assert discoveries(p, 0.1).sum() == max(passing, default=0)
+        for k in range(1, m + 1):
+            assert discoveries(np.where(np.arange(m) < k, 0.1 * k / m, 1.0), 0.1).sum() == k
     assert not discoveries(np.ones(5)).any()
+    assert discoveries([]).shape == (0,)
 
 
 @pytest.mark.parametrize("guarantee", GUARANTEES, ids=repr)
@@ -137,6 +142,99 @@ def test_what_training_saw_is_refused_inside_wrappers_and_after_loading_too(tmp_
             Conformal(fitted, alpha=0.2).fit(mixed)
         with pytest.raises(ValueError, match="2 of 101 samples"):
             fitted.calibrate(mixed)
+
+
+@pytest.mark.parametrize("guarantee", GUARANTEES, ids=repr)
+def test_parameters_that_are_set_after_the_fit_count(guarantee):
+    conformal = Conformal(tiny("KNN").fit(TRAIN), alpha=0.3).fit(HELD_OUT)
+    conformal.set_params(alpha=0.1, guarantee=guarantee)
+    expected = Conformal(conformal.detector_, alpha=0.1, guarantee=guarantee).fit(HELD_OUT)
+    assert conformal.offset_ == expected.offset_
+    np.testing.assert_array_equal(conformal.predict(NEW), expected.predict(NEW))
+    with pytest.raises(ValueError, match=r"alpha is 0\.001, expected at least"):
+        conformal.set_params(alpha=0.001).predict(NEW)
+    with pytest.raises(ValueError, match=r"alpha is 2.* expected"):
+        conformal.set_params(alpha=2).predict(NEW)
+
+
+class Foreign(OutlierMixin, BaseEstimator):
+    """Scores by the first feature, and 9 by whatever is odd."""
+
+    odd = 9.0
+
+    def fit(self, X, y=None):
+        self.fitted_ = True
+        return self
+
+    def score_samples(self, X):
+        return np.where(X[:, 0] == 9, self.odd, X[:, 0])
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_a_score_that_is_no_number_is_no_decision_of_normal(odd):
+    detector = Foreign().fit(TRAIN)
+    conformal = Conformal(detector, alpha=0.2).fit(HELD_OUT)
+    detector.odd = odd
+    X = NEW.copy()
+    X[[3, 7], 0] = 9
+    for decide in (conformal.predict, conformal.p_value, conformal.decision_function, conformal.discoveries):
+        with pytest.raises(ValueError, match=rf"{odd} in 2 of 50 rows \(3, 7\)"):
+            decide(X)
+    with pytest.raises(ValueError, match=rf"{odd} in 1 of 2 rows \(1\)"):
+        p_values([1.0, 2.0], [0.0, odd])
+
+
+def test_a_score_of_minus_infinity_is_anomalous_and_calibrates_nothing():
+    detector = Foreign().fit(TRAIN)
+    conformal = Conformal(detector, alpha=0.2).fit(HELD_OUT)
+    detector.odd = -np.inf
+    X = np.concatenate([NEW, np.full_like(NEW[:1], 9)])
+    assert conformal.predict(X)[-1] == -1
+    assert conformal.p_value(X)[-1] == 1 / 100
+    with pytest.raises(ValueError, match="1 normals whose score is not finite, the first in row 50"):
+        Conformal(detector, alpha=0.2).fit(X)
+
+
+def records(rng, n):
+    """Rows of a table whose frequent records repeat: most new ones equal an old one."""
+    frequency = 1 / np.arange(1, 401) ** 1.3
+    return rng.choice(400, n, p=frequency / frequency.sum())[:, None] * np.ones((1, 3))
+
+
+def test_new_records_that_repeat_old_ones_calibrate_and_the_promise_holds(rng):
+    alarms, of_the_others = [], []
+    for _ in range(20):
+        detector = tiny("KNN").fit(records(rng, 300))
+        held_out = records(rng, 200)
+        known = np.isin(held_out[:, 0], detector.train_[:, 0])
+        assert 0.5 < known.mean() < 0.95
+        assert not seen(detector, held_out).any()
+        assert unseen(detector, held_out) is held_out
+        conformal = Conformal(detector, alpha=0.1).fit(held_out)
+        new = records(rng, 500)
+        alarms.append(np.mean(conformal.predict(new) == -1))
+        of_the_others.append(np.mean(Conformal(detector, alpha=0.1).fit(held_out[~known]).predict(new) == -1))
+    assert np.mean(alarms) == pytest.approx(0.1, abs=0.03)
+    assert np.mean(of_the_others) < 0.05  # what leaving out the known ones would do
+
+
+def test_the_training_records_themselves_are_refused_though_records_repeat(rng):
+    train = records(rng, 300)
+    detector = tiny("KNN").fit(train)
+    with pytest.raises(ValueError, match="300 of 300 samples that KNN was fitted to"):
+        Conformal(detector).fit(train)
+    with pytest.raises(ValueError, match="samples that KNN was fitted to"):
+        detector.calibrate(np.concatenate([train[:150], records(rng, 50)]))
+
+
+@pytest.mark.parametrize(("copies", "trained_on"), [(0, 5), (1, 10)])  # public data hold some images twice
+def test_a_few_of_a_hundred_images_that_were_trained_on_are_refused(copies, trained_on):
+    train, held_out = normals((1, 8, 8), n=300), normals((1, 8, 8), n=100 - trained_on, seed=1)
+    detector = tiny("KNN").fit(np.concatenate([train, train[:copies]]))
+    mixed = np.concatenate([held_out, train[10 : 10 + trained_on]])
+    with pytest.raises(ValueError, match=f"{trained_on} of 100 samples that KNN was fitted to"):
+        Conformal(detector).fit(mixed)
+    np.testing.assert_array_equal(unseen(detector, mixed), held_out)
 
 
 @pytest.mark.parametrize("shape", [(6,), (1, 8, 8), (1, 8, 8, 8)])

@@ -9,9 +9,9 @@ from unlikelihood.metrics.intervals import Interval, bootstrap, delong, paired_d
 from unlikelihood.metrics.ranking import auroc
 
 
-def simulated(rng, n=60, auc=0.8, ties=False):
-    label = np.repeat([0, 1], n)
-    score = rng.normal(size=2 * n) + np.sqrt(2) * ndtri(auc) * label
+def simulated(rng, n=60, auc=0.8, ties=False, anomalous=None):
+    label = np.repeat([0, 1], [n, anomalous or n])
+    score = rng.normal(size=len(label)) + np.sqrt(2) * ndtri(auc) * label
     return label, np.round(score) if ties else score
 
 
@@ -27,9 +27,10 @@ def brute_force(label, *scores):
     return np.mean(v10, axis=1), np.atleast_2d(covariance)
 
 
+@pytest.mark.parametrize("anomalous", [15, 60])
 @pytest.mark.parametrize("ties", [False, True])
-def test_delong_is_what_comparing_every_pair_gives(rng, ties):
-    label, score = simulated(rng, ties=ties)
+def test_delong_is_what_comparing_every_pair_gives(rng, ties, anomalous):
+    label, score = simulated(rng, ties=ties, anomalous=anomalous)
     (area,), ((variance,),) = brute_force(label, score)
     interval = delong(label, score)
     half = norm.ppf(0.975) * np.sqrt(variance) / (area * (1 - area))
@@ -39,7 +40,7 @@ def test_delong_is_what_comparing_every_pair_gives(rng, ties):
 
 
 def test_paired_delong_is_what_comparing_every_pair_gives(rng):
-    label, a = simulated(rng, ties=True)
+    label, a = simulated(rng, ties=True, anomalous=15)
     b = a + rng.normal(size=len(a))
     area, covariance = brute_force(label, a, b)
     difference = paired_delong(label, a, b)
@@ -106,6 +107,16 @@ def test_every_draw_holds_both_classes_even_where_one_patient_has_all_anomalies(
     assert 0 <= interval.low <= interval.high <= 1
     mixed = bootstrap(auroc, label, rng.normal(size=6), np.array(list("aabccb")), draws=50)
     assert 0 <= mixed.low <= mixed.high <= 1
+
+
+def test_every_draw_holds_as_many_patients_of_each_kind_as_there_are():
+    # Patients 0 to 5 have normals, 6 to 9 anomalies, 10 to 13 one of each; the score says whose a sample is.
+    patient, label = np.r_[:14, 10:14], np.r_[np.zeros(6), np.ones(8), np.zeros(4)].astype(int)
+    for kind, drawn in ((patient < 6, 6), ((patient >= 6) & (patient < 10), 4), (patient >= 10, 8)):
+        interval = bootstrap(
+            lambda _, score, own=patient[kind]: np.isin(score, own).sum(), label, patient, patient, draws=50
+        )
+        assert (interval.low, interval.value, interval.high) == (drawn, drawn, drawn)
 
 
 def test_the_seed_decides_the_draws(rng):

@@ -5,15 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score, roc_curve
 
-from unlikelihood.metrics.ranking import (
-    auprc,
-    auroc,
-    brier,
-    expected_calibration_error,
-    fpr_at_tpr,
-    precision_at_k,
-    sensitivity_at_specificity,
-)
+from unlikelihood.metrics.probability import brier, expected_calibration_error
+from unlikelihood.metrics.ranking import allowed_false_alarms, auprc, auroc, fpr_at_tpr, sensitivity_at_specificity
 
 RANKING = [auroc, auprc, sensitivity_at_specificity, fpr_at_tpr]
 
@@ -56,15 +49,16 @@ def test_a_monotone_map_changes_no_ranking(metric, data):
     assert metric(label, np.exp(score)) == pytest.approx(metric(label, score))
 
 
-@pytest.mark.parametrize("metric", [*RANKING, precision_at_k])
+@pytest.mark.parametrize("metric", RANKING)
 def test_the_order_of_samples_does_not_matter(metric, rng):
     label, score, order = rng.integers(0, 2, 50), rng.integers(0, 9, 50), rng.permutation(50)
     assert metric(label[order], score[order]) == pytest.approx(metric(label, score))
 
 
-def test_precision_at_k_counts_anomalies_and_shares_ties():
-    assert precision_at_k([0, 1, 1, 0], [1, 4, 3, 2], k=2) == 1
-    assert precision_at_k([0, 1, 1, 0], [1, 4, 1, 1], k=2) == pytest.approx((1 + 1 / 3) / 2)
+def test_no_false_alarm_is_lost_to_rounding_and_four_normals_allow_none():
+    assert allowed_false_alarms(0.9, 10) == allowed_false_alarms(0.99, 100) == 1
+    assert allowed_false_alarms(0.99, 4) == allowed_false_alarms(0.99, 99) == 0
+    assert sensitivity_at_specificity([0] * 4 + [1] * 2, [1, 2, 3, 4, 5, 3.5], 0.99) == 0.5
 
 
 def test_brier_is_that_of_scikit_learn(rng):
@@ -100,7 +94,6 @@ def test_shares_and_counts_out_of_range_are_refused():
     for call in (
         lambda: sensitivity_at_specificity([0, 1], [0, 1], specificity=95),
         lambda: fpr_at_tpr([0, 1], [0, 1], tpr=-0.1),
-        lambda: precision_at_k([0, 1], [0, 1], k=3),
         lambda: brier([0, 1], [0, 1.5]),
         lambda: expected_calibration_error([0, 1], [0, 1], bins=0),
     ):

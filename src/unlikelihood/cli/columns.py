@@ -1,4 +1,4 @@
-"""What a table says about each sample beside its score: probability, p-value and decision."""
+"""The columns of a table of samples, in words: ``anomaly_score`` rises with the anomaly, ``p_value`` falls."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,29 +10,30 @@ from unlikelihood.contract.detector import Detector
 from unlikelihood.data.images import Images
 from unlikelihood.decisions.conformal import Conformal
 from unlikelihood.decisions.prevalence import at_prevalence
-from unlikelihood.decisions.probability import Logistic, cross_fitted
-from unlikelihood.decisions.pvalues import p_values
+from unlikelihood.decisions.probability import Logistic
+from unlikelihood.decisions.pvalues import judgeable, p_values
 from unlikelihood.evaluation.evaluation import Evaluation
+from unlikelihood.metrics.ranking import anomaly_score
+from unlikelihood.storage.tables import Columns
 
-Scores = NDArray[np.float64]
-Decide = Callable[[Scores], tuple[Scores | None, NDArray[np.int64] | None]]
+Judge = Callable[[NDArray[np.float64]], Columns]
+"""From a detector's scores (n,), higher = more normal, to columns (n,)."""
 
 
-def decider(detector: Detector, alpha: float | None) -> Decide:
-    """Return what gives scores their p-values and decisions, after checking that α can be promised.
+def in_words(anomalous: NDArray[np.bool_]) -> NDArray[np.str_]:
+    """Return ``anomalous`` where it is true, else ``normal``."""
+    return np.where(anomalous, "anomalous", "normal")
+
+
+def decider(detector: Detector, alpha: float | None) -> Judge:
+    """Return what gives scores their ``p_value``, ``decision`` and ``alpha``, after checking that α can be promised.
 
     Parameters
     ----------
     detector : Detector
-        Fitted; it decides by the calibration scores that it remembers.
+        Fitted; it decides by the calibration scores that it remembers. Without them there are no columns.
     alpha : float, optional
         Share of normals that may be called anomalous; no decision without it.
-
-    Returns
-    -------
-    callable
-        From scores (n,), higher = more normal, to p-values (n,), or None without a calibration, and decisions (n,),
-        −1 anomalous and +1 normal, or None without an α.
 
     Raises
     ------
@@ -45,31 +46,29 @@ def decider(detector: Detector, alpha: float | None) -> Decide:
                 f"alpha is {alpha:g}, but the model holds no calibration scores to decide by: "
                 "fit it again on data with calibration normals"
             )
-        return lambda scores: (None, None)
+        return lambda scores: {}
     known = detector.calibration_
-    offset = None if alpha is None else Conformal(detector, alpha=alpha).fit().offset_
-    return lambda scores: (
-        p_values(known, scores),
-        None if offset is None else np.where(scores < offset, -1, 1),
-    )
+    if alpha is None:
+        return lambda scores: {"p_value": p_values(known, scores)}
+    offset = Conformal(detector, alpha=alpha).fit().offset_
+    return lambda scores: {
+        "p_value": p_values(known, scores),
+        "decision": in_words(scores < offset),
+        "alpha": np.full(len(scores), alpha),
+    }
 
 
-def learnt_probability(detector: Detector, path: Path, prevalence: float | None) -> Callable[[Scores], Scores]:
-    """Return what gives scores their probabilities, learnt from the labels of an evaluation of the same model.
+def learnt_probability(detector: Detector, path: Path, prevalence: float | None) -> Judge:
+    """Return what gives scores their ``probability`` at a ``prevalence``, by an evaluation of the same model.
 
     Parameters
     ----------
     detector : Detector
         The model.
     path : Path
-        Folder of its evaluation.
+        Folder of its evaluation, whose labels a logistic regression is fitted to.
     prevalence : float, optional
         Share of anomalies where the model is used; that of the evaluation otherwise.
-
-    Returns
-    -------
-    callable
-        From scores (n,), higher = more normal, to probabilities (n,) of being anomalous.
 
     Raises
     ------
@@ -82,43 +81,13 @@ def learnt_probability(detector: Detector, path: Path, prevalence: float | None)
         raise ValueError(f"evaluation is {str(path)!r}, expected one of this model: their calibration scores differ")
     fitted = Logistic().fit(record.score, record.label)
     deployed = fitted.prevalence_ if prevalence is None else prevalence
-    return lambda scores: at_prevalence(fitted.predict_proba(scores)[:, 1], fitted.prevalence_, deployed)
+    return lambda scores: {
+        "probability": at_prevalence(fitted.predict_proba(scores)[:, 1], fitted.prevalence_, deployed),
+        "prevalence": np.full(len(scores), deployed),
+    }
 
 
-def own_probability(images: Images, scores: Scores, prevalence: float | None) -> Scores | None:
-    """Return probabilities of being anomalous that samples get from one another's labels, cross-fitted.
-
-    Parameters
-    ----------
-    images : Images
-        The samples.
-    scores : ndarray of float64, shape (n,)
-        Higher = more normal.
-    prevalence : float, optional
-        Share of anomalies where the model is used; that among the samples otherwise.
-
-    Returns
-    -------
-    ndarray of float64, shape (n,), or None
-        None where there are no labels of both classes, or too few, to learn from.
-    """
-    if images.label is None:
-        return None
-    units = images.group if images.group is not None else np.arange(len(images))
-    if min(len(np.unique(units[images.label == k])) for k in (0, 1)) < 2:
-        return None
-    probability = cross_fitted(scores, images.label, images.group)
-    share = float(images.label.mean())
-    return at_prevalence(probability, share, share if prevalence is None else prevalence)
-
-
-def table_of(
-    images: Images,
-    scores: Scores,
-    probability: Scores | None,
-    p_value: Scores | None,
-    decision: NDArray[np.int64] | None,
-) -> dict[str, np.ndarray]:
+def table_of(images: Images, scores: NDArray[np.float64], *judges: Judge) -> Columns:
     """Return the columns of a table of samples, without those of which nothing is known.
 
     Parameters
@@ -127,36 +96,22 @@ def table_of(
         The samples.
     scores : ndarray of float64, shape (n,)
         Higher = more normal.
-    probability, p_value, decision : ndarray, shape (n,), optional
-        As `tables.MEANINGS` has it.
+    *judges : callable
+        `decider` and `learnt_probability`.
 
-    Returns
-    -------
-    dict of str to ndarray, shape (n,)
+    Raises
+    ------
+    ValueError
+        If a score is nan or +∞, of which nothing can be said.
     """
-    every = {
+    columns: dict[str, np.ndarray] = {
         "name": np.arange(len(images)).astype(str) if images.name is None else images.name,
-        "score": scores,
-        "probability": probability,
-        "p_value": p_value,
-        "decision": decision,
-        "label": images.label,
-        "group": images.group,
+        "anomaly_score": anomaly_score(judgeable(scores)),
     }
-    return {name: column for name, column in every.items() if column is not None}
-
-
-def facts(alpha: float | None, prevalence: float | None) -> dict[str, str]:
-    """Return what a table says about itself.
-
-    Parameters
-    ----------
-    alpha, prevalence : float, optional
-        Of its decisions and of its probabilities.
-
-    Returns
-    -------
-    dict of str to str
-    """
-    known = {"alpha": alpha, "prevalence": prevalence}
-    return {name: f"{value:g}" for name, value in known.items() if value is not None}
+    for judge in judges:
+        columns |= judge(scores)
+    if images.label is not None:
+        columns["label"] = in_words(images.label == 1)
+    if images.group is not None:
+        columns["group"] = images.group
+    return columns

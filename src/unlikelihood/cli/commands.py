@@ -83,18 +83,23 @@ def score(
     """Score every sample of a source, and decide about it where an α is given."""
     write = tables.writer(out)
     detector = load(model, device=device)
-    learnt = None if evaluation is None else columns.learnt_probability(detector, evaluation, prevalence)
-    decide = columns.decider(detector, alpha)
+    if evaluation is None and prevalence is not None:
+        raise ValueError(f"prevalence is {prevalence:g}, expected with an evaluation to learn probabilities from")
+    judges = [columns.decider(detector, alpha)]
+    if evaluation is not None:
+        judges.append(columns.learnt_probability(detector, evaluation, prevalence))
     images = data.read()
     if trained_on := int(seen(detector, images.pixels).sum()):
         print(
             f"note: {trained_on} of the {len(images)} samples were trained on: their p-values are too high",
             file=sys.stderr,
         )
-    scores = detector.score_samples(images.pixels)
-    probability = learnt(scores) if learnt else columns.own_probability(images, scores, prevalence)
-    write(columns.table_of(images, scores, probability, *decide(scores)), columns.facts(alpha, prevalence))
-    print(f"{len(scores)} samples scored, higher = more normal: {out}")
+    table = columns.table_of(images, detector.score_samples(images.pixels), *judges)
+    write(table)
+    called = (
+        "" if alpha is None else f", {(table['decision'] == 'anomalous').sum()} called anomalous at alpha {alpha:g}"
+    )
+    print(f"{len(images)} samples scored{called}: {out}")
 
 
 def evaluate_arguments(parser: ArgumentParser) -> None:
@@ -131,8 +136,7 @@ def evaluate(model: Path, data: Source, out: Path, scores: Path | None, alpha: f
     judged = evaluation.evaluate(detector, split)
     judged.save(out)
     tested = split.test if judged.split is None else judged.split.test
-    # A probability that rests on the labels of the other samples here is the report's to show, no property of a sample.
-    write(columns.table_of(tested, judged.score, None, *decide(judged.score)), columns.facts(alpha, None))
+    write(columns.table_of(tested, judged.score, decide))
     print(judged.summary())
     print(f"report: {out / 'report.html'}")
     print(f"scores: {table}")

@@ -71,7 +71,7 @@ class Detector(BaseEstimator, ABC):
         X = self._checked(X, reset=True)
         started = time.perf_counter()
         self.__dict__.pop("calibration_", None)  # of an earlier fit
-        self.seen_ = np.unique(identities(X))
+        self.seen_ = np.sort(identities(X))
         self._fit(X)
         self._restore()
         self.fit_seconds_ = time.perf_counter() - started

@@ -2,6 +2,7 @@
 
 import math
 import os
+import time
 from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -61,7 +62,8 @@ class Conformal(OutlierMixin, Detector):
     kind_ : ndarray of int, shape (n,)
         The kind of each, where kinds are known: its place in ``kinds_``.
     offset_ : float
-        The score below which a sample is called anomalous.
+        The score below which a sample is called anomalous, of `alpha` and `guarantee` as they are now: they may be
+        set after `fit`.
 
     Notes
     -----
@@ -121,11 +123,12 @@ class Conformal(OutlierMixin, Detector):
         """
         if X is None:
             return self._recall()
-        self._group, self._kind = (None if given is None else np.asarray(given) for given in (group, kind))
-        try:
-            super().fit(X)
-        finally:
-            del self._group, self._kind
+        check_parameters(self)
+        X = self._checked(X, reset=True)
+        started = time.perf_counter()
+        self.__dict__.pop("calibration_", None)  # of an earlier fit
+        self._fit(X, *(None if given is None else np.asarray(given) for given in (group, kind)))
+        self.fit_seconds_ = time.perf_counter() - started
         return self
 
     def calibrate(self, X: NDArray[Any]) -> Self:
@@ -135,6 +138,14 @@ class Conformal(OutlierMixin, Detector):
         self._check_support(len(scores))
         self._settle(scores, None)
         return self
+
+    @property
+    def offset_(self) -> float:  # noqa: D102
+        check_parameters(self)
+        kinds = self._kinds().values()
+        self._check_support(min(map(len, kinds)))
+        # p ≤ α in every kind where the score is below the k-th lowest of each, k the steps of the ladder up to α.
+        return float(min(known[np.sum(self.guarantee(len(known)) <= self.alpha) - 1] for known in kinds))
 
     def p_value(self, X: NDArray[Any], kind: ArrayLike | None = None) -> NDArray[np.float64]:
         r"""Return how probable so anomalous a sample would be, were it normal.
@@ -155,7 +166,8 @@ class Conformal(OutlierMixin, Detector):
         Raises
         ------
         ValueError
-            If `kind` is given but was not to `fit`, or holds one that `fit` was not given.
+            If `kind` holds one that `fit` was not given, or a score is nan or +∞: about such a sample nothing is
+            decided, here and in all that follows.
         """
         score = self.score_samples(X)
         of_kind = {known: pvalues.p_values(scores, score, self.guarantee) for known, scores in self._kinds().items()}
@@ -167,17 +179,7 @@ class Conformal(OutlierMixin, Detector):
         return np.array([of_kind[each][row] for row, each in enumerate(kinds)])
 
     def predict(self, X: NDArray[Any]) -> NDArray[np.int64]:
-        r"""Return −1 for samples whose p-value is at most α, the anomalies, and +1 for all others.
-
-        Parameters
-        ----------
-        X : ndarray, shape (m, \*shape)
-            Samples.
-
-        Returns
-        -------
-        ndarray of int64, shape (m,)
-        """
+        r"""Return −1 for samples (m, \*shape) whose p-value is at most α, the anomalies, and +1 for all others."""
         return np.where(self.decision_function(X) < 0, -1, 1)
 
     def decision_function(self, X: NDArray[Any]) -> NDArray[np.float64]:
@@ -185,19 +187,9 @@ class Conformal(OutlierMixin, Detector):
         return self.score_samples(X) - self.offset_
 
     def discoveries(self, X: NDArray[Any], rate: float = 0.1) -> NDArray[np.bool_]:
-        r"""Return which samples of a batch to call anomalous so that at most a share of the calls is wrong.
+        r"""Return which samples of a batch (m, \*shape) to call anomalous so that few of the calls are wrong.
 
-        Parameters
-        ----------
-        X : ndarray, shape (m, \*shape)
-            The batch.
-        rate : float
-            False discovery rate: the expected share of normals among the calls.
-
-        Returns
-        -------
-        ndarray of bool, shape (m,)
-            By Benjamini and Hochberg; see `unlikelihood.decisions.pvalues.discoveries`.
+        At most a share `rate` of them is, the false discovery rate; see `unlikelihood.decisions.pvalues.discoveries`.
         """
         return pvalues.discoveries(self.p_value(X), rate)
 
@@ -208,8 +200,8 @@ class Conformal(OutlierMixin, Detector):
             raise ValueError(f"detector is {type(self.detector_).__name__}, expected one of this package to save")
         return super().save(path)
 
-    def _fit(self, X: NDArray[Any]) -> None:
-        for name, column in (("group", self._group), ("kind", self._kind)):
+    def _fit(self, X: NDArray[Any], group: NDArray[Any] | None = None, kind: NDArray[Any] | None = None) -> None:
+        for name, column in (("group", group), ("kind", kind)):
             if column is not None and column.shape != (len(X),):
                 raise ValueError(f"{name} has shape {column.shape}, expected ({len(X)},), one for each sample of X")
         if _is_fitted(self.detector):
@@ -217,16 +209,16 @@ class Conformal(OutlierMixin, Detector):
             refuse_seen(self.detector_, X)
             calibrating = np.ones(len(X), dtype=bool)
         else:
-            calibrating = self._choose(len(X), self._group)
-        kind = None if self._kind is None else self._kind[calibrating]
+            calibrating = self._choose(len(X), group)
+        kind = None if kind is None else kind[calibrating]
         # A fit may take hours, so what it could not be calibrated for is said before it.
         self._check_support(
             int(calibrating.sum()) if kind is None else int(np.unique(kind, return_counts=True)[1].min())
         )
-        self.seen_ = np.unique(identities(X[~calibrating]))  # to calibrate again on the others is no harm
+        self.seen_ = np.sort(identities(X[~calibrating]))  # to calibrate again on the others is no harm
         if not calibrating.all():
             self.detector_ = clone(self.detector).fit(X[~calibrating])
-        self._settle(np.asarray(self.detector_.score_samples(X[calibrating]), np.float64), kind)
+        self._settle(self._score(X[calibrating]), kind)
 
     def _recall(self) -> Self:
         check_parameters(self)
@@ -244,15 +236,14 @@ class Conformal(OutlierMixin, Detector):
         return self
 
     def _settle(self, scores: NDArray[np.float64], kind: NDArray[Any] | None) -> None:
+        if len(where := np.flatnonzero(~np.isfinite(scores))):
+            raise ValueError(f"X has {len(where)} normals whose score is not finite, the first in row {where[0]}")
         order = np.argsort(scores, kind="stable")
         self.calibration_ = scores[order]
         self.__dict__.pop("kind_", None)  # of an earlier fit
         if kind is not None:
             kinds, self.kind_ = np.unique(kind[order], return_inverse=True)
             self.kinds_ = tuple(kinds.tolist())
-        ladders = ((known, self.guarantee(len(known))) for known in self._kinds().values())
-        # p ≤ α in every kind where the score is below the k-th lowest of each, k the steps of the ladder up to α.
-        self.offset_ = float(min(known[np.sum(ladder <= self.alpha) - 1] for known, ladder in ladders))
 
     def _kinds(self) -> dict[Any, NDArray[np.float64]]:
         check_is_fitted(self, "calibration_")
@@ -280,7 +271,7 @@ class Conformal(OutlierMixin, Detector):
         return np.isin(unit, np.random.default_rng(self.seed).permutation(units)[:kept])
 
     def _score(self, X: NDArray[Any]) -> NDArray[np.float64]:
-        return np.asarray(self.detector_.score_samples(X), np.float64)
+        return pvalues.judgeable(self.detector_.score_samples(X))
 
     @override
     def state(self) -> dict[str, Any]:

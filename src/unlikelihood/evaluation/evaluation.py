@@ -14,12 +14,11 @@ from unlikelihood.data.splits import Split
 from unlikelihood.decisions.probability import cross_fitted
 from unlikelihood.decisions.pvalues import p_values
 from unlikelihood.metrics.intervals import Interval, bootstrap, delong
+from unlikelihood.metrics.probability import brier, expected_calibration_error
 from unlikelihood.metrics.ranking import (
     anomaly_score,
     auprc,
     auroc,
-    brier,
-    expected_calibration_error,
     fpr_at_tpr,
     sensitivity_at_specificity,
     validate,

@@ -1,4 +1,9 @@
-"""How sure a figure is: DeLong's intervals and tests for the AUROC, and the bootstrap for any metric."""
+"""How sure a figure is: DeLong's intervals and tests for the AUROC, and the bootstrap for any metric.
+
+Labels and anomaly scores are those of `ranking`. `level`, in (0, 1), is the confidence that an interval covers the true
+figure. A ValueError says what `ranking.validate` refuses, which parameter is out of its bounds, or that a class has
+fewer than the two samples that DeLong's variance needs.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,17 +21,7 @@ from unlikelihood.metrics.ranking import Metric, validate
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure and the confidence interval around it.
-
-    Parameters
-    ----------
-    value : float
-        The figure itself.
-    low, high : float
-        Ends of the interval, in the unit of the figure.
-    level : float
-        Confidence that the interval covers the true figure, in (0, 1).
-    """
+    """A figure and the ends of the confidence interval around it, in the unit of the figure."""
 
     value: float
     low: float
@@ -64,26 +59,6 @@ def delong(label: ArrayLike, score: ArrayLike, level: float = 0.95) -> Interval:
     Where σ = 0 (perfect separation, or one score for all) DeLong's interval would be a point, a false
     certainty; there it is the score interval of Newcombe (2006, method 5) instead.
 
-    Parameters
-    ----------
-    label : array_like, shape (n,)
-        0 for normal, 1 for anomalous; at least two of each.
-    score : array_like, shape (n,)
-        Higher is more anomalous, any unit.
-    level : float
-        Confidence, in (0, 1).
-
-    Returns
-    -------
-    Interval
-        Around the AUROC, inside [0, 1].
-
-    Raises
-    ------
-    ValueError
-        If `level` is outside (0, 1), a class has fewer than two samples, or `metrics.validate` refuses the
-        input.
-
     References
     ----------
     DeLong, DeLong & Clarke-Pearson (1988), Biometrics 44:837. Sun & Xu (2014), IEEE Signal Processing Letters
@@ -100,34 +75,9 @@ def delong(label: ArrayLike, score: ArrayLike, level: float = 0.95) -> Interval:
 
 
 def paired_delong(label: ArrayLike, score_a: ArrayLike, score_b: ArrayLike, level: float = 0.95) -> Difference:
-    """Return how much the AUROC of one score exceeds that of another on the same samples.
+    """Return by how much the AUROC of score a exceeds that of score b on the same samples (`delong`'s references).
 
-    δ = θ̂_a − θ̂_b, σ² = Σ_aa + Σ_bb − 2 Σ_ab, interval δ ± z σ, p = 2 Φ(−|δ| / σ)
-
-    Parameters
-    ----------
-    label : array_like, shape (n,)
-        0 for normal, 1 for anomalous; at least two of each.
-    score_a, score_b : array_like, shape (n,)
-        The two scores of each sample, higher is more anomalous; their units may differ.
-    level : float
-        Confidence, in (0, 1).
-
-    Returns
-    -------
-    Difference
-        Positive where `score_a` is better.
-
-    Raises
-    ------
-    ValueError
-        If `level` is outside (0, 1), a class has fewer than two samples, or `metrics.validate` refuses the
-        input.
-
-    References
-    ----------
-    DeLong, DeLong & Clarke-Pearson (1988), Biometrics 44:837. Sun & Xu (2014), IEEE Signal Processing Letters
-    21:1389.
+    δ = θ̂_a − θ̂_b, σ² = Σ_aa + Σ_bb − 2 Σ_ab, interval δ ± z σ, p = 2 Φ(−|δ| / σ); the units of the scores may differ.
     """
     z = _quantile(level)
     labels, first = validate(label, score_a)
@@ -210,29 +160,14 @@ def bootstrap(
     ----------
     metric : callable
         ``(label, score) -> float``.
-    label : array_like, shape (n,)
-        0 for normal, 1 for anomalous.
-    score : array_like, shape (n,)
-        What `metric` reads, in its unit.
+    label, score : array_like, shape (n,)
+        What `metric` reads.
     group : array_like, shape (n,), optional
         Patient of each sample.
-    level : float
-        Confidence, in (0, 1).
     draws : int
         Number of bootstrap samples, at least 1.
     seed : int
         Of the draws; the same seed gives the same interval.
-
-    Returns
-    -------
-    Interval
-        Around the metric, in its unit.
-
-    Raises
-    ------
-    ValueError
-        If `level` is outside (0, 1), `draws` is below 1, `group` has another shape than `label`, or
-        `metrics.validate` refuses the input.
     """
     _quantile(level)
     if draws < 1:

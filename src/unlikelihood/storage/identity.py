@@ -1,13 +1,20 @@
-"""Which samples a detector has seen: a number for each, from its content alone."""
+"""Which samples a detector has seen: a number for each, from its content alone.
+
+Equal content is evidence of having been trained on only where contents rarely repeat. Among images a repetition is a
+copy; in a table of a few categories most records that nobody has seen equal one of the training. So what repeats is
+held against samples only where more of them do than the training samples repeat one another.
+"""
 
 from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+from scipy.special import bdtrc
 
 BLOCK = 2**22  # values held at once
+CHANCE = 1e-3  # of so many repetitions, below which they are no chance
 
 
 def identities(X: NDArray[Any]) -> NDArray[np.uint64]:
@@ -43,77 +50,65 @@ def identities(X: NDArray[Any]) -> NDArray[np.uint64]:
 
 
 def content_hash(X: NDArray[Any]) -> str:
-    """Return a hash of samples in their order, for the record of where a figure came from.
-
-    Parameters
-    ----------
-    X : ndarray, shape (n, *shape)
-        Samples.
-
-    Returns
-    -------
-    str
-        16 hexadecimal digits.
-    """
+    r"""Return 16 hexadecimal digits of samples (n, \*shape) in their order, for the record of a figure's origin."""
     return blake2b(identities(X).tobytes(), digest_size=8).hexdigest()
 
 
 def seen(detector: object, X: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return which samples a detector, or a detector inside it, was fitted to.
+    r"""Return which samples a detector, or a detector inside it, was fitted to.
+
+    Those are the samples whose content training had, unless as many of them would have it by chance. A new sample
+    repeats a training sample with a probability that the training samples themselves tell (Good, 1953),
+
+    .. math:: 1 - \frac{N_1}{N}, \qquad \sigma^2 = \frac{N_1 (1 - N_1 / N) + 2 N_2}{N^2},
+
+    where N₁ and N₂ of the N training samples' contents occur once and twice, and σ is the standard error (Esty, 1983).
+    Where, even with σ added to that probability, as many repetitions would have a chance below 0.001, training has
+    seen them; otherwise none counts as seen. Without repetitions in training a single one is enough.
 
     Parameters
     ----------
     detector : detector
         One of this package remembers its training samples as ``seen_``. One of another library does not, so of it
         nothing is known and all is False.
-    X : ndarray, shape (n, *shape)
-        Samples.
+    X : ndarray, shape (n, \*shape)
+        Samples, normals alone where they may repeat: anomalies repeat training less often, and hide those that do.
 
     Returns
     -------
     ndarray of bool, shape (n,)
+
+    Notes
+    -----
+    Where nearly every sample repeats, seen ones cannot be told from others, and score nearly alike. Training samples
+    that were copied on purpose, to balance classes for example, make that look so.
+
+    References
+    ----------
+    Good (1953), Biometrika 40:237. Esty (1983), Annals of Statistics 11:905.
     """
-    remembered = list(_remembered(detector, set()))
-    if not remembered:
-        return np.zeros(len(X), dtype=bool)
-    return np.isin(identities(X), np.concatenate(remembered))
+    known = np.zeros(len(X), dtype=bool)
+    if memories := [memory for memory in _memories(detector, set()) if len(memory)]:
+        own = identities(X)
+        for memory in memories:
+            repeated = np.isin(own, memory)
+            # The chance of at least as many; bdtrc(k, …) is that of more than k.
+            if bdtrc(repeated.sum() - 1.0, len(X), _repeating(memory)) < CHANCE:
+                known |= repeated
+    return known
 
 
 def unseen(detector: object, X: NDArray[Any]) -> NDArray[Any]:
-    """Return the samples that a detector was not fitted to.
+    r"""Return the samples (m, \*shape) of X (n, \*shape) that a detector was not fitted to: not `seen`, as that has it.
 
     Public data sets hold some images twice, and one of a pair may have been trained on though the other was held out.
-
-    Parameters
-    ----------
-    detector : detector
-        As in `seen`.
-    X : ndarray, shape (n, *shape)
-        Samples.
-
-    Returns
-    -------
-    ndarray, shape (m, *shape)
     """
     known = seen(detector, X)
     return X[~known] if known.any() else X
 
 
 def refuse_seen(detector: object, X: NDArray[Any]) -> None:
-    """Raise if a detector was fitted to one of the samples.
-
-    Parameters
-    ----------
-    detector : detector
-        As in `seen`.
-    X : ndarray, shape (n, *shape)
-        Samples that training must not have seen.
-
-    Raises
-    ------
-    ValueError
-        With how many they are and where.
-    """
+    r"""Raise a ValueError if some of the samples (n, \*shape) were `seen` by a detector, with how many and where."""
     where = np.flatnonzero(seen(detector, X))
     if len(where):
         few = ", ".join(map(str, where[:5])) + (", …" if len(where) > 5 else "")
@@ -123,15 +118,23 @@ def refuse_seen(detector: object, X: NDArray[Any]) -> None:
         )
 
 
-def _remembered(value: Any, visited: set[int]) -> Iterator[ArrayLike]:
+def _repeating(memory: NDArray[np.uint64]) -> float:
+    """Return how probable it is, at most, that a new sample repeats one of those that were trained on."""
+    count = np.unique(memory, return_counts=True)[1]
+    n, once, twice = len(memory), np.sum(count == 1), np.sum(count == 2)
+    error = np.sqrt(once * (1 - once / n) + 2 * twice) / n
+    return float(min(1 - once / n + error, 1.0))
+
+
+def _memories(value: Any, visited: set[int]) -> Iterator[NDArray[np.uint64]]:
     if id(value) in visited:
         return
     visited.add(id(value))
     if isinstance(value, (list, tuple)):
         for item in value:
-            yield from _remembered(item, visited)
+            yield from _memories(item, visited)
     elif hasattr(value, "score_samples") and hasattr(value, "__dict__"):
         if "seen_" in vars(value):
             yield value.seen_
         for item in list(vars(value).values()):
-            yield from _remembered(item, visited)
+            yield from _memories(item, visited)
