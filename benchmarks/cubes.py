@@ -99,7 +99,7 @@ def finished(process: subprocess.Popen) -> dict[str, object]:
 
 def done(cache: Path) -> dict[str, int]:
     """Return the scans that are cut, and when."""
-    return {file.parent.name: file.stat().st_mtime_ns for file in cache.glob("cuts/*/facts.json")}
+    return {file.parent.name: file.stat().st_mtime_ns for file in cache.glob("crops/*/facts.json")}
 
 
 def main() -> None:
@@ -117,7 +117,7 @@ def main() -> None:
         before = done(cache)
         resumed = finished(started(folder, COUNTS[-1], cache))
         after = done(cache)
-        left = [path.name for path in (cache / "cuts").glob(".*")]
+        left = [path.name for path in (cache / "crops").glob(".*")]
     results = {
         "runs, each with an empty cache": runs,
         "the last again, with all in the cache": again,

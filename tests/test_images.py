@@ -6,7 +6,7 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from unlikelihood.data.images import Images, windowed
-from unlikelihood.data.splits import Split, balance, cut, draw
+from unlikelihood.data.splits import Split, balance, draw, partition
 
 
 def images(n, *, label=0, shape=(1, 2, 2), first=0, **known):
@@ -42,6 +42,10 @@ def test_pixels_become_float32_without_a_change_of_scale(dtype):
         ({"spacing": (1.0, 0.0)}, r"spacing=\(1.0, 0.0\)"),
         ({"spacing": (1.0, np.inf)}, r"spacing=\(1.0, inf\)"),
         ({"pixels": np.zeros((4, 3)), "spacing": ()}, r"spacing=\(\).*0 spatial axes"),
+        ({"orientation": "SPL"}, r"orientation='SPL': expected a letter for each of 2 spatial axes"),
+        ({"orientation": "LR"}, r"orientation='LR'"),
+        ({"orientation": "PX"}, r"orientation='PX'"),
+        ({"pixels": np.zeros((4, 3)), "orientation": ""}, r"orientation=''.*0 spatial axes"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(known, message):
@@ -60,7 +64,7 @@ def test_what_does_not_fit_is_refused_by_name(known, message):
     ],
 )
 def test_an_index_chooses_everything_that_is_known(index, chosen):
-    whole = images(4, label=1, group=np.array(list("abcd")), spacing=(1, 2))
+    whole = images(4, label=1, group=np.array(list("abcd")), spacing=(1, 2), orientation="PL")
     part = whole[index]
     np.testing.assert_array_equal(part.pixels[:, 0, 0, 0], chosen)
     assert part.name.tolist() == [str(number) for number in chosen]
@@ -68,6 +72,7 @@ def test_an_index_chooses_everything_that_is_known(index, chosen):
     assert len(part) == len(part.label) == len(chosen)
     assert part.shape == (1, 2, 2)
     assert part.spacing == (1.0, 2.0)
+    assert part.orientation == "PL"
 
 
 def test_a_sequence_ends():
@@ -130,15 +135,18 @@ def test_a_split_refuses_leaks_and_names_them(part, message):
         Split(**(SOUND | part))
 
 
-def test_a_split_refuses_a_shared_group_and_another_spacing():
-    def part(first, group, spacing=(1, 1)):
-        return images(2, first=first, group=np.array(group), spacing=spacing)
+def test_a_split_refuses_a_shared_group_another_spacing_and_another_orientation():
+    def part(first, group, spacing=(1, 1), orientation="PL"):
+        return images(2, first=first, group=np.array(group), spacing=spacing, orientation=orientation)
 
-    Split(train=part(0, [1, 2]), calibration=part(2, [3, 3]), test=part(4, [4, 5]))
+    train, calibration = part(0, [1, 2]), part(2, [3, 3])
+    Split(train=train, calibration=calibration, test=part(4, [4, 5], orientation=None))
     with pytest.raises(ValueError, match="train and test share group 2"):
-        Split(train=part(0, [1, 2]), calibration=part(2, [3, 3]), test=part(4, [2, 5]))
+        Split(train=train, calibration=calibration, test=part(4, [2, 5]))
     with pytest.raises(ValueError, match=r"train has spacing \(1.0, 1.0\) mm, test \(2.0, 1.0\) mm"):
-        Split(train=part(0, [1, 2]), calibration=part(2, [3, 3]), test=part(4, [4, 5], (2, 1)))
+        Split(train=train, calibration=calibration, test=part(4, [4, 5], (2, 1)))
+    with pytest.raises(ValueError, match="train has orientation PL, test PR"):
+        Split(train=train, calibration=calibration, test=part(4, [4, 5], orientation="PR"))
 
 
 def test_normals_need_no_labels():
@@ -157,14 +165,14 @@ def part_names(split):
     seed=st.integers(0, 2**31),
     balanced=st.booleans(),
 )
-def test_a_cut_keeps_groups_whole_and_repeats_itself(label, groups, seed, balanced):
+def test_a_partition_keeps_groups_whole_and_repeats_itself(label, groups, seed, balanced):
     group = np.random.default_rng(seed).integers(groups, size=len(label))
     whole = Images(pixels=np.zeros((len(label), 3)), label=label, group=group, name=np.arange(len(label)).astype(str))
     try:
-        split = cut(whole, seed=seed, balanced=balanced)
+        split = partition(whole, seed=seed, balanced=balanced)
     except ValueError:
         reject()  # too few groups of normals alone, so that none is left to train on
-    assert part_names(split) == part_names(cut(whole, seed=seed, balanced=balanced))
+    assert part_names(split) == part_names(partition(whole, seed=seed, balanced=balanced))
     assert not set(split.train.group) & set(split.test.group)  # and Split itself has looked at every pair
     if balanced:
         assert 2 * split.test.label.sum() == len(split.test)
@@ -173,15 +181,15 @@ def test_a_cut_keeps_groups_whole_and_repeats_itself(label, groups, seed, balanc
 
 
 @given(n=st.integers(5, 200), seed=st.integers(0, 100))
-def test_a_cut_without_groups_has_its_fractions(n, seed):
-    split = cut(images(n), fractions=(0.5, 0.2, 0.3), seed=seed)
+def test_a_partition_without_groups_has_its_fractions(n, seed):
+    split = partition(images(n), fractions=(0.5, 0.2, 0.3), seed=seed)
     for part, fraction in zip((split.train, split.calibration, split.test), (0.5, 0.2, 0.3), strict=True):
         assert abs(len(part) - fraction * n) <= 1
 
 
 def test_every_anomaly_is_tested_and_the_seed_matters():
     whole = Images(pixels=np.arange(100)[:, None], label=np.arange(100) % 4 == 0)
-    first, second = (cut(whole, seed=seed) for seed in (0, 1))
+    first, second = (partition(whole, seed=seed) for seed in (0, 1))
     assert first.test.label.sum() == 25
     assert not np.array_equal(first.train.pixels, second.train.pixels)
 
@@ -189,14 +197,20 @@ def test_every_anomaly_is_tested_and_the_seed_matters():
 @pytest.mark.parametrize("fractions", [(0.5, 0.5), (0.5, 0.4, 0.2), (1.2, -0.1, -0.1)])
 def test_fractions_sum_to_one(fractions):
     with pytest.raises(ValueError, match="fractions="):
-        cut(images(9), fractions=fractions)
+        partition(images(9), fractions=fractions)
 
 
-def test_a_cut_needs_labels_and_normals():
+def test_a_partition_needs_labels_and_normals():
     with pytest.raises(ValueError, match="label=None"):
-        cut(Images(pixels=np.zeros((3, 1))))
+        partition(Images(pixels=np.zeros((3, 1))))
     with pytest.raises(ValueError, match="at least one normal"):
-        cut(images(3, label=1))
+        partition(images(3, label=1))
+
+
+def test_groups_that_leave_nothing_to_train_on_are_counted():
+    mixed = images(6, group=np.array(list("aaabbc")), label=[0, 1, 0, 1, 0, 1])
+    with pytest.raises(ValueError, match=r"train is empty: a group \(patient\).*as 3 of 3 do"):
+        partition(mixed)
 
 
 def test_balance_keeps_all_of_the_rarer_kind():

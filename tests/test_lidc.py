@@ -19,6 +19,7 @@ def test_ratings_are_labels_and_the_indeterminate_are_left_out(file):
     images = LIDC(path=file).read()
     assert images.label.tolist() == [0, 0, 1, 1] * 4
     assert images.shape == (1, 4, 4, 4)
+    assert images.orientation is None
     assert 0 <= images.pixels.min() < images.pixels.max() <= 1
 
 

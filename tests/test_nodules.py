@@ -21,7 +21,7 @@ CANDIDATES = ("seriesuid", "coordX", "coordY", "coordZ", "class")
 @pytest.fixture(autouse=True)
 def kept(tmp_path, monkeypatch):
     monkeypatch.setenv("UNLIKELIHOOD_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "cuts"
+    return tmp_path / "cache" / "crops"
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def small(tmp_path, rng):
     return tmp_path / "ct"
 
 
-def cut(path, **given):
+def small_cubes(path, **given):
     return Nodules(**{"path": path, "size": 6, "jobs": 1, **given})
 
 
@@ -88,7 +88,9 @@ class TestCubes:
         assert np.allclose(two.origin, aside.origin)
         Scan(np.maximum(two.hu, aside.hu), two.origin, two.spacing, OBLIQUE).save(tmp_path / "ct" / "a.nii.gz")
         write_table(tmp_path / "ct" / "annotations.csv", [["a", *CENTRE, 14]])
-        hu = Nodules(path=tmp_path / "ct", window=None, jobs=1).read().pixels[0, 0]
+        images = Nodules(path=tmp_path / "ct", window=None, jobs=1).read()
+        assert images.orientation == "SPL"
+        hu = images.pixels[0, 0]
         assert hu[16 + 4, 16 + 6, 16 + 10] > -100
         assert hu[16 - 4, 16 - 6, 16 - 10] < -800
 
@@ -151,10 +153,10 @@ class TestTable:
             assert diameter == pytest.approx(5.7, abs=1)
 
     def test_candidates_have_classes(self, small):
-        images = cut(small).read()
+        images = small_cubes(small).read()
         assert images.label.tolist() == [0, 0, 1, 1] * 3
         assert images.name[:3].tolist() == ["0/00002", "0/00003", "1/00004"]
-        split = cut(small, fractions=(0.5, 0, 0.5)).split()
+        split = small_cubes(small, fractions=(0.5, 0, 0.5)).split()
         assert not set(split.train.group) & set(split.test.group)
 
     def test_columns_labels_and_patients_are_mapped(self, small, tmp_path):
@@ -163,7 +165,7 @@ class TestTable:
         verdict = {"0": "benign", "1": "malignant"}
         mapped = [[f"p{int(row[0]) // 2}", row[3], row[2], row[1], f"{row[0]}.mha", verdict[row[4]]] for row in rows]
         table = write_table(tmp_path / "t.csv", mapped[::-1], ("who", "z", "y", "x", "file", "finding"))
-        images = cut(
+        images = small_cubes(
             small,
             table=table,
             scan="file",
@@ -173,7 +175,7 @@ class TestTable:
             normal="benign",
             anomalous="malignant",
         ).read()
-        plain = cut(small).read()
+        plain = small_cubes(small).read()
         np.testing.assert_array_equal(images.pixels, plain.pixels[::-1])
         assert images.label.tolist() == plain.label[::-1].tolist()
         assert images.group.tolist() == [f"p{k // 2}" for k in range(5, -1, -1) for _ in range(2)]
@@ -182,7 +184,7 @@ class TestTable:
         head, *lines = (small / "annotations.csv").read_text().splitlines()
         order = [4, 0, 2, 1, 3, 5]
         (tmp_path / "t.csv").write_text("\n".join([head, *(lines[i] for i in order)]))
-        mixed, plain = (cut(small, table=table, window=None).read() for table in (tmp_path / "t.csv", None))
+        mixed, plain = (small_cubes(small, table=table, window=None).read() for table in (tmp_path / "t.csv", None))
         np.testing.assert_array_equal(mixed.pixels, plain.pixels[order])
 
     @pytest.mark.parametrize(
@@ -193,23 +195,23 @@ class TestTable:
             (CANDIDATES, [["0", 1, "nan", 3, 0]], "expected three numbers in mm"),
             (CANDIDATES, [["0", 1, 2, 3, 4]], r"line 2: class='4', expected one of 0, 1"),
             (CANDIDATES, [["", 1, 2, 3, 0]], "line 2: seriesuid='', expected a name"),
-            (CANDIDATES, [], "lists no centres"),
+            (CANDIDATES, [], "has no rows"),
         ],
     )
     def test_a_wrong_table_is_an_error_whatever_may_be_skipped(self, small, tmp_path, columns, rows, message):
         table = write_table(tmp_path / "t.csv", rows, columns)
         with pytest.raises(ValueError, match=message):
-            cut(small, table=table, skip_rejected=True).read()
+            small_cubes(small, table=table, skip_rejected=True).read()
 
     def test_without_a_table_it_says_what_to_do(self, small):
         (small / "annotations.csv").unlink()
         with pytest.raises(FileNotFoundError, match=r"table=None and there is no .* Volumes reads whole scans"):
-            cut(small / "0.mha").read()
+            small_cubes(small / "0.mha").read()
 
     def test_one_scan_and_its_table(self, small):
         head, first, *_ = (small / "annotations.csv").read_text().splitlines()
         (small / "annotations.csv").write_text(f"{head}\n{first}\n")
-        assert len(cut(small / "0.mha").read()) == 1
+        assert len(small_cubes(small / "0.mha").read()) == 1
 
 
 class TestRejections:
@@ -226,9 +228,9 @@ class TestRejections:
 
     def test_every_row_without_a_cube_is_named(self, broken, kept):
         with pytest.raises(ValueError, match=r"6 of 14 centres give no cube, all are in .*skip_rejected=True") as error:
-            cut(broken).read()
+            small_cubes(broken).read()
         assert "line 4, scan 1" in str(error.value)
-        reasons = {one.line: one.reason for one in cut(broken).rejections()}
+        reasons = {one.line: one.reason for one in small_cubes(broken).rejections()}
         assert list(reasons) == [4, 5, 6, 7, 14, 15]
         assert "1.mha: cannot be read as a scan" in reasons[4]
         assert "2 scans of this name" in reasons[6]
@@ -242,16 +244,16 @@ class TestRejections:
         sphere(patient="p1").save(tmp_path / "ct" / "dicom")
         (tmp_path / "ct" / "dicom" / "0009.dcm").unlink()
         write_table(tmp_path / "ct" / "annotations.csv", [["dicom", *CENTRE, 14]])  # by its folder, not its UID
-        (rejection,) = cut(tmp_path / "ct").rejections()
+        (rejection,) = small_cubes(tmp_path / "ct").rejections()
         assert "1 slice(s) missing, 5 mm between 0008.dcm and 0010.dcm" in rejection.reason
-        images = cut(tmp_path / "ct", size=32, resample=True, window=None).read()
+        images = small_cubes(tmp_path / "ct", size=32, resample=True, window=None).read()
         middle, diameter = middle_and_diameter(images.pixels[0, 0])
         assert np.abs(middle).max() < 0.5
         assert diameter == pytest.approx(14, abs=1)
 
     def test_they_are_skipped_and_counted(self, small, broken):
         with pytest.warns(UserWarning, match=r"6 of 14 centres skipped"):
-            images = cut(broken, skip_rejected=True).read()
+            images = small_cubes(broken, skip_rejected=True).read()
         assert images.name.tolist() == [f"{k}/{2 + 2 * k + i:05d}" for k in (0, 3, 4, 5) for i in (0, 1)]
         assert len(images.pixels) == len(images.label) == 8
 
@@ -259,14 +261,14 @@ class TestRejections:
         for file in small.glob("*.mha"):
             file.write_text("no scan")
         with pytest.raises(ValueError, match="none of 12 centres gives a cube"):
-            cut(small, skip_rejected=True).read()
+            small_cubes(small, skip_rejected=True).read()
 
-    def test_a_repaired_scan_is_cut(self, small):
+    def test_a_repaired_scan_is_cropped(self, small):
         whole = (small / "1.mha").read_bytes()
         (small / "1.mha").write_bytes(whole[:2000])
-        assert len(cut(small).rejections()) == 2
+        assert len(small_cubes(small).rejections()) == 2
         (small / "1.mha").write_bytes(whole)
-        assert cut(small).rejections() == []
+        assert small_cubes(small).rejections() == []
 
 
 RUN = """
@@ -274,7 +276,7 @@ import os, signal, sys
 from unlikelihood import Nodules, Scan
 from unlikelihood.report import plots
 path, log, stop = sys.argv[1:]
-read, cut, cubes = Scan.read, Scan.cut, []
+read, crop, cubes = Scan.read, Scan.crop, []
 
 def logged(file, **given):
     with open(log, "a") as lines:
@@ -285,9 +287,9 @@ def killed(scan, *given):
     cubes.append(scan)
     if len(cubes) == int(stop):
         os.kill(os.getpid(), signal.SIGKILL)
-    return cut(scan, *given)
+    return crop(scan, *given)
 
-Scan.read, Scan.cut = logged, killed
+Scan.read, Scan.crop = logged, killed
 Nodules(path=path, size=6, jobs=1, window=None).read()
 """
 
@@ -301,14 +303,14 @@ class TestCache:
     def test_a_killed_run_goes_on_with_nothing_lost_or_repeated(self, small, tmp_path):
         def content(cache):
             # Where the whole array is kept follows from where its parts are.
-            assert not list(cache.glob("cuts/.*"))
-            files = [file for file in cache.rglob("*") if file.is_file() and file.parent.name != "cuts"]
-            (whole,) = cache.glob("cuts/*.npy")
+            assert not list(cache.glob("crops/.*"))
+            files = [file for file in cache.rglob("*") if file.is_file() and file.parent.name != "crops"]
+            (whole,) = cache.glob("crops/*.npy")
             return {file.relative_to(cache): file.read_bytes() for file in files}, whole.read_bytes()
 
         # In the fourth scan's second cube, so when its file is half-written.
         assert self.run(small, tmp_path / "killed", tmp_path / "first", stop=8) == -signal.SIGKILL
-        assert len(list((tmp_path / "killed" / "cuts").glob("*/facts.json"))) == 3
+        assert len(list((tmp_path / "killed" / "crops").glob("*/facts.json"))) == 3
         assert self.run(small, tmp_path / "killed", tmp_path / "second") == 0
         assert self.run(small, tmp_path / "whole", tmp_path / "third") == 0
         assert content(tmp_path / "killed") == content(tmp_path / "whole")
@@ -317,7 +319,7 @@ class TestCache:
         assert first + second == third + Counter(["3.mha"])  # only the one that it was killed in
 
     def test_processes_make_the_same_cubes(self, small):
-        one, two = (cut(small, jobs=jobs, cache=small / str(jobs)).read() for jobs in (1, 2))
+        one, two = (small_cubes(small, jobs=jobs, cache=small / str(jobs)).read() for jobs in (1, 2))
         np.testing.assert_array_equal(one.pixels, two.pixels)
 
     def test_runs_at_the_same_time_share_the_work(self, small, tmp_path):
@@ -334,28 +336,28 @@ class TestCache:
         return files
 
     def test_only_what_is_new_is_read(self, small, reads, rng):
-        before = cut(small).read().pixels
+        before = small_cubes(small).read().pixels
         assert reads == [f"{k}.mha" for k in range(6)]
-        cut(small, window=(0, 1)).read()
+        small_cubes(small, window=(0, 1)).read()
         assert len(reads) == 6
         changed = Scan.read(small / "2.mha")
         reads.clear()
         Scan(changed.hu + 1, changed.origin, changed.spacing).save(small / "2.mha")
-        after = cut(small).read().pixels
+        after = small_cubes(small).read().pixels
         assert reads == ["2.mha"]
         np.testing.assert_array_equal(np.flatnonzero((after != before).any(axis=(1, 2, 3, 4))), [4, 5])
 
     @pytest.mark.parametrize("setting", [{"size": 8}, {"spacing": 2}, {"outside": 0}, {"resample": True}])
-    def test_another_setting_is_cut_anew(self, small, reads, setting):
-        cut(small).read()
-        cut(small, **setting).read()
+    def test_another_setting_is_cropped_anew(self, small, reads, setting):
+        small_cubes(small).read()
+        small_cubes(small, **setting).read()
         assert len(reads) == 12
 
-    def test_another_centre_is_cut_anew_in_its_scan(self, small, reads):
-        cut(small).read()
+    def test_another_centre_is_cropped_anew_in_its_scan(self, small, reads):
+        small_cubes(small).read()
         reads.clear()
         text = (small / "annotations.csv").read_text()
         last = text.splitlines()[-1].split(",")
         (small / "annotations.csv").write_text(text + ",".join([last[0], str(float(last[1]) + 1), *last[2:]]))
-        assert len(cut(small).read()) == 13
+        assert len(small_cubes(small).read()) == 13
         assert reads == ["5.mha"]

@@ -26,6 +26,7 @@ def test_the_parts_share_no_patient_and_their_counts_are_table_ones():
     assert [len(part) for part in (split.train, split.calibration, split.test)] == [3, 2, 4]
     assert split.test.label.tolist() == [0, 0, 1, 1]
     assert len(Phantom(**FEW, size=16).read()) == 3 + 2 + 4 + 3
+    assert (split.test.spacing, split.test.orientation) == ((1, 1, 1), "SPL")
     defaults = Phantom()
     assert (defaults.train, defaults.calibration, defaults.benign, defaults.malignant) == (1722, 431, 539, 143)
     assert 115 <= defaults.evaluated <= 120

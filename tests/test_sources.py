@@ -3,6 +3,7 @@
 import csv
 import os
 import pickle
+import re
 from dataclasses import fields
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image, ImageOps
 
 from unlikelihood.data.arrays import Arrays
 from unlikelihood.data.ct.nodules import Nodules
@@ -19,19 +21,21 @@ from unlikelihood.data.ct.volumes import Volumes
 from unlikelihood.data.digits import Digits
 from unlikelihood.data.folder import Folder
 from unlikelihood.data.medmnist import MedMNIST
-from unlikelihood.data.mnist import MNIST
+from unlikelihood.data.source import Source
+from unlikelihood.storage import discovery
 
 ADRENAL = Path(os.environ.get("UNLIKELIHOOD_DATA", "")) / "adrenalmnist3d.npz"
 RNG = np.random.default_rng(0)
 
 
-@pytest.mark.parametrize("source", [Arrays, Digits, Folder, MedMNIST, MNIST, Nodules, Volumes])
+@pytest.mark.parametrize("source", discovery.subclasses(Source, "data").values())
 def test_a_source_is_plain_configuration_with_a_line_for_every_field(source):
     needed = {"path": "nowhere"} if source in (Arrays, Folder, Nodules, Volumes) else {}
     made = source(**needed, seed=3)
     assert made == pickle.loads(pickle.dumps(made)) != source(**needed, seed=4)
+    documented = "\n".join(base.__doc__ for base in source.__mro__[:-1] if base.__doc__)
     for field in fields(source):
-        assert f"    {field.name} : " in source.__doc__
+        assert re.search(rf"^    (\w+, )*{field.name}(, \w+)* : ", documented, re.MULTILINE)
         assert not isinstance(field.type, str), "the command line reads the types themselves"
 
 
@@ -70,10 +74,10 @@ class TestArrays:
     def test_a_npy_file_stays_on_disk(self, tmp_path):
         stored = RNG.integers(0, 4096, (6, 2, 5, 4), dtype=np.uint16)
         np.save(tmp_path / "a.npy", stored)
-        images = Arrays(path=tmp_path / "a.npy", spacing=(0.5, 0.5)).read()
+        images = Arrays(path=tmp_path / "a.npy", spacing=(0.5, 0.5), orientation="PL").read()
         assert isinstance(images.pixels, np.memmap)
         assert images.label is None
-        assert images.spacing == (0.5, 0.5)
+        assert (images.spacing, images.orientation) == ((0.5, 0.5), "PL")
         assert images.name[1] == "a.npy/00001"
         np.testing.assert_array_equal(images.pixels, stored)
 
@@ -244,7 +248,7 @@ class TestFolder:
     @pytest.mark.parametrize(
         ("columns", "rows", "message"),
         [
-            (("name", "label"), [("a.png", "0")], r"columns \['name', 'label'\]: expected file, label"),
+            (("name", "label"), [("a.png", "0")], r"columns \['name', 'label'\], expected \['file'\] too"),
             (
                 ("file", "label"),
                 [("a.png", "0"), ("b.png", "sick")],
@@ -257,7 +261,7 @@ class TestFolder:
             ),
             (("file", "label", "group"), [("a.png", "0", "")], r"line 2: group='', expected one"),
             (("file", "label"), [("lost.png", "0")], r"lost.png: cannot be read.*FileNotFound"),
-            (("file", "label"), [], r"table=.* lists no files"),
+            (("file", "label"), [], r"table=.* has no rows"),
         ],
     )
     def test_a_wrong_table_is_refused_by_line(self, tmp_path, columns, rows, message):
@@ -304,6 +308,24 @@ class TestFolder:
             images = Folder(path=tmp_path, skip_unreadable=True).read()
         assert images.name.tolist() == ["normal/a.png", "normal/c.png"]
         assert images.label.tolist() == [0, 0]
+
+    @pytest.mark.parametrize("value", range(1, 9))
+    @pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
+    def test_images_are_turned_as_every_viewer_turns_them(self, tmp_path, suffix, value):
+        stored = Image.fromarray(np.arange(0, 240, 5, np.uint8).reshape(6, 8).repeat(8, 0).repeat(8, 1))
+        exif = stored.getexif()
+        exif[0x0112] = value
+        stored.save(tmp_path / f"a.{suffix}", exif=exif, **({"quality": 100} if suffix == "jpg" else {}))
+        seen = np.asarray(ImageOps.exif_transpose(stored))
+        np.testing.assert_allclose(Folder(path=tmp_path).read().pixels[0, 0] * 255, seen, atol=2)
+
+    def test_a_link_to_nothing_is_an_image_that_cannot_be_read(self, tmp_path):
+        write(tmp_path / "normal" / "a.png", drawn())
+        (tmp_path / "normal" / "b.png").symlink_to(tmp_path / "gone.png")
+        with pytest.raises(ValueError, match=r"b\.png: cannot be read"):
+            Folder(path=tmp_path).read()
+        with pytest.warns(UserWarning, match="1 of 2 images skipped"):
+            assert len(Folder(path=tmp_path, skip_unreadable=True).read()) == 1
 
     def test_something_must_be_readable(self, tmp_path):
         with pytest.raises(ValueError, match=r"holds no \.png"):

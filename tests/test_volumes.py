@@ -7,12 +7,14 @@ import nibabel
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK
+from scipy.spatial.transform import Rotation
 
 from spheres import CENTRE, FORMATS, LUNG, OBLIQUE, TISSUE, middle_and_diameter, sphere
 from unlikelihood import Scan, Volumes
 from unlikelihood.cli.main import main
-from unlikelihood.data.ct.find import find
 from unlikelihood.data.ct.formats import UnreadableScan
+from unlikelihood.data.ct.scan_files import find_scans
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +53,61 @@ def same(scan, other):
     )
 
 
+# How far a ball lies from the middle of its scan, in mm towards each side of the patient.
+AWAY = {"L": 9, "R": -9, "P": 6, "A": -6, "S": 4, "I": -4}
+ORIENTATIONS = {
+    "SPL": np.eye(3),
+    "SAR": np.diag([-1, -1, 1]),
+    "IPL": np.diag([1, 1, -1]),
+    "PIL": np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]]),
+    "LSP": np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0]]),
+    "RIA": -np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0]]),
+}
+
+
+def off_centre(direction):
+    return sphere(diameter=10.0, shape=(14, 40, 36), spacing=(1.1, 1.0, 2.5), direction=direction, off=(9, 6, 4))
+
+
+def assert_ball_lies(share, spacing, orientation, atol=0.6):
+    """Check where a ball lies in an array of which the letters say where its axes grow to."""
+    for axis, (letter, size) in enumerate(zip(orientation, spacing, strict=True)):
+        along = share.sum(axis=tuple({0, 1, 2} - {axis}))
+        mm = (np.arange(len(along)) - (len(along) - 1) / 2) * size
+        assert along @ mm / along.sum() == pytest.approx(AWAY[letter], abs=atol)
+
+
 class TestScan:
+    @pytest.mark.parametrize("name", FORMATS)
+    @pytest.mark.parametrize("orientation", ORIENTATIONS)
+    def test_left_stays_left(self, tmp_path, name, orientation):
+        written = off_centre(ORIENTATIONS[orientation])
+        assert written.orientation == orientation
+        written.save(tmp_path / "ct" / name)
+        scan = Scan.read(tmp_path / "ct" / name)
+        if name != "dicom":  # whose slices are put in the order of their normal, so that no scan is left-handed
+            assert scan.orientation == orientation
+        assert_ball_lies(scan.hu - float(LUNG), scan.spacing[::-1], scan.orientation)
+        images = Volumes(path=tmp_path / "ct", shape=(34, 34, 34), outside=LUNG, window=None, jobs=1).read()
+        assert images.orientation == "SPL"
+        assert_ball_lies(images.pixels[0, 0] - float(LUNG), images.spacing, images.orientation)
+
+    def test_an_oblique_scan_has_the_nearest_directions_and_its_crop_exact_ones(self, tmp_path):
+        scan = off_centre(OBLIQUE @ ORIENTATIONS["PIL"])
+        assert scan.orientation == "PIL"
+        share = scan.crop(scan.centre, (34, 34, 34), outside=LUNG) - LUNG
+        assert_ball_lies(share, (1, 1, 1), "SPL")
+
+    @pytest.mark.parametrize("seed", range(20))
+    def test_the_nearest_directions_are_those_that_nibabel_names(self, seed):
+        any_turn, slight = Rotation.random(random_state=seed), Rotation.from_rotvec(np.eye(3)[seed % 3] * 0.5)
+        code = Scan(np.zeros((2, 2, 2)), direction=any_turn.as_matrix()).orientation
+        assert [len(set(pair) & set(code)) for pair in ("LR", "PA", "SI")] == [1, 1, 1]
+        for direction in ORIENTATIONS.values():
+            turned = slight.as_matrix() @ direction
+            x, y, z = nibabel.aff2axcodes(np.diag([-1, -1, 1, 1]) @ np.pad(turned, (0, 1)))
+            assert Scan(np.zeros((2, 2, 2)), direction=turned).orientation == z + y + x
+
     @pytest.mark.parametrize("name", FORMATS)
     def test_what_is_written_comes_back(self, tmp_path, ball, name):
         ball.save(tmp_path / name)
@@ -78,22 +134,22 @@ class TestScan:
         world = scan.to_world(np.moveaxis(np.indices(scan.hu.shape), 0, -1))
         linear = Scan(world @ (3.0, -2.0, 1.0), scan.origin, scan.spacing, OBLIQUE)
         at = scan.centre + np.array([0.3, -0.2, 0.9])
-        box = linear.cut(at, (6, 5, 4), spacing)
+        box = linear.crop(at, (6, 5, 4), spacing)
         z, y, x = ((np.arange(n) - (n - 1) / 2) * spacing for n in box.shape)
         expected = 3 * (at[0] + x) - 2 * (at[1] + y)[:, None] + (at[2] + z)[:, None, None]
         np.testing.assert_allclose(box, expected, atol=1e-3)
 
     def test_a_box_with_the_grid_of_the_scan_is_the_scan(self, rng):
         scan = Scan(rng.normal(size=(4, 5, 6)), (1, 2, 3))
-        np.testing.assert_allclose(scan.cut(scan.centre, (4, 5, 6)), scan.hu, atol=1e-5)
-        padded = scan.cut(scan.centre, (6, 7, 8), outside=-7)
+        np.testing.assert_allclose(scan.crop(scan.centre, (4, 5, 6)), scan.hu, atol=1e-5)
+        padded = scan.crop(scan.centre, (6, 7, 8), outside=-7)
         assert (padded == -7).sum() == 6 * 7 * 8 - 4 * 5 * 6
         np.testing.assert_allclose(padded[1:-1, 1:-1, 1:-1], scan.hu, atol=1e-5)
 
     def test_a_fine_grid_is_averaged_not_picked_from(self):
         checks = np.indices((16, 16, 16)).sum(axis=0) % 2 * 1000
         fine = Scan(checks, spacing=(0.5, 0.5, 0.5))
-        np.testing.assert_allclose(fine.cut(fine.centre, (6, 6, 6)), 500)
+        np.testing.assert_allclose(fine.crop(fine.centre, (6, 6, 6)), 500)
 
     @pytest.mark.parametrize(
         ("wrong", "message"),
@@ -125,6 +181,49 @@ class TestScan:
         nibabel.save(nibabel.Nifti1Image(np.zeros((4, 5, 6, 2), np.int16), np.eye(4)), tmp_path / "b.nii")
         with pytest.raises(UnreadableScan, match=r"b\.nii: hu of shape"):
             Scan.read(tmp_path / "b.nii")
+
+    @pytest.mark.parametrize("name", FORMATS[:-1])
+    def test_capital_letters_in_a_name_change_nothing(self, tmp_path, ball, name):
+        ball.save(tmp_path / name)
+        (tmp_path / name).rename(tmp_path / name.upper())
+        assert same(Scan.read(tmp_path / name.upper()), ball)
+        (found,) = find_scans(tmp_path / name.upper())
+        assert found.series == name[0].upper()
+
+    @pytest.mark.parametrize("suffix", [".nii", ".mha", ".nrrd"])
+    def test_an_axis_of_time_with_one_moment_is_left_out(self, tmp_path, suffix):
+        stored = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+        if suffix == ".nii":
+            nibabel.save(nibabel.Nifti1Image(stored.T[..., None], np.diag([-1, -1, 1, 1])), tmp_path / "a.nii")
+        else:
+            SimpleITK.WriteImage(
+                SimpleITK.GetImageFromArray(stored[None], isVector=False), str(tmp_path / f"a{suffix}")
+            )
+        np.testing.assert_array_equal(Scan.read(tmp_path / f"a{suffix}").hu, stored)
+
+    def test_other_data_with_the_suffix_of_a_scan_are_refused(self, tmp_path):
+        axis = nibabel.cifti2.BrainModelAxis.from_mask(np.ones((2, 2, 2)), affine=np.eye(4))
+        cifti = nibabel.cifti2.Cifti2Image(np.zeros((1, 8)), (nibabel.cifti2.ScalarAxis(["a"]), axis))
+        nibabel.save(cifti, tmp_path / "a.dscalar.nii")
+        nibabel.save(nibabel.Nifti1Image(np.zeros((4, 5, 6), np.int16), np.eye(4)), tmp_path / "b.nii")
+        header = bytearray((tmp_path / "b.nii").read_bytes())
+        header[123] = 7  # a unit that there is not
+        (tmp_path / "b.nii").write_bytes(header)
+        for name in ("a.dscalar.nii", "b.nii"):
+            with pytest.raises(UnreadableScan, match=f"{name}: cannot be read as a scan"):
+                Scan.read(tmp_path / name)
+
+    @pytest.mark.parametrize("unit", ["um", "mm"])
+    def test_lengths_of_an_nrrd_file_are_in_mm_or_refused(self, tmp_path, ball, unit):
+        ball.save(tmp_path / "a.nrrd")
+        head, _, voxels = (tmp_path / "a.nrrd").read_bytes().partition(b"\n\n")
+        units = " ".join([f'"{unit}"'] * 3).encode()
+        (tmp_path / "a.nrrd").write_bytes(head + b"\nspace units: " + units + b"\n\n" + voxels)
+        if unit == "mm":
+            assert same(Scan.read(tmp_path / "a.nrrd"), ball)
+        else:
+            with pytest.raises(UnreadableScan, match=r'its lengths are in "um".*expected mm'):
+                Scan.read(tmp_path / "a.nrrd")
 
     @pytest.mark.parametrize("name", FORMATS[:-1])
     def test_half_a_file_is_named(self, tmp_path, ball, name):
@@ -194,17 +293,17 @@ class TestDicom:
         assert same(Scan.read(dicom / "x0003.dcm"), other)
         with pytest.raises(UnreadableScan, match=r"holds no series '5'"):
             Scan.read(dicom, series="5")
-        assert len(find(dicom)) == 2
-        assert [one.series for one in find(dicom / "x0003.dcm")] == ["1.2.3.4"]
+        assert len(find_scans(dicom)) == 2
+        assert [one.series for one in find_scans(dicom / "x0003.dcm")] == ["1.2.3.4"]
 
     def test_headers_are_remembered_until_they_change(self, dicom, tmp_path, monkeypatch):
-        index = tmp_path / "index.json"
-        (found,) = find(dicom, index)
+        index = tmp_path / "memory"
+        (found,) = find_scans(dicom, index)
         with monkeypatch.context() as without:
             without.setattr(pydicom, "dcmread", None)
-            assert find(dicom, index) == [found]
+            assert find_scans(dicom, index) == [found]
         change(slices(dicom)[3], SeriesInstanceUID="1.2.3")
-        assert [len(one.files) for one in find(dicom, index)] == [1, 19]
+        assert [len(one.files) for one in find_scans(dicom, index)] == [1, 19]
 
     def test_what_is_not_ct_is_left_out(self, dicom, ball, tmp_path):
         ball.save(tmp_path / "more")
@@ -214,6 +313,31 @@ class TestDicom:
             change(file, SeriesInstanceUID="1.2.3", **tags)
             shutil.copy(file, dicom / f"more{file.name}")
         assert same(Scan.read(dicom), ball)
+
+    def test_a_slice_without_the_mark_of_dicom_is_read(self, dicom, ball):
+        for file in (slices(dicom)[0], slices(dicom)[-1]):
+            data = pydicom.Dataset(pydicom.dcmread(file))
+            pydicom.dcmwrite(dicom / f"IM{file.stem}", data, implicit_vr=True, little_endian=True)
+            file.unlink()
+        (dicom / "noise").write_bytes(b"\x08\0\x16\0" + bytes(200))
+        assert same(Scan.read(dicom), ball)
+
+    def test_a_dose_report_is_no_slice(self, dicom, ball):
+        data = pydicom.dcmread(slices(dicom)[0])
+        data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = pydicom.uid.SecondaryCaptureImageStorage
+        del data.ImagePositionPatient, data.ImageOrientationPatient, data.PixelSpacing
+        data.SeriesInstanceUID = "1.2.3"
+        data.save_as(dicom / "dose.dcm")
+        assert same(Scan.read(dicom), ball)
+        assert len(find_scans(dicom)) == 1
+
+    def test_a_link_to_nothing_is_a_slice_that_cannot_be_read(self, dicom):
+        slices(dicom)[3].unlink()
+        (dicom / "0003.dcm").symlink_to(dicom.parent / "gone")
+        with pytest.raises(UnreadableScan, match=r"0003\.dcm: is a link to .*gone, which is not there"):
+            Scan.read(dicom)
+        (found,) = find_scans(dicom)
+        assert "0003.dcm: is a link to" in found.damage
 
     @pytest.mark.parametrize(
         ("lost", "message"),
@@ -275,7 +399,7 @@ class TestDicom:
         with pytest.raises(UnreadableScan, match=r"displaced sideways.*gantry tilt of 20\.0°"):
             Scan.read(tmp_path / "dicom")
         scan = Scan.read(tmp_path / "dicom", resample=True)
-        middle, diameter = middle_and_diameter(scan.cut(CENTRE, (24, 24, 24)))
+        middle, diameter = middle_and_diameter(scan.crop(CENTRE, (24, 24, 24)))
         assert np.abs(middle).max() < 0.5
         assert diameter == pytest.approx(14, abs=1)
 
@@ -299,7 +423,7 @@ class TestDicom:
         file.write_bytes(file.read_bytes()[:left])
         with pytest.raises(UnreadableScan, match=r"0003\.dcm: "):
             Scan.read(dicom)
-        (found,) = find(dicom)
+        (found,) = find_scans(dicom)
         with pytest.raises(UnreadableScan, match=r"0003\.dcm: "):
             found.read()
 
@@ -364,6 +488,11 @@ class TestVolumes:
             Volumes(**source).read()
         with pytest.warns(UserWarning, match=r"1 of 5 volumes skipped\n.*c\.mha"):
             assert len(Volumes(**source, skip_unreadable=True).read()) == 4
+
+    def test_a_link_to_nothing_is_a_volume_that_cannot_be_read(self, folder):
+        (folder / "normal" / "c.nii.gz").symlink_to(folder / "gone")
+        with pytest.raises(ValueError, match=r"1 of 5 volumes cannot be read\n.*c\.nii\.gz: is a link to"):
+            Volumes(path=folder, shape=(8, 8, 8), jobs=1).read()
 
     def test_something_must_be_there(self, tmp_path):
         with pytest.raises(ValueError, match=r"holds no \.mha"):

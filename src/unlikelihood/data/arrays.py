@@ -8,20 +8,23 @@ from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from unlikelihood.data.images import LAYOUTS, Images, numbered, windowed
-from unlikelihood.data.source import Source, existing
-from unlikelihood.data.splits import Split, cut
+from unlikelihood.data.source import RandomSplitSource, existing
 
-MOST_CHANNELS = 4  # beyond which (N, D, H, W) is likelier than (N, C, H, W)
+MAX_CHANNELS = 4  # beyond which (N, D, H, W) is likelier than (N, C, H, W)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arrays(Source):
+class Arrays(RandomSplitSource):
     """Images, volumes or vectors in a .npy or .npz file, labelled or not.
 
     Intensities are those of the file, whatever their type, unless a `window` maps them to [0, 1]. A .npy file
-    is memory-mapped, so that data larger than the memory can be scored; a window reads it whole.
+    is memory-mapped, so that data larger than the memory can be scored; a window reads it whole. Images are named
+    after the file.
+
+    Further parameters are those of `RandomSplitSource`.
 
     Parameters
     ----------
@@ -38,14 +41,10 @@ class Arrays(Source):
         (N, D, H, W) have not. Vectors (N, F) have none either way.
     spacing : tuple of float, optional
         Size of a voxel in mm along each spatial axis.
+    orientation : str, optional
+        The direction in the patient in which each spatial axis increases, such as "SPL"; see `Images`.
     window : tuple of float, optional
         The intensities that become 0 and 1, in the unit of the file; what lies outside is clipped.
-    fractions : tuple of float
-        Parts of the normals for train, calibration and test; they sum to 1.
-    balanced : bool
-        Leave images out of the test, at random, until it holds as many normals as anomalies.
-    seed : int
-        Seed of the cut into parts.
     """
 
     path: str | Path
@@ -54,23 +53,11 @@ class Arrays(Source):
     group: str | Path | None = None
     channel_axis: int | None = 1
     spacing: tuple[float, ...] | None = None
+    orientation: str | None = None
     window: tuple[float, float] | None = None
-    fractions: tuple[float, float, float] = (0.6, 0.2, 0.2)
-    balanced: bool = False
 
+    @override
     def read(self) -> Images:
-        """Read the arrays.
-
-        Returns
-        -------
-        Images
-            All images, named after the file; their pixels are a memory map if they are in a .npy file.
-
-        Raises
-        ------
-        ValueError
-            If a name is not in the .npz file, or the shape does not go with `channel_axis`.
-        """
         path = existing("path", self.path)
         pixels = _channels_first(_pixels(path, self.pixels), self.channel_axis)
         return Images(
@@ -78,32 +65,13 @@ class Arrays(Source):
             label=_column("label", path, self.label),
             group=_column("group", path, self.group),
             spacing=self.spacing,
+            orientation=self.orientation,
             name=numbered(path.name, len(pixels)),
         )
 
-    def split(self) -> Split:
-        """Read the arrays and cut them at random, never through a group.
-
-        Returns
-        -------
-        Split
-            The parts; the same for the same seed.
-        """
-        return cut(self.read(), fractions=self.fractions, seed=self.seed, balanced=self.balanced)
-
 
 def numpy_file(path: Path) -> Any:
-    """Open a .npy or .npz file.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    memmap or NpzFile
-        The array of a .npy file as a memory map, or the arrays of an .npz file by name.
+    """Open a .npy file as a memory map, or an .npz file, whose arrays are read by name.
 
     Raises
     ------
@@ -153,7 +121,7 @@ def _channels_first(pixels: NDArray[Any], channel_axis: int | None) -> NDArray[A
         return pixels[:, None]
     if pixels.ndim not in (4, 5) or channel_axis % pixels.ndim == 0 or not -5 < channel_axis < pixels.ndim:
         raise ValueError(f"{said}: expected {LAYOUTS}, or None if it has no channels")
-    if channel_axis == 1 and pixels.ndim == 4 and pixels.shape[1] > MOST_CHANNELS:
+    if channel_axis == 1 and pixels.ndim == 4 and pixels.shape[1] > MAX_CHANNELS:
         raise ValueError(
             f"{said}: expected None if these are volumes (N, D, H, W), -1 if the channels come last, "
             f"or -3 if there really are {pixels.shape[1]} channels"

@@ -1,5 +1,8 @@
 """Fetching public data: checked by hash, and complete or absent."""
 
+# Not by pooch, which checks the hash of what it downloads: the same MNIST is about under several gzip headers, so only
+# its unzipped content has a hash. Nor does pooch try another mirror.
+
 import gzip
 import hashlib
 import zlib
@@ -58,36 +61,14 @@ def fetch(urls: Sequence[str], target: Path, md5: str, timeout: float = 30.0) ->
 
 
 def opened(path: Path) -> BufferedIOBase:
-    """Open a file for reading, unzipping it on the way if it is a gzip file.
-
-    Parameters
-    ----------
-    path : Path
-        The file; its content decides, not its name.
-
-    Returns
-    -------
-    binary file
-        The content.
-    """
+    """Open a file, unzipping it if its content, whatever its name, is that of a gzip file."""
     with path.open("rb") as file:
         zipped = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
     return gzip.open(path, "rb") if zipped else path.open("rb")
 
 
 def content_md5(path: Path) -> str:
-    """Return the MD5 of a file's content, unzipped if it is a gzip file.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    str
-        32 hexadecimal digits.
-    """
+    """Return the MD5 of a file's content, unzipped if it is a gzip file, as 32 hexadecimal digits."""
     with opened(path) as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 

@@ -1,12 +1,13 @@
 """What every source reads and every detector is shown: images with what is known about them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 LAYOUTS = "(N, C, H, W) for images, (N, C, D, H, W) for volumes or (N, F) for vectors"
+AXIS_OF = {"L": 0, "R": 0, "P": 1, "A": 1, "S": 2, "I": 2}  # left, right; posterior, anterior; superior, inferior
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -24,6 +25,10 @@ class Images:
         What must not be split, usually the patient.
     spacing : tuple of float, optional
         Size of a voxel in mm along each spatial axis, in the order of the axes of `pixels`.
+    orientation : str, optional
+        The direction in the patient in which each spatial axis increases, a letter an axis: L or R (left, right), P or
+        A (posterior, anterior), S or I (superior, inferior). "SPL" is what the CT sources have: axial slices from the
+        feet to the head, rows from front to back, columns from the patient's right to left.
     name : ndarray of str of shape (N,), optional
         Where each image came from.
 
@@ -40,6 +45,7 @@ class Images:
     label: NDArray[np.int64] | None = None
     group: NDArray[Any] | None = None
     spacing: tuple[float, ...] | None = None
+    orientation: str | None = None
     name: NDArray[np.str_] | None = None
 
     def __post_init__(self) -> None:
@@ -49,6 +55,7 @@ class Images:
             "label": None if self.label is None else _label(self.label, len(pixels)),
             "group": None if self.group is None else _identity("group", self.group, len(pixels)),
             "spacing": None if self.spacing is None else _spacing(self.spacing, pixels.ndim - 2),
+            "orientation": None if self.orientation is None else _orientation(self.orientation, pixels.ndim - 2),
             "name": None if self.name is None else _identity("name", self.name, len(pixels)).astype(str),
         }
         for field, value in checked.items():
@@ -62,11 +69,11 @@ class Images:
         chosen = index if isinstance(index, slice) else np.atleast_1d(np.asarray(index))
         if isinstance(chosen, np.ndarray) and not len(chosen):
             chosen = chosen.astype(np.intp)  # NumPy takes an empty list for floats
-        return type(self)(
+        return replace(
+            self,
             pixels=self.pixels[chosen],
             label=None if self.label is None else self.label[chosen],
             group=None if self.group is None else self.group[chosen],
-            spacing=self.spacing,
             name=None if self.name is None else self.name[chosen],
         )
 
@@ -96,24 +103,12 @@ class Images:
 
 
 def windowed(pixels: NDArray[Any], window: tuple[float, float]) -> NDArray[np.float32]:
-    """Map an intensity window to [0, 1]; what lies outside it is clipped, as on a radiologist's screen.
-
-    Parameters
-    ----------
-    pixels : ndarray
-        Intensities.
-    window : tuple of float
-        The intensities that become 0 and 1, in the unit of `pixels`.
-
-    Returns
-    -------
-    ndarray of float32
-        Intensities in [0, 1], in the shape of `pixels`.
+    """Map the intensities of a window (low, high), in the unit of `pixels`, to [0, 1] and clip the others.
 
     Raises
     ------
     ValueError
-        If the window is empty or upside down.
+        If `low` is not below `high`.
     """
     low, high = window
     if not low < high:
@@ -122,19 +117,7 @@ def windowed(pixels: NDArray[Any], window: tuple[float, float]) -> NDArray[np.fl
 
 
 def numbered(prefix: str, n: int) -> NDArray[np.str_]:
-    """Name the rows of a file after it.
-
-    Parameters
-    ----------
-    prefix : str
-        Name of the file or of the part of it.
-    n : int
-        Number of rows.
-
-    Returns
-    -------
-    ndarray of str of shape (n,)
-        "prefix/00000", "prefix/00001", …
+    """Return the names of the `n` rows of a file, or of a part of it.
 
     Examples
     --------
@@ -185,3 +168,13 @@ def _spacing(value: tuple[float, ...], axes: int) -> tuple[float, ...]:
     if axes < 1 or len(spacing) != axes or not all(0 < step < np.inf for step in spacing):
         raise ValueError(f"spacing={value!r}: expected a positive size in mm for each of {max(axes, 0)} spatial axes")
     return spacing
+
+
+def _orientation(value: str, axes: int) -> str:
+    along = [AXIS_OF.get(letter, letter) for letter in value]
+    if axes < 1 or len(value) != axes or len(set(along)) != axes or not set(value) <= set(AXIS_OF):
+        raise ValueError(
+            f"orientation={value!r}: expected a letter for each of {max(axes, 0)} spatial axes, one of L and R, "
+            "P and A, S and I, such as 'SPL'"
+        )
+    return value

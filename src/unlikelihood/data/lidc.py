@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from unlikelihood.data.arrays import numpy_file
 from unlikelihood.data.images import Images, numbered
-from unlikelihood.data.source import DataUnavailable, Source, at_hand, existing, places
+from unlikelihood.data.source import DataUnavailable, Source, data_folders, existing, first_file
 from unlikelihood.data.splits import Split
 
 FILE = "lidc_nodules_32.npz"
@@ -23,35 +24,23 @@ class LIDC(Source):
     file's 8 bits divided by 255. No fold trains on a patient that it tests: it tests on its own share of the normals
     and on all anomalies, which nothing trains on, and trains on the other normals. There is no calibration part.
 
-    The file, `lidc_nodules_32.npz`, has the arrays `volumes` (n, 32, 32, 32) and `malignancy`, 1 to 5; it is not to be
-    downloaded.
+    The file, `lidc_nodules_32.npz`, has the arrays `volumes` (n, 32, 32, 32) and `malignancy`, 1 to 5; it cannot be
+    downloaded, and does not say how its axes lie in the patient.
 
     Parameters
     ----------
     path : str or Path, optional
         The file; looked for in `$UNLIKELIHOOD_DATA` and the cache unless given.
     folds : int
-        Into how many shares the normals are cut.
-    seed : int
-        The fold is the remainder of the seed by the number of folds; the cut follows from the quotient.
+        Into how many shares the normals are divided. The remainder of `seed` by it is the fold, and the shares follow
+        from the quotient.
     """
 
     path: str | Path | None = None
     folds: int = 5
 
+    @override
     def read(self) -> Images:
-        """Read the nodules that are rated normal or anomalous, in the order of the file.
-
-        Returns
-        -------
-        Images
-            Volumes (1, 32, 32, 32), labelled, each a group of its own.
-
-        Raises
-        ------
-        DataUnavailable
-            If the file is not here.
-        """
         with numpy_file(self._file()) as arrays:
             volumes, malignancy = arrays["volumes"], np.asarray(arrays["malignancy"])
         rated = malignancy != INDETERMINATE
@@ -63,14 +52,8 @@ class LIDC(Source):
             name=name,
         )
 
+    @override
     def split(self) -> Split:
-        """Cut the nodules into the parts of one fold.
-
-        Returns
-        -------
-        Split
-            The parts; the same for the same seed.
-        """
         images = self.read()
         if images.label is None or not 2 <= self.folds <= int((images.label == 0).sum()):
             raise ValueError(f"folds={self.folds}: expected at least 2 and at most one for each normal nodule")
@@ -79,12 +62,12 @@ class LIDC(Source):
         return Split(train=images[~tested], calibration=images[:0], test=images[tested])
 
     def _share(self, normal: NDArray[np.intp]) -> NDArray[np.intp]:
-        cut, fold = divmod(self.seed, self.folds)
-        return np.array_split(np.random.default_rng(cut).permutation(normal), self.folds)[fold]
+        repetition, fold = divmod(self.seed, self.folds)
+        return np.array_split(np.random.default_rng(repetition).permutation(normal), self.folds)[fold]
 
     def _file(self) -> Path:
         if self.path is not None:
             return existing("path", self.path)
-        if file := at_hand(places(), FILE):
+        if file := first_file(data_folders(), FILE):
             return file
         raise DataUnavailable(f"{FILE} is not at hand: put it into $UNLIKELIHOOD_DATA or the cache, or give its path")

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from unlikelihood.data.arrays import numpy_file
 from unlikelihood.data.download import fetch
 from unlikelihood.data.images import Images, numbered
-from unlikelihood.data.source import Source, at_hand, cache, existing, places
+from unlikelihood.data.source import Source, cache, data_folders, existing, first_file
 from unlikelihood.data.splits import Split, balance
 
 URL = "https://zenodo.org/record/6496656/files/"
@@ -40,10 +41,12 @@ SPACING = {"adrenalmnist3d": 64 / 28, "fracturemnist3d": 64 / 28, "nodulemnist3d
 
 @dataclass(frozen=True, kw_only=True)
 class MedMNIST(Source):
-    """A set of MedMNIST, cut as published; intensities in [0, 1] (the stored 8-bit values divided by 255).
+    """A set of MedMNIST in its published parts; intensities in [0, 1] (the stored 8-bit values divided by 255).
 
-    The normals of the official training part are trained on, those of the validation part calibrate, and the
-    official test is the test; the anomalies of the first two are left out.
+    Images are (1, 28, 28) or (3, 28, 28), volumes (1, 28, 28, 28), in the order train, val, test, named "train/00000"
+    and so on; with the spacing where the authors state it. The normals of the official training part are trained on,
+    those of the validation part calibrate, and the official test is the test; the anomalies of the first two are
+    left out.
 
     The file is looked for in `path` if that is given, else in `$UNLIKELIHOOD_DATA` and in the cache
     (`$UNLIKELIHOOD_CACHE` or `~/.cache/unlikelihood`), else it is downloaded there and checked by hash.
@@ -61,8 +64,6 @@ class MedMNIST(Source):
         Leave images out of the test, at random, until it holds as many normals as anomalies.
     mirrors : tuple of str
         Addresses of the folders to download from, tried in this order.
-    seed : int
-        Seed of that choice.
     """
 
     name: str = "adrenalmnist3d"
@@ -71,35 +72,12 @@ class MedMNIST(Source):
     balanced: bool = False
     mirrors: tuple[str, ...] = (URL,)
 
+    @override
     def read(self) -> Images:
-        """Read all images, in the order train, val, test.
-
-        Returns
-        -------
-        Images
-            Images (1, 28, 28) or (3, 28, 28) or volumes (1, 28, 28, 28), labelled and named "train/00000" and
-            so on; with the spacing where the authors state it.
-
-        Raises
-        ------
-        DataUnavailable
-            If the file is neither here nor to be downloaded.
-        """
         return self._read()[0]
 
+    @override
     def split(self) -> Split:
-        """Take the official parts, without the anomalies of the first two.
-
-        Returns
-        -------
-        Split
-            The parts; the same for the same seed.
-
-        Raises
-        ------
-        DataUnavailable
-            If the file is neither here nor to be downloaded.
-        """
         images, part = self._read()
         train, calibration, test = (images[part == one] for one in PARTS)
         if self.balanced:
@@ -138,7 +116,7 @@ class MedMNIST(Source):
         if self.path is not None:
             path = existing("path", self.path)
             return path if path.is_file() else existing("path", path / name)
-        if file := at_hand(places(), name):
+        if file := first_file(data_folders(), name):
             return file
         if self.name not in MD5:
             raise ValueError(f"name={self.name!r}: expected one of {', '.join(MD5)}, or the path of a file")

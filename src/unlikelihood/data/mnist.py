@@ -6,15 +6,16 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
+from unlikelihood.data.digit_source import DigitSource, StoredDigits
 from unlikelihood.data.download import fetch, opened
-from unlikelihood.data.images import Images, numbered
-from unlikelihood.data.protocol import cut_digits, digit_label
-from unlikelihood.data.source import Source, at_hand, cache, existing, places
-from unlikelihood.data.splits import Split
+from unlikelihood.data.images import numbered
+from unlikelihood.data.source import cache, data_folders, existing, first_file
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -30,86 +31,35 @@ MD5 = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class MNIST(Source):
-    """Handwritten digits of 28×28 pixels, intensities in [0, 1] (the stored 8-bit values divided by 255).
+class MNIST(DigitSource):
+    """Handwritten digits of 28×28 pixels, 60,000 in the train file and 10,000 in the test file.
 
-    The default is the protocol of the thesis: 1,024 training images of each normal digit (9,216 for nine of
-    them), further normals of the same file for calibration, and 450 normals and 450 anomalies of the test
-    file, equally many of each digit as far as there are enough of it.
+    The default is the protocol of the thesis: 1,024 training images of each normal digit (9,216 for nine of them),
+    further normals of the same file for calibration, and 450 normals and 450 anomalies of the test file. Images are
+    named "train/00000" and so on.
 
     The four files are looked for in `path` if that is given, else in `$UNLIKELIHOOD_DATA/mnist` and in the
     cache (`$UNLIKELIHOOD_CACHE` or `~/.cache/unlikelihood`), else they are downloaded there, checked by hash.
 
+    Further parameters are those of `DigitSource`.
+
     Parameters
     ----------
-    anomalous : tuple of int
-        The digits that count as anomalies; the others are normal.
     path : str or Path, optional
         Folder with the four IDX files, gzipped or not. Other data in this format will do too.
-    train_per_digit : int
-        Training images of each normal digit.
-    calibration_per_digit : int
-        Calibration images of each normal digit.
-    test : int
-        Number of normals, and of anomalies, in the test.
     mirrors : tuple of str
         Addresses of the folders to download from, tried in this order.
-    seed : int
-        Seed of the cut into parts.
     """
 
-    anomalous: tuple[int, ...] = (9,)
-    path: str | Path | None = None
+    full_scale: ClassVar[int] = 255
     train_per_digit: int = 1024
     calibration_per_digit: int = 200
     test: int = 450
+    path: str | Path | None = None
     mirrors: tuple[str, ...] = MIRRORS
 
-    def read(self) -> Images:
-        """Read all digits, those of the train file first.
-
-        Returns
-        -------
-        Images
-            70,000 images of shape (1, 28, 28), labelled and named "train/00000" and so on.
-
-        Raises
-        ------
-        DataUnavailable
-            If the files are neither here nor to be downloaded.
-        """
-        return self._images(*self._read())
-
-    def split(self) -> Split:
-        """Cut the digits into parts: train and calibration from the train file, test from the test file.
-
-        Returns
-        -------
-        Split
-            The parts; the same for the same seed.
-
-        Raises
-        ------
-        DataUnavailable
-            If the files are neither here nor to be downloaded.
-        """
-        pixels, digit, name = self._read()
-        trained = np.char.startswith(name, "train")
-        parts = cut_digits(
-            digit,
-            self.anomalous,
-            trainable=trained,
-            testable=~trained,
-            train_per_digit=self.train_per_digit,
-            calibration_per_digit=self.calibration_per_digit,
-            test=self.test,
-            seed=self.seed,
-        )
-        train, calibration, test = (self._images(pixels[part], digit[part], name[part]) for part in parts)
-        return Split(train=train, calibration=calibration, test=test)
-
-    def _read(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.str_]]:
-        # Pixels stay 8-bit until they are chosen: all of them as float32 would take four times the memory.
+    @override
+    def digits(self) -> StoredDigits:
         pixels, digit, name = [], [], []
         for part, title in (("train", "train"), ("t10k", "test")):
             pixels.append(read_idx(self._file(f"{part}-images-idx3-ubyte"), axes=3))
@@ -117,14 +67,12 @@ class MNIST(Source):
             if len(pixels[-1]) != len(digit[-1]):
                 raise ValueError(f"{part} files: {len(pixels[-1])} images, {len(digit[-1])} labels, expected as many")
             name.append(numbered(title, len(digit[-1])))
-        return np.concatenate(pixels), np.concatenate(digit), np.concatenate(name)
-
-    def _images(self, pixels: NDArray[np.uint8], digit: NDArray[np.uint8], name: NDArray[np.str_]) -> Images:
-        return Images(pixels=pixels[:, None] / np.float32(255), label=digit_label(digit, self.anomalous), name=name)
+        trainable = np.arange(sum(map(len, digit))) < len(digit[0])
+        return StoredDigits(np.concatenate(pixels), np.concatenate(digit), np.concatenate(name), trainable, ~trainable)
 
     def _file(self, name: str) -> Path:
-        folders = places("mnist") if self.path is None else [existing("path", self.path)]
-        if file := at_hand(folders, name, f"{name}.gz"):
+        folders = data_folders("mnist") if self.path is None else [existing("path", self.path)]
+        if file := first_file(folders, name, f"{name}.gz"):
             return file
         if self.path is not None:
             raise FileNotFoundError(f"path={str(self.path)!r}: expected it to hold {name} or {name}.gz")
@@ -144,8 +92,7 @@ def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
 
     Returns
     -------
-    ndarray of uint8
-        The numbers, in the shape that the file gives them.
+    ndarray of uint8, in the shape that the file gives
 
     Raises
     ------

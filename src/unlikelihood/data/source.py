@@ -1,4 +1,4 @@
-"""What knows how to read one kind of data."""
+"""What knows how to read one kind of data, and where data lie on this machine."""
 
 import os
 from abc import ABC, abstractmethod
@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from typing_extensions import override
+
 from unlikelihood.data.images import Images
-from unlikelihood.data.splits import Split, cut
+from unlikelihood.data.splits import Split, partition
 
 
 class DataUnavailable(OSError):
@@ -16,95 +18,80 @@ class DataUnavailable(OSError):
 
 @dataclass(frozen=True, kw_only=True)
 class Source(ABC):
-    """Where images come from and how they are cut into the parts of an experiment.
+    """Where images come from, and how they are divided into the parts of an experiment.
 
-    A source is configuration alone: it is cheap to make, and reads its files in `read` and `split`. A
-    subclass is a dataclass with keyword-only fields of plain types, from which the command line is made.
+    A source is configuration alone: it is cheap to make, and reads its files in `read` and `split`. A subclass is a
+    dataclass with keyword-only fields of plain types, from which the command line is made; each class documents its
+    own fields and has those of its bases too.
 
     Parameters
     ----------
     seed : int
-        Seed of the cut into parts.
+        Seed of the division into parts.
     """
 
     seed: int = 0
 
     @abstractmethod
     def read(self) -> Images:
-        """Read all images.
+        """Return all images, in a fixed order.
 
-        Returns
-        -------
-        Images
-            All of them, in a fixed order.
+        Raises
+        ------
+        ValueError
+            If a file is damaged, or a parameter does not go with the files.
+        OSError
+            If a file is not there; `DataUnavailable` if it cannot be downloaded either.
         """
 
+    @abstractmethod
     def split(self) -> Split:
-        """Read the images and cut them into train, calibration and test.
+        """Read the images and divide them into train, calibration and test; equal seeds give equal parts."""
 
-        Returns
-        -------
-        Split
-            The parts; the same for the same seed.
-        """
-        return cut(self.read(), seed=self.seed)
+
+@dataclass(frozen=True, kw_only=True)
+class RandomSplitSource(Source):
+    """A source whose normals are divided at random; a group (patient) is never in two parts.
+
+    Parameters
+    ----------
+    fractions : tuple of float
+        Shares of the normals for train, calibration and test; they sum to 1.
+    balanced : bool
+        Leave images out of the test, at random, until it holds as many normals as anomalies.
+    """
+
+    fractions: tuple[float, float, float] = (0.6, 0.2, 0.2)
+    balanced: bool = False
+
+    @override
+    def split(self) -> Split:
+        return partition(self.read(), fractions=self.fractions, seed=self.seed, balanced=self.balanced)
 
 
 def cache() -> Path:
-    """Return the folder that downloads are kept in.
+    """Return the folder of downloads and crops: `$UNLIKELIHOOD_CACHE`, or `unlikelihood` in `~/.cache`.
 
-    Returns
-    -------
-    Path
-        `$UNLIKELIHOOD_CACHE`, or `unlikelihood` in `$XDG_CACHE_HOME` or `~/.cache`. It need not exist.
+    `$XDG_CACHE_HOME` stands for `~/.cache` where it is set. The folder need not exist.
     """
     if given := os.environ.get("UNLIKELIHOOD_CACHE"):
         return Path(given).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "unlikelihood"
 
 
-def places(folder: str = "") -> Sequence[Path]:
-    """Return the folders in which a public data set is looked for.
-
-    Parameters
-    ----------
-    folder : str
-        Name of the sub-folder of the data set, if it has one.
-
-    Returns
-    -------
-    sequence of Path
-        `folder` in `$UNLIKELIHOOD_DATA`, where that is set, then in the cache.
-    """
+def data_folders(name: str = "") -> Sequence[Path]:
+    """Return where public data are looked for: `name` in `$UNLIKELIHOOD_DATA`, if that is set, and in the cache."""
     roots = [Path(given).expanduser()] if (given := os.environ.get("UNLIKELIHOOD_DATA")) else []
-    return [root / folder for root in (*roots, cache())]
+    return [root / name for root in (*roots, cache())]
 
 
-def at_hand(folders: Iterable[Path], *names: str) -> Path | None:
+def first_file(folders: Iterable[Path], *names: str) -> Path | None:
     """Return the first file in one of `folders` that has one of the `names`, None where there is none."""
     return next((file for folder in folders for name in names if (file := folder / name).is_file()), None)
 
 
 def existing(parameter: str, path: str | Path) -> Path:
-    """Return the path of a file or folder that must exist.
-
-    Parameters
-    ----------
-    parameter : str
-        Name of the parameter it was given as, for the message.
-    path : str or Path
-        The path; a leading ~ is expanded.
-
-    Returns
-    -------
-    Path
-        The same, expanded.
-
-    Raises
-    ------
-    FileNotFoundError
-        If nothing is there.
-    """
+    """Return `path` with its leading ~ expanded; a FileNotFoundError names `parameter` if nothing is there."""
     found = Path(path).expanduser()
     if not found.exists():
         raise FileNotFoundError(f"{parameter}={str(path)!r}: no such file or folder")

@@ -1,4 +1,4 @@
-"""Cutting data into the parts of an experiment, so that nothing leaks from one part to another."""
+"""The parts of an experiment, between which nothing leaks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Split:
     ------
     ValueError
         If `train` is empty, `train` or `calibration` holds an anomaly, `test` has no labels, two parts share
-        a group or a name, or their images differ in shape or spacing.
+        a group or a name, or their images differ in shape, spacing or orientation.
     """
 
     train: Images
@@ -48,30 +48,34 @@ class Split:
                 raise ValueError(f"{a} has images of shape {one.shape}, {b} of {other.shape}: expected one shape")
             if None not in (one.spacing, other.spacing) and one.spacing != other.spacing:
                 raise ValueError(f"{a} has spacing {one.spacing} mm, {b} {other.spacing} mm: expected one spacing")
+            if None not in (one.orientation, other.orientation) and one.orientation != other.orientation:
+                raise ValueError(
+                    f"{a} has orientation {one.orientation}, {b} {other.orientation}: expected one orientation"
+                )
             _refuse_shared("group", a, one.group, b, other.group)
             _refuse_shared("name", a, one.name, b, other.name)
 
 
-def cut(
+def partition(
     images: Images,
     *,
     fractions: tuple[float, float, float] = (0.6, 0.2, 0.2),
     seed: int = 0,
     balanced: bool = False,
 ) -> Split:
-    """Cut labelled images at random: the normals into all three parts, the anomalies into the test.
+    """Divide labelled images at random: the normals among all three parts, the anomalies into the test.
 
-    A group is never cut. A group that holds an anomaly belongs to the test with its normals too, so with
-    groups the parts follow the fractions as far as whole groups allow.
+    A group stays whole. A group that holds an anomaly belongs to the test with its normals too, so with groups the
+    parts follow the fractions as far as whole groups allow.
 
     Parameters
     ----------
     images : Images
         Labelled images, normal and anomalous.
     fractions : tuple of float
-        Parts of the normals for train, calibration and test; they sum to 1.
+        Shares of the normals for train, calibration and test; they sum to 1.
     seed : int
-        Seed of the cut; the same seed gives the same cut.
+        Equal seeds give equal parts.
     balanced : bool
         Leave images out of the test, at random, until it holds as many normals as anomalies.
 
@@ -83,7 +87,8 @@ def cut(
     Raises
     ------
     ValueError
-        If there are no labels or no normals, or the fractions are not three that sum to 1.
+        If there are no labels or no normals, no group of normals alone is left to train on, or the fractions are not
+        three that sum to 1.
     """
     if len(fractions) != 3 or min(fractions) < 0 or not np.isclose(sum(fractions), 1):
         raise ValueError(f"fractions={fractions!r}: expected train, calibration and test parts that sum to 1")
@@ -91,9 +96,15 @@ def cut(
         raise ValueError("label=None: expected labelled images, for only normals may be trained on")
     if not (images.label == 0).any():
         raise ValueError(f"{images!r}: expected at least one normal image")
-    cut_rng, balance_rng = np.random.default_rng(seed).spawn(2)
+    part_rng, balance_rng = np.random.default_rng(seed).spawn(2)
     unit = np.arange(len(images)) if images.group is None else np.unique(images.group, return_inverse=True)[1]
-    part = _parts(unit, images.label, fractions, cut_rng)[unit]
+    part = _parts(unit, images.label, fractions, part_rng)[unit]
+    if images.group is not None and not (part == 2).any():
+        groups, mixed = (len(set(group.tolist())) for group in (images.group, images.group[images.label == 1]))
+        raise ValueError(
+            f"train is empty: a group (patient) is never divided, and tested if it holds an anomaly, as {mixed} of "
+            f"{groups} do; expected more groups of normals alone, or other fractions than {fractions}"
+        )
     test = images[part == 0]
     return Split(
         train=images[part == 2],
@@ -103,25 +114,7 @@ def cut(
 
 
 def balance(images: Images, rng: np.random.Generator) -> Images:
-    """Choose as many normals as anomalies: all of the rarer kind, as many of the other at random.
-
-    Parameters
-    ----------
-    images : Images
-        Labelled images.
-    rng : Generator
-        Where chance comes from.
-
-    Returns
-    -------
-    Images
-        The chosen, in the order of `images`.
-
-    Raises
-    ------
-    ValueError
-        If there are no labels.
-    """
+    """Return all images of the rarer label and as many of the other, drawn at random, in the order of `images`."""
     if images.label is None:
         raise ValueError("label=None: expected 0 (normal) or 1 (anomalous) for every image")
     anomalous = int(images.label.sum())
@@ -129,26 +122,20 @@ def balance(images: Images, rng: np.random.Generator) -> Images:
 
 
 def draw(kind: NDArray[Any], n: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Choose n at random, equally many of each kind as far as there are enough of it.
+    """Draw n at random, equally many of each kind as far as there are enough of it.
 
     Parameters
     ----------
     kind : ndarray of shape (N,)
-        What is to be equally frequent among the chosen.
+        What is to be equally frequent among the drawn.
     n : int
-        How many to choose.
+        How many, at most N.
     rng : Generator
-        Where chance comes from.
 
     Returns
     -------
     ndarray of int of shape (n,)
-        Indices of the chosen, in increasing order.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than n.
+        Indices in increasing order.
     """
     if n > len(kind):
         raise ValueError(f"n={n}: expected at most {len(kind)}, for there are no more to choose from")

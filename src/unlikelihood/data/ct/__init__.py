@@ -1,1 +1,1 @@
-"""Computed tomography: scans as scanners write them, and the cubes that are cut out of them."""
+"""Computed tomography: scans as scanners write them, and the crops of them that sources read."""

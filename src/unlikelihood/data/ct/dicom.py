@@ -10,12 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from unlikelihood.data.ct.formats import AIR, UnreadableScan, imported, sitk_array
+from unlikelihood.data.ct.formats import UnreadableScan, imported, sitk, sitk_image
+from unlikelihood.data.ct.hounsfield import AIR
 
 DICOM = (".dcm", ".dicom", ".ima")  # and files of any other name that begin as DICOM does
-EVEN = 0.05  # of the distance between slices, by which a distance may differ from the usual one
-STRAIGHT = 0.5  # of a pixel, by which a slice may lie beside the first
+CT_IMAGES = "1.2.840.10008.5.1.4.1.1.2"  # the storage class, and with more digits those of enhanced CT
+GAP_TOLERANCE = 0.05  # of the distance between slices, by which a distance may differ from the usual one
+SHIFT_TOLERANCE = 0.5  # of a pixel, by which a slice may lie beside the first
 TAGS = [
+    "SOPClassUID",
     "SeriesInstanceUID",
     "SeriesDescription",
     "Modality",
@@ -46,18 +49,7 @@ class Slice(NamedTuple):
 
 
 def dicom_series(files: Iterable[Path]) -> dict[str, list[Slice]]:
-    """Return the CT slices among files, by their series.
-
-    Parameters
-    ----------
-    files : iterable of Path
-        Files of any kind; those that are not DICOM are left out, unless their name says that they are.
-
-    Returns
-    -------
-    dict of str to list of Slice
-        Series in the order of their UIDs, slices in that of the files.
-    """
+    """Return the CT slices among files of any kind by their series, in the order of the series' UIDs."""
     series: dict[str, list[Slice]] = defaultdict(list)
     for file in files:
         header = header_of(file)
@@ -68,35 +60,50 @@ def dicom_series(files: Iterable[Path]) -> dict[str, list[Slice]]:
 
 def header_of(file: Path) -> Slice | None:
     """Return what the header of a file says, None if it is no slice of CT."""
+    named = file.suffix.lower() in DICOM
+    if not file.exists():
+        if named or not file.suffix or file.suffix[1:].isdigit():
+            raise UnreadableScan(f"{file}: is a link to {file.readlink()}, which is not there")
+        return None
     with file.open("rb") as content:
-        marked = content.read(132)[128:] == b"DICM"
-    if not marked:
-        if file.suffix.lower() in DICOM:
+        start = content.read(132)
+    marked = start[128:] == b"DICM"
+    # Old tools write neither the mark nor what precedes it; the file begins with its first tag, of group 8 (or 2).
+    if not marked and not (start[:2] in (b"\x08\0", b"\x02\0") and start[3:4] == b"\0"):
+        if named:
             raise UnreadableScan(f"{file}: cannot be read as DICOM, it lacks the mark of one")
         return None
     try:
-        data = imported("pydicom").dcmread(file, stop_before_pixels=True, specific_tags=TAGS)
-        if data.get("Modality") != "CT" or "LOCALIZER" in (data.get("ImageType") or ()):
-            return None
-        if int(data.get("NumberOfFrames") or 1) > 1:
-            raise UnreadableScan(f"{file}: holds many frames (enhanced CT), expected one slice a file")
-        missing = [tag for tag in TAGS[6:] if data.get(tag) is None]
-        if missing:
-            raise UnreadableScan(f"{file}: its header lacks {', '.join(missing)}")
-        return Slice(
-            file,
-            str(data.SeriesInstanceUID),
-            str(data.get("SeriesDescription") or "no description"),
-            str(data.get("PatientID") or ""),
-            (int(data.Rows), int(data.Columns)),
-            (float(data.PixelSpacing[1]), float(data.PixelSpacing[0])),  # DICOM says rows first
-            tuple(map(float, data.ImagePositionPatient)),
-            tuple(map(float, data.ImageOrientationPatient)),
-        )
+        return _slice(file)
     except (ImportError, UnreadableScan):
         raise
     except Exception as error:  # damaged headers raise all kinds
+        if not marked and not named:
+            return None
         raise UnreadableScan(f"{file}: cannot be read as DICOM ({type(error).__name__}: {error})") from error
+
+
+def _slice(file: Path) -> Slice | None:
+    data = imported("pydicom").dcmread(file, stop_before_pixels=True, specific_tags=TAGS, force=True)
+    kind = f"{data.get('SOPClassUID') or CT_IMAGES}."
+    if data.get("Modality") != "CT" or "LOCALIZER" in (data.get("ImageType") or ()):
+        return None
+    if not kind.startswith(f"{CT_IMAGES}."):  # such as a dose report
+        return None
+    if int(data.get("NumberOfFrames") or 1) > 1:
+        raise UnreadableScan(f"{file}: holds many frames (enhanced CT), expected one slice a file")
+    if missing := [tag for tag in TAGS[7:] if data.get(tag) is None]:
+        raise UnreadableScan(f"{file}: its header lacks {', '.join(missing)}")
+    return Slice(
+        file,
+        str(data.SeriesInstanceUID),
+        str(data.get("SeriesDescription") or "no description"),
+        str(data.get("PatientID") or ""),
+        (int(data.Rows), int(data.Columns)),
+        (float(data.PixelSpacing[1]), float(data.PixelSpacing[0])),  # DICOM says rows first
+        tuple(map(float, data.ImagePositionPatient)),
+        tuple(map(float, data.ImageOrientationPatient)),
+    )
 
 
 def stacked(slices: list[Slice], resample: bool) -> dict[str, Any]:
@@ -118,14 +125,14 @@ def stacked(slices: list[Slice], resample: bool) -> dict[str, Any]:
     usual = float(np.median(gaps[gaps > 1e-3])) if (gaps > 1e-3).any() else 0.0
     if not usual:
         raise UnreadableScan(f"{where}: all {len(slices)} slices lie in one plane")
-    copies = np.flatnonzero(gaps < EVEN * usual)
+    copies = np.flatnonzero(gaps < GAP_TOLERANCE * usual)
     if len(copies):
         slices, depth = _without_copies(where, slices, depth, copies, resample)
         gaps = np.diff(depth)
     position = np.array([one.position for one in slices])
     aside = (position - position[0]) @ np.stack([x, y], axis=1)  # mm along x and y
-    uneven = np.flatnonzero(np.abs(gaps - usual) > EVEN * usual)
-    tilted = bool((np.abs(aside) > STRAIGHT * np.array(slices[0].spacing)).any())
+    uneven = np.flatnonzero(np.abs(gaps - usual) > GAP_TOLERANCE * usual)
+    tilted = bool((np.abs(aside) > SHIFT_TOLERANCE * np.array(slices[0].spacing)).any())
     if not resample:
         _refuse(where, slices, depth, aside, usual, uneven, tilted)
     hu = np.stack([_plane(one.file, one.shape) for one in slices])
@@ -182,7 +189,7 @@ def _refuse(
         k = int(uneven[0])
         gap = float(depth[k + 1] - depth[k])
         times = gap / usual
-        whole = times > 1.5 and abs(times - round(times)) < EVEN * round(times)
+        whole = times > 1.5 and abs(times - round(times)) < GAP_TOLERANCE * round(times)
         kind = f"{round(times) - 1} slice(s) missing" if whole else "uneven spacing of slices"
         raise UnreadableScan(
             f"{where}: {kind}, {gap:g} mm between {slices[k].file.name} and {slices[k + 1].file.name} where "
@@ -208,7 +215,7 @@ def _on_even_grid(hu: NDArray[Any], depth: NDArray[Any], shift: NDArray[Any], st
 
 
 def _plane(file: Path, shape: tuple[int, int]) -> NDArray[Any]:
-    plane = sitk_array(file)[0]
+    plane = sitk().GetArrayFromImage(sitk_image(file, "GDCMImageIO"))
     if plane.shape != (1, *shape):
         raise UnreadableScan(f"{file}: an image of shape {plane.shape}, its header says {shape}")
     return plane[0]

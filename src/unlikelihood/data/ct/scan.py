@@ -1,22 +1,24 @@
 """One CT scan: its voxels in HU and where in the patient each of them lies."""
 
-import re
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
+from scipy.optimize import linear_sum_assignment
 
 from unlikelihood.data.ct.dicom import Slice, dicom_series, stacked
-from unlikelihood.data.ct.formats import AIR, FORMATS, UnreadableScan, files_in, image_fields, imported, sitk, suffix_of
+from unlikelihood.data.ct.dicom_writer import UID, write_slices
+from unlikelihood.data.ct.formats import FORMATS, UnreadableScan, files_in, image_fields, sitk, suffix_of
+from unlikelihood.data.ct.hounsfield import AIR
 from unlikelihood.data.source import existing
 from unlikelihood.storage.files import replacing
 
-UID = re.compile(r"(?=.{3,64}$)\d+(\.\d+)+")
-BLOCK = 2**21  # points interpolated at once
+POINTS_AT_ONCE = 2**21  # interpolated points, to bound the memory
+DIRECTIONS = ("RL", "AP", "IS")  # in which the world axes x, y and z decrease and increase
+WORLD = "SPL"  # the orientation of the world axes (z, y, x)
 IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
 
@@ -111,7 +113,7 @@ class Scan:
         place = existing("path", path)
         if suffix_of(place) in FORMATS and place.is_file():
             return cls._made(place, image_fields(place))
-        files = [place] if place.is_file() else files_in(place)
+        files = [place] if place.is_file() else list(files_in(place))
         found = dicom_series(files)
         if place.is_file() and found:  # one slice stands for its series
             (series,) = found
@@ -126,19 +128,7 @@ class Scan:
 
     @classmethod
     def stack(cls, slices: list[Slice], *, resample: bool = False) -> Self:
-        """Read the slices of one DICOM series; see `read`.
-
-        Parameters
-        ----------
-        slices : list of Slice
-            Their headers, in any order.
-        resample : bool
-            As in `read`.
-
-        Returns
-        -------
-        Scan
-        """
+        """Read the slices of one DICOM series, given by their headers in any order; see `read`."""
         return cls._made(slices[0].file.parent, stacked(slices, resample))
 
     @classmethod
@@ -180,37 +170,16 @@ class Scan:
                 raise FileExistsError(f"path={str(path)!r}: holds {others[0]}, expected a folder that may be replaced")
             with replacing(target) as folder:
                 folder.mkdir()
-                self._write_dicom(folder)
+                positions = self.to_world([(k, 0, 0) for k in range(len(self.hu))])
+                write_slices(folder, self.hu, positions, self.spacing, self.direction, self.series, self.patient)
 
     def to_world(self, index: ArrayLike) -> NDArray[np.float64]:
-        """Return the world coordinates of indices.
-
-        Parameters
-        ----------
-        index : array-like of shape (..., 3)
-            Indices (z, y, x), whole or not.
-
-        Returns
-        -------
-        ndarray of shape (..., 3)
-            (x, y, z) in mm.
-        """
+        """Return the world coordinates (x, y, z) in mm of indices (z, y, x), whole or not, of shape (..., 3)."""
         steps = np.asarray(index, np.float64)[..., ::-1] * self.spacing
         return steps @ self.direction.T + self.origin
 
     def to_index(self, world: ArrayLike) -> NDArray[np.float64]:
-        """Return the indices of world coordinates.
-
-        Parameters
-        ----------
-        world : array-like of shape (..., 3)
-            (x, y, z) in mm.
-
-        Returns
-        -------
-        ndarray of shape (..., 3)
-            Indices (z, y, x), not rounded.
-        """
+        """Return the indices (z, y, x), not rounded, of world coordinates (x, y, z) in mm, of shape (..., 3)."""
         steps = (np.asarray(world, np.float64) - self.origin) @ self.direction
         return (steps / self.spacing)[..., ::-1]
 
@@ -228,12 +197,22 @@ class Scan:
         """Size along the world axes (z, y, x) in mm of the smallest upright box that holds all voxels."""
         return (np.abs(self.direction) @ (np.array(self.hu.shape)[::-1] * self.spacing))[::-1]
 
-    def cut(
+    @property
+    def orientation(self) -> str:
+        """The direction in the patient in which each axis of `hu` increases, the nearest one of an oblique scan.
+
+        It is written as in `Images`: "SPL" where the axes (z, y, x) of `hu` are those of the world.
+        """
+        world, index = linear_sum_assignment(-np.abs(self.direction))
+        letters = {k: DIRECTIONS[axis][int(self.direction[axis, k] > 0)] for axis, k in zip(world, index, strict=True)}
+        return "".join(letters[k] for k in (2, 1, 0))
+
+    def crop(
         self, centre: ArrayLike, shape: tuple[int, int, int], spacing: float = 1.0, outside: float = AIR
     ) -> NDArray[np.float32]:
-        """Cut an upright box out of the scan, with one interpolation from its own grid.
+        """Resample an upright box of the scan, with one interpolation from its own grid.
 
-        The axes of the box are the world axes z, y and x, whatever the direction of the scan. A voxel of the box is
+        The axes of the box are the world axes z, y and x ("SPL"), whatever the direction of the scan. A voxel of it is
         the mean of linearly interpolated intensities at points spread evenly over it: one point along an axis on
         which the voxels of the scan are at least as large, and as many as keep up with them where they are smaller,
         so that a fine grid is averaged and not picked from (aliasing).
@@ -264,7 +243,7 @@ class Scan:
         corners = first + np.stack(np.meshgrid(*[(0, n - 1) for n in fine]), axis=-1) @ rate.T
         within = bool(self._holds(corners).all())
         box = np.empty(shape, np.float32)
-        rows = max(1, BLOCK // (points[0] * fine[1] * fine[2]))
+        rows = max(1, POINTS_AT_ONCE // (points[0] * fine[1] * fine[2]))
         for start in range(0, shape[0], rows):
             size = (min(rows, shape[0] - start) * points[0], fine[1], fine[2])
             at = first + rate[:, 0] * start * points[0]
@@ -288,37 +267,6 @@ class Scan:
         image.SetSpacing(self.spacing.tolist())
         image.SetDirection(self.direction.ravel().tolist())
         return image
-
-    def _write_dicom(self, folder: Path) -> None:
-        pydicom, uid = imported("pydicom"), imported("pydicom.uid")
-        stored = np.rint(self.hu)
-        if stored.min() < -(2**15) or stored.max() >= 2**15:
-            raise ValueError(f"hu from {stored.min():g} to {stored.max():g}: expected what 16 bits hold")
-        own = self.series if UID.fullmatch(self.series) else ""
-        content = blake2b(self.hu.tobytes()).hexdigest()
-        series = own or uid.generate_uid(entropy_srcs=[self.series, self.patient, content])
-        direction, spacing = self.direction, self.spacing
-        for k, plane in enumerate(stored.astype("<i2")):
-            data = pydicom.Dataset()
-            data.file_meta = pydicom.dataset.FileMetaDataset()
-            data.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
-            data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = uid.CTImageStorage
-            data.SOPInstanceUID = uid.generate_uid(entropy_srcs=[series, str(k)])
-            data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
-            data.StudyInstanceUID = uid.generate_uid(entropy_srcs=[series, "study"])
-            data.FrameOfReferenceUID = uid.generate_uid(entropy_srcs=[series, "frame"])
-            data.SeriesInstanceUID, data.PatientID, data.PatientName = series, self.patient, self.patient
-            data.Modality, data.ImageType, data.InstanceNumber = "CT", ["ORIGINAL", "PRIMARY", "AXIAL"], k + 1
-            data.ImagePositionPatient = [f"{value:.10g}" for value in self.to_world((k, 0, 0))]
-            data.ImageOrientationPatient = [f"{value:.10f}" for value in direction[:, :2].T.ravel()]
-            data.PixelSpacing = [f"{value:.10g}" for value in (spacing[1], spacing[0])]
-            data.SliceThickness = f"{spacing[2]:.10g}"
-            data.Rows, data.Columns = plane.shape
-            data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-            data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 16, 15, 1
-            data.RescaleSlope, data.RescaleIntercept, data.RescaleType = "1", "0", "HU"
-            data.PixelData = plane.tobytes()
-            data.save_as(folder / f"{k:04d}.dcm", enforce_file_format=True)
 
 
 def _hu(hu: NDArray[Any]) -> NDArray[Any]:

@@ -1,22 +1,23 @@
-"""The scans on a disk."""
+"""The scans in a folder, each of one file or of many slices."""
 
 import json
 from collections import Counter, defaultdict
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from unlikelihood.data.ct.dicom import dicom_series, header_of
-from unlikelihood.data.ct.formats import FORMATS, UnreadableScan, files_in, image_suffix, suffix_of
+from unlikelihood.data.ct.formats import FORMATS, UnreadableScan, files_in, suffix_of
 from unlikelihood.data.ct.scan import Scan
 from unlikelihood.progress import progress
 from unlikelihood.storage.files import replacing
 
 
-class Found(NamedTuple):
-    """A scan on the disk.
+class ScanFiles(NamedTuple):
+    """The files of a scan.
 
-    Its series (or the name of its file), its path in the folder, its files, and why it cannot be read, where that is
-    known already.
+    `series` is its UID, or the name of its file without the suffix, `name` its path in the folder, and `damage` why it
+    cannot be read, where that is known already.
     """
 
     series: str
@@ -41,36 +42,33 @@ class Found(NamedTuple):
         return sorted((str(file.resolve()), (at := file.stat()).st_size, at.st_mtime_ns) for file in files)
 
 
-def find(path: Path, index: Path | None = None) -> list[Found]:
+def find_scans(path: Path, memory: Path | None = None) -> list[ScanFiles]:
     """Return the scans in a folder and all folders in it, in the order of their names.
 
     Parameters
     ----------
     path : Path
         A folder, the file of one scan, or one slice of a DICOM series.
-    index : Path, optional
-        JSON file that remembers which series each DICOM file belongs to, for as long as its size and time of change
-        stay the same: so the headers of a large folder are read once.
+    memory : Path, optional
+        Folder in which to remember the series of each DICOM file, for as long as its size and time of change stay the
+        same: so the headers of a large folder are read once.
 
     Returns
     -------
-    list of Found
+    list of ScanFiles
         Image files by their suffix, and each DICOM series of CT images. A DICOM file that cannot be read damages all
         series of its folder, as one of them lacks it.
     """
-    if path.is_file() and not image_suffix(path):
+    if path.is_file() and suffix_of(path) not in FORMATS:
         slice_ = header_of(path)
-        return [one for one in find(path.parent) if slice_ and one.series == slice_.series]
+        return [one for one in find_scans(path.parent) if slice_ and one.series == slice_.series]
     root = path if path.is_dir() else path.parent
-    files = files_in(path) if path.is_dir() else [path]
-    found = [
-        Found(file.name[: -len(suffix)], file.relative_to(root).as_posix(), (file,))
-        for file in files
-        if (suffix := image_suffix(file))
-    ]
+    files = list(files_in(path)) if path.is_dir() else [path]
+    found = [_image_file(file, root) for file in files if suffix_of(file) in FORMATS]
     slices: dict[str, list[Path]] = defaultdict(list)
     damage: dict[Path, str] = {}
-    for file, series, wrong in _series([file for file in files if not image_suffix(file)], index):
+    index = None if memory is None else memory / f"index-{_short_hash(path)}.json"
+    for file, series, wrong in _series([file for file in files if suffix_of(file) not in FORMATS], index):
         if wrong:
             damage[file.parent] = wrong
         elif series:
@@ -81,10 +79,17 @@ def find(path: Path, index: Path | None = None) -> list[Found]:
         folder = first[series].relative_to(root).as_posix()
         name = folder if alone[first[series]] == 1 else f"{folder}/{series}"
         wrong = next((damage[file.parent] for file in own if file.parent in damage), "")
-        found.append(Found(series, name, tuple(own), wrong))
+        found.append(ScanFiles(series, name, tuple(own), wrong))
     for place in damage.keys() - {file.parent for own in slices.values() for file in own}:
-        found.append(Found(place.name, place.relative_to(root).as_posix(), (), damage[place]))
+        found.append(ScanFiles(place.name, place.relative_to(root).as_posix(), (), damage[place]))
     return sorted(found, key=lambda one: (one.name, one.series))
+
+
+def _image_file(file: Path, root: Path) -> ScanFiles:
+    series, name = file.name[: -len(suffix_of(file))], file.relative_to(root).as_posix()
+    if not file.exists():
+        return ScanFiles(series, name, (), f"{file}: is a link to {file.readlink()}, which is not there")
+    return ScanFiles(series, name, (file,))
 
 
 def _series(files: list[Path], index: Path | None) -> list[tuple[Path, str, str]]:
@@ -95,12 +100,12 @@ def _series(files: list[Path], index: Path | None) -> list[tuple[Path, str, str]
     found, seen = [], {}
     with progress("Looking for scans", total=len(files)) as update:
         for file in files:
-            state = file.stat()
-            entry = known.get(str(file), [])
             try:
-                if entry[:2] != [state.st_size, state.st_mtime_ns]:
+                stamp = [(at := file.stat()).st_size, at.st_mtime_ns] if file.exists() else []
+                entry = known.get(str(file), [])
+                if not stamp or entry[:2] != stamp:
                     header = header_of(file)
-                    entry = [state.st_size, state.st_mtime_ns, header.series if header else ""]
+                    entry = [*(stamp or (0, 0)), header.series if header else ""]
                 seen[str(file)] = entry
                 found.append((file, entry[2], ""))
             except UnreadableScan as error:
@@ -110,3 +115,7 @@ def _series(files: list[Path], index: Path | None) -> list[tuple[Path, str, str]
         with replacing(index) as part:
             part.write_text(json.dumps(seen), encoding="utf-8")
     return found
+
+
+def _short_hash(path: Path) -> str:
+    return blake2b(str(path.resolve()).encode(), digest_size=4).hexdigest()
