@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from unlikelihood import DCGAN, MNIST, Adam, Contrastive, EncoderSearch, LatentSearch, load
+from unlikelihood import DCGAN, MNIST, AdamDescent, Contrastive, EncoderSearch, LatentSearch, load
 from unlikelihood.metrics.ranking import auroc
 from unlikelihood.recipes.mnist_gan import gan_of_embeddings
 from unlikelihood.storage.provenance import provenance
@@ -100,7 +100,7 @@ def main() -> None:
         single = seconds(one_at_a_time, detector, queries[:ALONE]) / ALONE * QUERIES
         rounds.append({"bare": round(alone, 2), "ours": round(ours, 2), "one at a time": round(single, 2)})
         print(rounds[-1], flush=True)
-    encoder = EncoderSearch(generator, 0, descent=Adam(0.1), width=16, epochs=3).fit(train)
+    encoder = EncoderSearch(generator, 0, descent=AdamDescent(0.1), width=16, epochs=3).fit(train)
     encoder.score_samples(queries)
     passes = [seconds(encoder.score_samples, queries) for _ in range(ROUNDS)]
     threads = torch.get_num_threads()

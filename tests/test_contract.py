@@ -136,6 +136,22 @@ def test_bad_data_is_an_error(name, shape, spoil, message):
         tiny(name).fit(X).score_samples(spoil(X))
 
 
+@pytest.mark.parametrize("value", [3e38, -3e38, 1e39])
+def test_a_value_that_float32_cannot_compute_with_is_never_normal(fitted, shape, value):
+    X = normals(shape, n=12, seed=1).astype(np.float64 if value > 3e38 else np.float32)
+    X.reshape(12, -1)[5, 0] = value
+    with pytest.raises(ValueError, match=r"too large|1 of 12 samples \(row 5\)"):
+        fitted.score_samples(X)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_score_that_is_not_finite_is_an_error_that_names_the_samples(name, bad):
+    detector = tiny(name).fit(normals((6,)))
+    detector._score = lambda X: np.where(np.arange(len(X)) % 30 == 7, bad, np.arange(len(X)))
+    with pytest.raises(ValueError, match=rf"{name}: .*not finite for 2 of 40 samples \(row 7, 37\)"):
+        detector.score_samples(normals((6,)))
+
+
 def test_another_shape_is_an_error(fitted, shape):
     other = normals((*shape[:-1], shape[-1] + 1))
     with pytest.raises(ValueError, match=r"but .* (fitted on|expecting)"):

@@ -6,7 +6,6 @@ import pytest
 from tiny import normals, tiny
 from unlikelihood import Crops, EncoderSearch, LatentSearch, load
 from unlikelihood.contract.detector import Detector
-from unlikelihood.report.maps import Reconstructs
 
 SHAPES = [(1, 9, 9), (2, 9, 6), (1, 8, 9, 8)]
 
@@ -85,6 +84,5 @@ def test_crops_can_what_their_part_can():
     assert Crops(tiny("DCGAN"), size=7).fit(X).generate(3).shape == (3, 1, 7, 7)
     critic = Crops(tiny("DCGAN"), size=7).fit(X)
     assert not hasattr(critic, "reconstruct")
-    assert not isinstance(critic, Reconstructs)
-    assert isinstance(Crops(tiny("VAE"), size=7).fit(X), Reconstructs)
+    assert hasattr(Crops(tiny("VAE"), size=7).fit(X), "reconstruct")
     assert set(critic.history_) == {"discriminator", "generator"}

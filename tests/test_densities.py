@@ -217,9 +217,7 @@ def test_another_score_than_the_one_that_was_standardised_is_refused():
 
 @pytest.mark.parametrize("latent", [1, 4])
 def test_the_density_of_an_inverse_autoregressive_posterior_is_that_of_its_samples(latent):
-    posterior = InverseAutoregressive()
-    posterior.prepare(latent, 2)
-    q = shaken(posterior)(torch.randn(5, 3 * latent, dtype=torch.float64))
+    q = shaken(InverseAutoregressive()(latent, 2))(torch.randn(5, 3 * latent, dtype=torch.float64))
     noise = torch.randn(3, 5, latent, dtype=torch.float64)
     z, log_q = q.drawn(noise)
     torch.testing.assert_close(q.log_prob(z)[..., 0], log_q)

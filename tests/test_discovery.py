@@ -43,8 +43,9 @@ def test_every_recipe_makes_an_experiment_in_both_sizes():
                 assert len(experiment.seeds) >= (1 if quick else 3)
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"'os' is not one of the detectors: .*VAE"):
-        discovery.find("os", "detectors")
+def test_an_unknown_name_is_refused():
+    for name in ("os", "unlikelihood.VAE", "evaluate"):
+        with pytest.raises(ValueError, match=f"'{name}' is not a public class"):
+            discovery.public_class(name)
     with pytest.raises(ValueError, match=r"'nope' is not one of the recipes: .*mnist-vae"):
         discovery.recipe("nope")

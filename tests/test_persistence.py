@@ -60,12 +60,18 @@ def test_a_missing_file_is_refused(saved, file):
         (lambda record: record.update(format=99), "format 99, expected 1"),
         (
             lambda record: record["detector"].update({"$detector": "os.system"}),
-            "'os.system' is not one of the detectors",
+            "'os.system' is not a public class",
         ),
         (lambda record: record["detector"]["parameters"].update(evil=1), "VAE has no parameter evil"),
         (
             lambda record: record["detector"]["parameters"]["likelihood"].update({"$part": "Popen"}),
-            "'Popen' is not one of the nn",
+            "'Popen' is not a public class",
+        ),
+        (lambda record: record["detector"].update({"$detector": "IWAE"}), "IWAE is not the class of a detector"),
+        (lambda record: record["detector"].update({"$detector": "Trained"}), "Trained is not the class of a detector"),
+        (
+            lambda record: record["detector"]["parameters"]["likelihood"].update({"$part": "MNIST"}),
+            "MNIST is not the class of a parameter",
         ),
     ],
 )

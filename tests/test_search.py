@@ -7,11 +7,21 @@ from sklearn.base import clone
 from torch import nn
 
 from tiny import normals, tiny
-from unlikelihood import KNN, VAE, Adam, EncoderSearch, FeatureSpace, Generator, LatentSearch, Momentum, load
+from unlikelihood import (
+    KNN,
+    VAE,
+    AdamDescent,
+    EncoderSearch,
+    FeatureSpace,
+    Generator,
+    LatentSearch,
+    MomentumDescent,
+    load,
+)
 from unlikelihood.contract.detector import cloned
-from unlikelihood.contract.search import Query, content, descend, search
+from unlikelihood.contract.search import Query, SquaredQuery, content, descend, search
 from unlikelihood.storage.models import configuration
-from unlikelihood.training.checkpoint import fingerprint
+from unlikelihood.training.checkpoint import fit_hash
 
 
 class Linear(Generator[nn.Module]):
@@ -82,6 +92,27 @@ def test_the_score_is_minus_the_loss_at_the_last_step(gan):
     np.testing.assert_array_equal(detector.reconstruct(queries), found.generation)
 
 
+def test_the_squared_loss_is_f_anogans(linear):
+    z = linear.draw(5)
+    A, B = linear.net_.A, linear.net_.B
+    missed = x - z @ A.T - 1
+    residual, discrimination, loss, _ = SquaredQuery(linear, x, 0.3, 0).losses(z)
+    torch.testing.assert_close(residual, missed.square().mean(1))
+    torch.testing.assert_close(discrimination, (missed @ B).square().mean(1))
+    torch.testing.assert_close(loss, residual + 0.3 * discrimination)
+    torch.testing.assert_close(SquaredQuery(linear, x, 0.0, 0).losses(z)[2], residual)
+
+
+def test_an_encoders_score_is_the_loss_that_it_was_trained_on(gan):
+    train = normals((1, 8, 8))
+    detector = EncoderSearch(gan, kappa=0.7, scoring="A", width=2, epochs=1).fit(train)
+    with torch.no_grad():
+        loss = float(detector.izi_f(detector.net_, torch.from_numpy(train)))
+    assert -detector.score_samples(train).mean() == pytest.approx(loss, rel=1e-5)
+    refined = clone(detector).set_params(refine=30, descent=AdamDescent(0.02)).fit(train)
+    assert refined.score_samples(train).mean() > detector.score_samples(train).mean()
+
+
 def test_equation_15_step_for_step(linear):
     query, alpha, beta = Query(linear, x, 0.5, 0), 0.01, 0.8
     z, change = linear.draw(5), 0.0
@@ -89,7 +120,7 @@ def test_equation_15_step_for_step(linear):
         slope = torch.autograd.functional.jacobian(lambda at: query.losses(at)[2].sum(), z)
         change = -alpha * slope + beta * change
         z = z + change
-        torch.testing.assert_close(descend(query, linear.draw(5), steps, Momentum(alpha, beta)), z)
+        torch.testing.assert_close(descend(query, linear.draw(5), steps, MomentumDescent(alpha, beta)), z)
 
 
 class Squared(Query):
@@ -103,14 +134,14 @@ class Squared(Query):
 
 def test_with_a_linear_generator_the_search_converges_to_the_least_squares_solution(linear):
     expected = torch.linalg.lstsq(linear.net_.A.detach(), (x - 1).T).solution.T
-    found = descend(Squared(linear, x, 0.0, 0), linear.draw(5), 2000, Momentum(0.02, 0.9))
+    found = descend(Squared(linear, x, 0.0, 0), linear.draw(5), 2000, MomentumDescent(0.02, 0.9))
     torch.testing.assert_close(found, expected, atol=1e-8, rtol=0)
 
 
 def test_samples_that_the_generator_makes_are_found(linear):
     z = linear.draw(4, 1)
     made = linear.decode(z).detach().numpy()
-    found = LatentSearch(linear, 3000, 0.5, Adam(0.01), restarts=2, layer=0).fit(X).search(made)
+    found = LatentSearch(linear, 3000, 0.5, AdamDescent(0.01), restarts=2, layer=0).fit(X).search(made)
     far = LatentSearch(linear, 0, 0.5, layer=0).fit(X).search(made)
     assert (found.loss < 0.05 * far.loss).all()
 
@@ -126,10 +157,9 @@ def test_of_all_restarts_the_best_is_kept(gan):
             gan,
             queries,
             lambda chunk, x, z=z: z[: len(x)],
+            lambda x: Query(gan, x, 0.5, -1),
             steps=4,
-            descent=Momentum(),
-            discrimination=0.5,
-            layer=-1,
+            descent=MomentumDescent(),
         )
         ends.append(found.loss)
     np.testing.assert_allclose(many.loss, np.min(ends, 0), rtol=1e-5)
@@ -203,7 +233,7 @@ def test_a_description_tells_fitted_generators_apart(gan):
     assert described[0] == described[1]
     assert described[0] != described[2]
     assert described[0] != described[3]
-    assert fingerprint(str(described[0]), X) != fingerprint(str(described[2]), X)
+    assert fit_hash(str(described[0]), X) != fit_hash(str(described[2]), X)
 
 
 def test_an_encoder_learns_the_way_back_and_refinement_helps():
@@ -213,7 +243,7 @@ def test_an_encoder_learns_the_way_back_and_refinement_helps():
     losses = {}
     for epochs, refine in ((1, 0), (40, 0), (40, 20)):
         detector = EncoderSearch(
-            vae, refine, 0.0, 0.0, Adam(0.02), width=4, epochs=epochs, batch_size=32, learning_rate=3e-3
+            vae, refine, 0.0, 0.0, AdamDescent(0.02), width=4, epochs=epochs, batch_size=32, learning_rate=3e-3
         )
         losses[epochs, refine] = detector.fit(train).search(queries).loss.mean()
     assert losses[40, 20] < losses[40, 0] < losses[1, 0]

@@ -24,8 +24,6 @@ from unlikelihood import (
     StandardNormal,
 )
 
-torch.set_default_dtype(torch.float32)
-
 
 def pairs(shape, n=5, seed=0):
     generator = torch.Generator().manual_seed(seed)
@@ -35,35 +33,33 @@ def pairs(shape, n=5, seed=0):
 def test_the_thesis_likelihood_is_minus_the_summed_squared_error_but_for_a_constant():
     x, mean = pairs((1, 4, 4))
     expected = -(x - mean).square().sum((1, 2, 3)) - 8 * math.log(math.pi)
-    torch.testing.assert_close(Gaussian()(x, mean), expected)
+    torch.testing.assert_close(Gaussian()((1, 4, 4))(x, mean), expected)
 
 
 @pytest.mark.parametrize("sigma", [0.1, 1.0, 3.0])
 def test_gaussian_is_the_normal_density(sigma):
     x, mean = pairs((6,))
     expected = norm.logpdf(x, mean, sigma).sum(1)
-    np.testing.assert_allclose(Gaussian(sigma)(x, mean), expected)
+    np.testing.assert_allclose(Gaussian(sigma)((6,))(x, mean), expected)
 
 
 def test_the_optimal_sigma_is_the_likeliest():
     x, mean = pairs((6,))
-    likelihood = OptimalGaussian().double()
-    likelihood.settle((x - mean).flatten(1))
+    likelihood = OptimalGaussian()((6,)).double()
+    likelihood.fit_residuals((x - mean).flatten(1))
     likelihood.eval()
     best = likelihood(x, mean).sum()
     sigma = math.exp(likelihood.log_variance.item() / 2)
-    assert best == pytest.approx(Gaussian(sigma)(x, mean).sum().item())
-    assert all(Gaussian(factor * sigma)(x, mean).sum() < best for factor in (0.9, 1.1))
+    assert best == pytest.approx(Gaussian(sigma)((6,))(x, mean).sum().item())
+    assert all(Gaussian(factor * sigma)((6,))(x, mean).sum() < best for factor in (0.9, 1.1))
 
 
 @pytest.mark.parametrize("rank", [None, 3])
 def test_the_correlated_gaussian_is_the_normal_density_of_its_covariance(rank):
     rng = np.random.default_rng(0)
     residual = rng.normal(size=(200, 6)) @ rng.normal(size=(6, 6)) + 0.3
-    likelihood = CorrelatedGaussian(rank, ridge=0.2)
-    likelihood.prepare((1, 2, 3))
-    likelihood.double().settle(torch.from_numpy(residual))
-    likelihood.eval()
+    likelihood = CorrelatedGaussian(rank, ridge=0.2)((1, 2, 3)).double().eval()
+    likelihood.fit_residuals(torch.from_numpy(residual))
     mean, covariance = residual.mean(0), np.cov(residual.T, bias=True)
     eigenvalue, axes = np.linalg.eigh(covariance)
     if rank:
@@ -73,13 +69,12 @@ def test_the_correlated_gaussian_is_the_normal_density_of_its_covariance(rank):
     x, output = pairs((1, 2, 3))
     expected = multivariate_normal(mean, sigma).logpdf((x - output).flatten(1))
     np.testing.assert_allclose(likelihood(x, output), expected)
+    np.testing.assert_allclose((likelihood.mean(output) - output).flatten(1), np.broadcast_to(mean, (5, 6)))
 
 
 def test_the_correlated_gaussian_needs_fewer_samples_than_values():
-    likelihood = CorrelatedGaussian()
-    likelihood.prepare((50,))
-    likelihood.double().settle(torch.randn(7, 50, dtype=torch.float64))
-    likelihood.eval()
+    likelihood = CorrelatedGaussian()((50,)).double().eval()
+    likelihood.fit_residuals(torch.randn(7, 50, dtype=torch.float64))
     x, output = pairs((50,))
     assert torch.isfinite(likelihood(x, output)).all()
 
@@ -87,7 +82,7 @@ def test_the_correlated_gaussian_needs_fewer_samples_than_values():
 def test_bernoulli_sums_to_one_over_all_binary_images():
     images = torch.tensor(list(itertools.product([0.0, 1.0], repeat=4))).reshape(16, 1, 2, 2)
     logit = torch.randn(1, 1, 2, 2).expand(16, -1, -1, -1)
-    assert Bernoulli()(images, logit).exp().sum().item() == pytest.approx(1, abs=1e-5)
+    assert Bernoulli()((1, 2, 2))(images, logit).exp().sum().item() == pytest.approx(1, abs=1e-5)
 
 
 class Line:
@@ -103,7 +98,7 @@ class Line:
         noise = torch.randn(samples, 1, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         z = q.loc + q.scale * noise
         log_px_z = Normal(cls.w * z, cls.s).log_prob(cls.x)[..., 0]
-        return scoring(log_px_z, z, q, StandardNormal())
+        return scoring(log_px_z, z, q, StandardNormal()(0, 1))
 
 
 def test_at_the_true_posterior_both_bounds_are_the_evidence():
@@ -126,11 +121,9 @@ def test_the_reconstruction_term_less_the_divergence_is_the_elbo():
 
 
 def test_exemplars_are_a_mixture_that_integrates_to_one():
-    prior = Exemplars()
-    prior.prepare(30, 1)
-    prior.double()
+    prior = Exemplars()(30, 1).double()
     means = torch.randn(30, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    prior.settle(Normal(means, torch.full_like(means, 0.3)))
+    prior.fit_posteriors(Normal(means, torch.full_like(means, 0.3)))
     grid = torch.linspace(-15, 15, 20_001, dtype=torch.float64)
     assert torch.trapezoid(prior.log_prob(grid[:, None]).exp(), grid).item() == pytest.approx(1, abs=1e-6)
     sigma = prior.variance.sqrt().item()
@@ -139,10 +132,9 @@ def test_exemplars_are_a_mixture_that_integrates_to_one():
 
 
 def test_the_bandwidth_of_exemplars_is_about_that_of_the_data():
-    prior = Exemplars()
-    prior.prepare(2000, 1)
+    prior = Exemplars()(2000, 1)
     means = torch.randn(2000, 1, generator=torch.Generator().manual_seed(0))
-    prior.settle(Normal(means, torch.full_like(means, 5.0)))
+    prior.fit_posteriors(Normal(means, torch.full_like(means, 5.0)))
     assert prior.variance.sqrt().item() < 1  # the posteriors' own 5 would blur everything
 
 
@@ -161,13 +153,6 @@ def test_every_likelihood_learns_to_prefer_what_it_was_trained_on(likelihood, pr
         assert np.mean(normal[:, None] > anomalous) > 0.9
     assert detector.generate(3).shape == (3, 1, 8, 8)
     assert detector.reconstruct(X[:3]).shape == (3, 1, 8, 8)
-
-
-def test_the_parameter_is_not_what_learns():
-    likelihood = LearntGaussian()
-    detector = VAE(latent=2, width=2, epochs=2, likelihood=likelihood).fit(normals((6,)))
-    assert likelihood.log_variance.item() == 0
-    assert detector.net_.likelihood.log_variance.item() != 0
 
 
 @pytest.mark.parametrize(
@@ -195,8 +180,9 @@ def test_a_linear_vae_spans_the_principal_subspace():
     rng = np.random.default_rng(0)
     rotation = np.linalg.qr(rng.normal(size=(6, 6)))[0]
     X = rng.normal(size=(1024, 6)) * [3, 2, 0.3, 0.3, 0.2, 0.1] @ rotation.T
+    X = (X - X.mean(0)) / X.std(0)  # as the VAE sees them
     fitted = Linear(latent=2, epochs=40, batch_size=64, learning_rate=2e-2, likelihood=Gaussian(0.5)).fit(X)
     learnt = np.linalg.qr(fitted.net_.decoder.weight.detach().numpy())[0]
-    principal = np.linalg.svd(X - X.mean(0))[2][:2]
+    principal = np.linalg.svd(X)[2][:2]
     cosines = np.linalg.svd(principal @ learnt)[1]  # of the angles between the two planes
     assert cosines.min() > 0.99

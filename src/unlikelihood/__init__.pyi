@@ -1,4 +1,5 @@
 from .contract.detector import Detector as Detector
+from .contract.detector import load as load
 from .contract.embedder import Embedder as Embedder
 from .contract.embedder import NearestEmbeddings as NearestEmbeddings
 from .contract.trained import Generator as Generator
@@ -76,8 +77,8 @@ from .nn.augment import Tones as Tones
 from .nn.conditionals import Binary as Binary
 from .nn.conditionals import GaussianMixture as GaussianMixture
 from .nn.conditionals import LogisticMixture as LogisticMixture
-from .nn.descents import Adam as Adam
-from .nn.descents import Momentum as Momentum
+from .nn.descents import AdamDescent as AdamDescent
+from .nn.descents import MomentumDescent as MomentumDescent
 from .nn.diffusion import CosineSchedule as CosineSchedule
 from .nn.diffusion import DenoisingErrors as DenoisingErrors
 from .nn.diffusion import EvenSchedule as EvenSchedule
@@ -107,5 +108,4 @@ from .nn.statistics import Shape as Shape
 from .nn.statistics import Size as Size
 from .nn.statistics import Texture as Texture
 from .nn.statistics import Thickness as Thickness
-from .storage.models import load as load
 from .training.loop import Objective as Objective

@@ -63,7 +63,7 @@ def check_parameters(configured: Any) -> None:
     for field in fields(configured):
         value, hint = getattr(configured, field.name), hints[field.name]
         if not accepts(hint, value):
-            raise ValueError(f"{type(configured).__name__}: {field.name} is {value!r}, expected {describe(hint)}")
+            raise ValueError(f"{type(configured).__name__}: {field.name} is {value!r}, expected {in_words(hint)}")
 
 
 def accepts(hint: Any, value: Any) -> bool:
@@ -87,16 +87,16 @@ def accepts(hint: Any, value: Any) -> bool:
     return isinstance(value, origin or hint)
 
 
-def describe(hint: Any) -> str:
+def in_words(hint: Any) -> str:
     """Return the annotation `hint` in words."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        return " ".join([describe(arguments[0]), *map(str, arguments[1:])])
+        return " ".join([in_words(arguments[0]), *map(str, arguments[1:])])
     if origin in (Union, types.UnionType):
-        return " or ".join(map(describe, arguments))
+        return " or ".join(map(in_words, arguments))
     if origin is Literal:
         return "one of " + ", ".join(map(repr, arguments))
     if origin is Sequence:
-        return f"a list of at least one {describe(arguments[0])}"
+        return f"a list of at least one {in_words(arguments[0])}"
     names = {int: "an integer", float: "a number", str: "text", bool: "true or false", type(None): "None"}
     return names.get(hint, getattr(hint, "__name__", str(hint)))

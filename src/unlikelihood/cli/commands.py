@@ -10,7 +10,7 @@ import numpy as np
 from jsonargparse import ArgumentParser
 
 from unlikelihood.cli import columns
-from unlikelihood.contract.detector import Detector
+from unlikelihood.contract.detector import Detector, load
 from unlikelihood.data.source import Source
 from unlikelihood.evaluation import evaluation
 from unlikelihood.evaluation.experiment import Experiment, Series, keep_checkpoints
@@ -18,7 +18,6 @@ from unlikelihood.report import plots
 from unlikelihood.storage import discovery, tables
 from unlikelihood.storage.files import replacing
 from unlikelihood.storage.identity import seen, unseen
-from unlikelihood.storage.models import load
 
 GALLERY = 40
 
@@ -38,7 +37,7 @@ def fit_arguments(parser: ArgumentParser) -> None:
     _add_data(parser)
     choices("detectors")
     discovery.subclasses(object, "nn")
-    auto = discovery.find("Auto", "detectors")()
+    auto = discovery.public_class("Auto")()
     parser.add_argument("--detector", type=Detector, default=auto, help="what is fitted")
     parser.add_argument("--out", type=Path, required=True, help="folder of the fitted detector")
 

@@ -1,10 +1,11 @@
-"""What the detectors that model p(x) itself share: grey levels, standardised channels, and bits."""
+"""What the detectors that model p(x) itself share: standardised samples, grey levels, and bits."""
 
 import math
 
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from unlikelihood.contract.trained import Net, Trained
 from unlikelihood.nn.levels import Levels, Standardised, moments
@@ -19,13 +20,18 @@ class Density(Trained[Net]):
         """Return what of samples is standardised."""
         return x
 
+    @override
     def _fit(self, X: np.ndarray) -> None:
+        self.location_, self.scale_ = self._location_and_scale(X)
+        super()._fit(X)
+
+    def _location_and_scale(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return each channel's, or feature's, mean and standard deviation, (C,)."""
         batch_of = batches_of(X, torch.device("cpu"))
         batches = np.array_split(np.arange(len(X)), math.ceil(len(X) / self.batch_size))
         with seeded(self.seed):
             location, scale = moments(self._seen(batch_of(index)) for index in batches)
-        self.location_, self.scale_ = location.numpy(), scale.numpy()
-        super()._fit(X)
+        return location.numpy(), scale.numpy()
 
     def _standardised(self) -> Standardised:
         return Standardised(torch.from_numpy(self.location_), torch.from_numpy(self.scale_))

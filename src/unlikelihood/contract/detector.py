@@ -13,11 +13,12 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from unlikelihood.parameters import check_parameters
-from unlikelihood.storage import models as persistence
+from unlikelihood.storage import models
 from unlikelihood.storage.identity import identities, refuse_seen
 from unlikelihood.training.alarms import NothingLearnt, NotTrustworthy
 
 AnyDetector = TypeVar("AnyDetector", bound="Detector")
+SWALLOWS = 2.0**24  # how many times larger a float32 number is than one that is lost when it is added
 
 
 @dataclass_transform(eq_default=False, kw_only_default=False)
@@ -28,6 +29,9 @@ class Detector(BaseEstimator, ABC):
     A subclass annotates its parameters, as a dataclass does, and writes `_fit` and `_score`. The constructor only
     stores; parameters and data are checked by `fit`. What `_fit` learns goes into attributes whose names end in
     ``_``: arrays and plain values, from which `_restore` makes whatever else scoring needs.
+
+    Of a detector made of detectors, a part that is fitted is used as it is, by a clone too, and not trained again;
+    of any other part, `fit` trains a clone.
 
     Parameters
     ----------
@@ -40,7 +44,7 @@ class Detector(BaseEstimator, ABC):
 
     # Of one sample: vectors (F,), images (C, H, W), volumes (C, D, H, W).
     ranks: ClassVar[tuple[int, ...]] = (1, 3, 4)
-    # Parameters of where a fit runs, not of what is fitted: model files and fingerprints leave them out.
+    # Parameters of where a fit runs, not of what is fitted: model files and checkpoints leave them out.
     runtime: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -65,7 +69,7 @@ class Detector(BaseEstimator, ABC):
         Raises
         ------
         ValueError
-            If a parameter is out of its bounds, or `X` is empty, not finite, or of no such shape.
+            If a parameter is out of its bounds, or `X` is empty, not finite in float32, or of no such shape.
         """
         check_parameters(self)
         X = self._checked(X, reset=True)
@@ -93,9 +97,7 @@ class Detector(BaseEstimator, ABC):
         Raises
         ------
         ValueError
-            If one of them was trained on, or `X` is empty, not finite or of another shape.
-        sklearn.exceptions.NotFittedError
-            Before `fit`.
+            As `score_samples`, and if a sample was trained on.
         """
         scores = self.score_samples(X)
         refuse_seen(self, X)
@@ -118,7 +120,8 @@ class Detector(BaseEstimator, ABC):
         Raises
         ------
         ValueError
-            If `X` is empty, not finite or of another shape.
+            If `X` is empty, not finite or of another shape; if it has values beside which float32 loses those of the
+            normals; or if a score is not finite. The last two are no verdict of normal: the message names the samples.
         sklearn.exceptions.NotFittedError
             Before `fit`.
         """
@@ -127,6 +130,11 @@ class Detector(BaseEstimator, ABC):
         for alarm in self.alarms():
             warnings.warn(f"{type(self).__name__}: {alarm}", NotTrustworthy, stacklevel=2)
         scores = np.asarray(self._score(X), np.float64)
+        if not np.isfinite(scores).all():
+            raise ValueError(
+                f"{type(self).__name__}: the score is not finite for {_rows(~np.isfinite(scores))}: "
+                "no normal scores like that; take those out or clip their values"
+            )
         if len(scores) > 1 and np.ptp(scores) == 0 and any((x != X[0]).any() for x in X):
             warnings.warn(
                 f"all {len(scores)} scores are {scores[0]:g} although the samples differ: "
@@ -137,7 +145,7 @@ class Detector(BaseEstimator, ABC):
         return scores
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the fitted detector to a folder, for `unlikelihood.load`.
+        """Write the fitted detector to a folder, for `load`.
 
         Parameters
         ----------
@@ -150,12 +158,29 @@ class Detector(BaseEstimator, ABC):
             The folder.
         """
         check_is_fitted(self, "shape_")
-        return persistence.save(self, path)
+        return models.write(self, path)
 
     def alarms(self) -> tuple[str, ...]:
         """Return what was found wrong, after its training, with this detector or with what it is made of."""
         parts = [part for name, part in vars(self).items() if name.endswith("_") and isinstance(part, Detector)]
         return sum((part.alarms() for part in parts), tuple(getattr(self, "alarms_", ())))
+
+    def settings(self) -> dict[str, Any]:
+        """Return the parameters that decide what is fitted."""
+        return {name: value for name, value in self.get_params(deep=False).items() if name not in self.runtime}
+
+    def state(self) -> dict[str, Any]:
+        """Return the fitted arrays and plain values: all that a model file has to hold."""
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name.endswith("_") and isinstance(value, (np.ndarray, float, int, str, tuple, list, dict, Detector))
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take what `state` gave, from a file."""
+        self.__dict__.update(state)
+        self._restore()
 
     def __sklearn_clone__(self) -> Self:
         # scikit-learn's own clone forgets what parts have learnt; here a fitted part is configuration.
@@ -172,19 +197,6 @@ class Detector(BaseEstimator, ABC):
     def _restore(self) -> None:
         """Make from the fitted arrays and values what only memory can hold; called by `fit` and by `load`."""
 
-    def state(self) -> dict[str, Any]:
-        """Return the fitted arrays and plain values: all that a model file has to hold."""
-        return {
-            name: value
-            for name, value in vars(self).items()
-            if name.endswith("_") and isinstance(value, (np.ndarray, float, int, str, tuple, list, dict, Detector))
-        }
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Take what `state` gave, from a file."""
-        self.__dict__.update(state)
-        self._restore()
-
     def _checked(self, X: np.ndarray, *, reset: bool) -> np.ndarray:
         X = X if hasattr(X, "shape") else np.asarray(X)
         shape = tuple(X.shape[1:])
@@ -197,11 +209,49 @@ class Detector(BaseEstimator, ABC):
         if not reset and max(len(shape), len(fitted)) > 1 and shape != fitted:
             raise ValueError(f"X has samples of shape {shape}, but this {type(self).__name__} was fitted on {fitted}")
         X = validate_data(self, X, reset=reset, allow_nd=True, dtype="numeric", ensure_all_finite=True)
+        low, high = float(X.min()), float(X.max())
         if reset:
             self.shape_ = tuple(X.shape[1:])
-            self.range_ = (float(X.min()), float(X.max()))
+            self.range_ = (low, high)
             self.n_samples_ = len(X)
+        most = np.finfo(np.float32).max if reset else SWALLOWS * (max(map(abs, self.range_)) or 1.0)
+        if max(-low, high) > most:
+            rows = _rows(np.array([np.abs(x).max() > most for x in X]))
+            raise ValueError(
+                f"X contains infinity or a value too large for float32 in {rows}"
+                if reset
+                else f"X has values up to {max(-low, high):g} in {rows}, but this {type(self).__name__} was fitted on "
+                f"{self.range_[0]:g} to {self.range_[1]:g}, which float32 loses beside those: no normal is like that; "
+                "take those out or clip them"
+            )
         return X
+
+
+def load(path: str | os.PathLike[str], **runtime: Any) -> Detector:
+    """Read a detector that `Detector.save` wrote.
+
+    Parameters
+    ----------
+    path : path
+        The folder.
+    **runtime : Any
+        Parameters to change, such as ``device="cpu"``.
+
+    Returns
+    -------
+    Detector
+        Fitted; its scores equal the saved one's to the bit, on the same machine.
+
+    Raises
+    ------
+    ModelFileError
+        If the folder is incomplete, a byte of it has changed, or its format, class, parameters or shapes are not
+        known here. Nothing has been built by then.
+    """
+    found = models.read(path, **runtime)
+    if not isinstance(found, Detector):
+        raise models.ModelFileError(f"{path} holds a {type(found).__name__}, which is not a detector")
+    return found
 
 
 def cloned(value: Any) -> Any:
@@ -212,7 +262,7 @@ def cloned(value: Any) -> Any:
 
 
 def fitted(part: AnyDetector, X: np.ndarray) -> AnyDetector:
-    r"""Return a wrapper's part as it is if it is fitted, else a clone of it that is fitted to `X`.
+    """Return a wrapper's part as it is if it is fitted, else a clone of it that is fitted to `X`.
 
     Raises
     ------
@@ -226,3 +276,9 @@ def fitted(part: AnyDetector, X: np.ndarray) -> AnyDetector:
             f"X has samples of shape {X.shape[1:]}, but the {type(part).__name__} was fitted on {part.shape_}"
         )
     return part
+
+
+def _rows(which: np.ndarray) -> str:
+    """Return which samples, in words."""
+    rows = np.flatnonzero(which)
+    return f"{len(rows)} of {len(which)} samples (row {', '.join(map(str, rows[:5]))}{', …' if len(rows) > 5 else ''})"

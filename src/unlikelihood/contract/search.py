@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
+from typing_extensions import override
 
 from unlikelihood.contract.detector import Detector, fitted
 from unlikelihood.contract.trained import Generator
@@ -34,7 +35,7 @@ class SearchResult:
     residual_map : ndarray, shape (n, \*shape)
         abs(x - G(z)), in the samples' unit.
     residual, discrimination, loss : ndarray, shape (n,)
-        L_R, L_D and L of equations 13 to 15.
+        L_R, L_D and L of `Query`, or A_R, A_D and A of `SquaredQuery`.
     """
 
     z: np.ndarray
@@ -72,8 +73,8 @@ class SearchDetector(Detector):
 
         Returns
         -------
-        Search
-            L, of which the score is the negative, its parts, G(z) and abs(x - G(z)).
+        SearchResult
+            The loss, of which the score is the negative, its parts, G(z) and abs(x - G(z)).
         """
         check_is_fitted(self, "shape_")
         return self._search(self._checked(X, reset=False))
@@ -118,7 +119,7 @@ class Query:
         return layers[self.layer if self.discrimination else 0].flatten(1)
 
     def losses(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return L_R, L_D and L, each (B,), and G(z)."""
+        """Return the residual, the discrimination and the loss of both, each (B,), and G(z)."""
         made = self.generator.decode(z)
         residual = (self.x - made).abs().flatten(1).sum(1)
         discrimination = (self.f - self.features(made)).abs().sum(1)
@@ -126,10 +127,29 @@ class Query:
         return residual, discrimination, loss, made
 
     def slope(self, z: Tensor) -> Tensor:
-        """Return the gradient of L, (B, latent)."""
+        """Return the gradient of the loss, (B, latent)."""
         with torch.enable_grad():
             z = z.detach().requires_grad_(True)
             return torch.autograd.grad(self.losses(z)[2].sum(), z)[0]
+
+
+class SquaredQuery(Query):
+    r"""The loss of f-AnoGAN, for samples of D values and features of F.
+
+    .. math:: A_R(z) = \frac{1}{D} \lVert x - G(z) \rVert^2, \qquad
+              A_D(z) = \frac{1}{F} \lVert f(x) - f(G(z)) \rVert^2, \qquad A(z) = A_R(z) + \kappa A_D(z)
+
+    Its `discrimination` is κ.
+    """
+
+    @override
+    def losses(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        made = self.generator.decode(z)
+        residual = (self.x - made).square().flatten(1).mean(1)
+        if not self.discrimination:
+            return residual, torch.zeros_like(residual), residual, made
+        discrimination = (self.f - self.features(made)).square().mean(1)
+        return residual, discrimination, residual + self.discrimination * discrimination, made
 
 
 def descend(query: Query, z: Tensor, steps: int, descent: Descent) -> Tensor:
@@ -146,11 +166,10 @@ def search(
     generator: Generator,
     X: np.ndarray,
     starts: Callable[[np.ndarray, Tensor], Tensor],
+    ask: Callable[[Tensor], Query],
     *,
     steps: int,
     descent: Descent,
-    discrimination: float,
-    layer: int,
 ) -> SearchResult:
     r"""Search the latent space for all samples at once, or as many as memory holds.
 
@@ -162,15 +181,11 @@ def search(
         Samples (n, \*shape).
     starts : callable
         Maps samples, as an array and as a batch on the generator's device, to their starts (B, restarts, latent);
-        the end with the least L is kept.
+        the end with the least loss is kept.
+    ask : callable
+        Makes the query of a batch.
     steps, descent : int, Descent
         How far, and how.
-    discrimination, layer : float, int
-        See `Query`.
-
-    Returns
-    -------
-    SearchResult
     """
     found: list[list[np.ndarray]] = []
     weight = next(generator.net_.parameters())
@@ -180,7 +195,7 @@ def search(
         restarts = first.shape[1]
 
         def query(x: Tensor) -> Query:
-            return Query(generator, x.repeat_interleave(restarts, 0), discrimination, layer)
+            return ask(x.repeat_interleave(restarts, 0))
 
         size = max(1, latents_at_once(query, batch_of(np.arange(1)), first) // restarts)
         for begin in range(0, len(X), size):

@@ -17,9 +17,9 @@ from typing_extensions import override
 from unlikelihood.contract.detector import Detector
 from unlikelihood.nn.augment import Augment
 from unlikelihood.parameters import Count, NonNegative, Positive
-from unlikelihood.storage import models as persistence
+from unlikelihood.storage import models
 from unlikelihood.training.batches import in_order
-from unlikelihood.training.checkpoint import Checkpoint, fingerprint
+from unlikelihood.training.checkpoint import Checkpoint, fit_hash
 from unlikelihood.training.devices import fabric_for, place
 from unlikelihood.training.loop import Objective, train
 from unlikelihood.training.seeding import initialising
@@ -109,8 +109,8 @@ class Learner(Detector, Generic[Net]):
     def _checkpoint(self, X: np.ndarray) -> Checkpoint | None:
         if self.checkpoint is None:
             return None
-        configured = json.dumps(persistence.configuration(self), sort_keys=True)
-        return Checkpoint(self.checkpoint, fingerprint(configured, X), self.checkpoint_seconds)
+        configured = json.dumps(models.configuration(self), sort_keys=True)
+        return Checkpoint(self.checkpoint, fit_hash(configured, X), self.checkpoint_seconds)
 
     @torch.inference_mode()
     def map_batches(self, function: Callable[[Tensor], Tensor], X: np.ndarray, title: str) -> np.ndarray:

@@ -91,7 +91,7 @@ class Autoregressive(Density[Conditionals]):
         """Return the untrained network for samples of `shape`."""
         conditional = self.conditional or (GaussianMixture() if len(shape) == 1 else LogisticMixture())
         levels = None if conditional.levels is None else Levels.of(conditional.levels, self.range_)
-        network = Causal(shape, conditional.numbers, self.width, self.layers)
+        network = Causal(shape, conditional.n_params, self.width, self.layers)
         return Conditionals(network, conditional, levels, self._standardised())
 
     def objectives(self, net: Conditionals) -> list[Objective]:

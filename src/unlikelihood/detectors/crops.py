@@ -1,14 +1,21 @@
 """Any detector on parts of the samples: the thesis' random sub-cubes."""
 
+from collections.abc import Callable
 from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+from sklearn.utils.metaestimators import available_if
 
 from unlikelihood.contract.detector import Detector, fitted
 from unlikelihood.parameters import Count, Whole
+
+
+def part_can(method: str) -> Callable[["Crops"], bool]:
+    """Return what tells whether the part of `Crops` has a method."""
+    return lambda crops: hasattr(getattr(crops, "detector_", crops.detector), method)
 
 
 class Crops(Detector):
@@ -23,7 +30,7 @@ class Crops(Detector):
     Parameters
     ----------
     detector : Detector
-        What is fitted to crops. One that is fitted already is used as it is and not trained again.
+        What is fitted to crops.
     size : int
         Length of a crop along every spatial axis, in pixels; a shorter axis is kept whole.
     drawn : int
@@ -54,20 +61,14 @@ class Crops(Detector):
         room = self._room(X)
         draws = [rng.integers(0, np.add(room, 1), (len(X), len(room))) for _ in range(self.drawn)]
         draws = draws or [np.floor_divide(room, 2)]
-        self.detector_ = fitted(self.detector, np.concatenate([self._cut(X, places) for places in draws]))
+        self.detector_ = fitted(self.detector, np.concatenate([self._crops(X, places) for places in draws]))
 
     def _score(self, X: np.ndarray) -> np.ndarray:
         corners = [np.linspace(0, room, self.grid) if self.grid > 1 else [room / 2] for room in self._room(X)]
-        return np.mean([self.detector_.score_samples(self._cut(X, corner)) for corner in product(*corners)], axis=0)
+        return np.mean([self.detector_.score_samples(self._crops(X, corner)) for corner in product(*corners)], axis=0)
 
-    def _restore(self) -> None:
-        # It can what its part can; a method of the class would be there whatever the part.
-        for name, method in (("reconstruct", self._reconstruct), ("generate", self._generate)):
-            self.__dict__.pop(name, None)
-            if hasattr(self.detector_, name):
-                self.__dict__[name] = method
-
-    def _reconstruct(self, X: np.ndarray) -> np.ndarray:
+    @available_if(part_can("reconstruct"))
+    def reconstruct(self, X: np.ndarray) -> np.ndarray:
         r"""Return the samples with what the part makes of their centres in these places, (n, \*shape)."""
         X = self._checked(X, reset=False)
         inside: Any = (..., *(slice(room // 2, room // 2 + self.size) for room in self._room(X)))
@@ -76,7 +77,8 @@ class Crops(Detector):
         whole[inside] = part.reconstruct(whole[inside])
         return whole
 
-    def _generate(self, n: int) -> np.ndarray:
+    @available_if(part_can("generate"))
+    def generate(self, n: int) -> np.ndarray:
         """Return `n` samples of the part, in the shape of a crop."""
         part: Any = self.detector_
         return part.generate(n)
@@ -95,7 +97,7 @@ class Crops(Detector):
         """Return how far a crop can be moved along each spatial axis."""
         return [max(0, length - self.size) for length in X.shape[2:]]
 
-    def _cut(self, X: np.ndarray, places: Any) -> NDArray[Any]:
+    def _crops(self, X: np.ndarray, places: Any) -> NDArray[Any]:
         r"""Return the crops (n, C, \*crop) whose first voxels are at `places`: one for all samples, or (n, axes)."""
         axes = X.shape[2:]
         if not axes:

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
-from unlikelihood.contract.search import Query, SearchDetector, SearchResult, frozen, search
+from unlikelihood.contract.search import Query, SearchDetector, SearchResult, SquaredQuery, frozen, search
 from unlikelihood.contract.trained import Learner
-from unlikelihood.nn.descents import Adam, Descent
+from unlikelihood.nn.descents import AdamDescent, Descent
 from unlikelihood.nn.networks import Encoder
 from unlikelihood.parameters import Count, Fraction, NonNegative, Whole
 from unlikelihood.training.loop import Objective, one_cycle
@@ -18,17 +20,18 @@ from unlikelihood.training.loop import Objective, one_cycle
 class EncoderSearch(SearchDetector, Learner[Encoder]):
     r"""Scores a sample by how near a generator comes to it where an encoder points: f-AnoGAN, with refinement.
 
-    With a fitted generator G and a layer f of its critic, of D and F values, the encoder E steps down the loss izi_f
+    With a fitted generator G and a layer f of its critic, of D and F values, the encoder E minimises the loss izi_f
 
-    .. math:: \frac{1}{D} \lVert x - G(E(x)) \rVert^2 + \frac{\kappa}{F} \lVert f(x) - f(G(E(x))) \rVert^2.
+    .. math:: A(E(x)), \qquad A(z) = \frac{1}{D} \lVert x - G(z) \rVert^2
+              + \frac{\kappa}{F} \lVert f(x) - f(G(z)) \rVert^2.
 
-    From E(x), k steps down the loss L of `LatentSearch` follow; k = 0 is one pass. The score is -L there.
+    A descent of k steps follows from E(x); k = 0 is one pass. Descent and score are of AnoGAN's loss, L of
+    `LatentSearch`, or of A, which is f-AnoGAN's.
 
     Parameters
     ----------
     generator : Generator
-        `DCGAN`, `WGANGP`, or `VAE` with a kappa and a discrimination of 0. One that is fitted is kept as it is, by a
-        clone of this detector too; of any other, `fit` trains a clone.
+        `DCGAN`, `WGANGP`, or `VAE` with a kappa and a discrimination of 0.
     refine : int
         k.
     kappa : float
@@ -36,16 +39,18 @@ class EncoderSearch(SearchDetector, Learner[Encoder]):
     discrimination : float
         λ of L.
     descent : Descent
-        How the refinement steps: `Momentum` or `Adam`.
+        How the refinement steps: `MomentumDescent` or `AdamDescent`.
     layer : int
         Which of the critic's layers f is; -1 is the last before its answer.
     width : int
         Channels of the encoder's first map.
+    scoring : {'L', 'A'}
+        Which loss the score is the negative of.
 
     References
     ----------
     Schlegl et al., "f-AnoGAN: Fast unsupervised anomaly detection with generative adversarial networks", 2019,
-    equations 4 to 6.
+    equations 4 to 9.
 
     Examples
     --------
@@ -59,26 +64,27 @@ class EncoderSearch(SearchDetector, Learner[Encoder]):
     refine: Whole = 0
     kappa: NonNegative = 1.0
     discrimination: Fraction = 0.5
-    descent: Descent = Adam()
+    descent: Descent = AdamDescent()
     layer: int = -1
     width: Count = 32
+    scoring: Literal["L", "A"] = "L"
 
     def _fit(self, X: np.ndarray) -> None:
         self._fit_generator(X, self.layer, judged=self.kappa > 0 or self.discrimination > 0)
         with frozen(self.generator_.net_):
             super()._fit(X)
 
+    @override
     def build(self, shape: Sequence[int]) -> Encoder:
-        """Return the untrained encoder for samples of `shape`."""
         return Encoder(shape, self.generator_.draw(1).shape[1], self.width)
 
+    @override
     def objectives(self, net: Encoder) -> list[Objective]:
-        """Return the one turn: the encoder steps down izi_f while the generator stands still."""
         adam = partial(torch.optim.Adam, lr=self.learning_rate)
         return [Objective("izi_f", net, partial(self.izi_f, net), optimizer=adam, schedule=one_cycle)]
 
     def izi_f(self, net: nn.Module, x: Tensor) -> Tensor:
-        """Return the encoder's loss of samples."""
+        """Return the encoder's loss, the mean of A over the batch."""
         x = x.to(next(self.generator_.net_.parameters()).dtype)
         query = Query(self.generator_, x, self.kappa, self.layer)
         made = self.generator_.decode(net(x.to(next(net.parameters()).dtype)).to(x.dtype))
@@ -86,12 +92,11 @@ class EncoderSearch(SearchDetector, Learner[Encoder]):
         return missed + self.kappa * (query.f - query.features(made)).square().mean() if self.kappa else missed
 
     def _search(self, X: np.ndarray) -> SearchResult:
+        def ask(x: Tensor) -> Query:
+            if self.scoring == "A":
+                return SquaredQuery(self.generator_, x, self.kappa, self.layer)
+            return Query(self.generator_, x, self.discrimination, self.layer)
+
         return search(
-            self.generator_,
-            X,
-            lambda _, x: self.net_(x)[:, None],
-            steps=self.refine,
-            descent=self.descent,
-            discrimination=self.discrimination,
-            layer=self.layer,
+            self.generator_, X, lambda _, x: self.net_(x)[:, None], ask, steps=self.refine, descent=self.descent
         )

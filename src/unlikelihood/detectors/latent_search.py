@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlikelihood.contract.search import SearchDetector, SearchResult, content, search
-from unlikelihood.nn.descents import Descent, Momentum
+from unlikelihood.contract.search import Query, SearchDetector, SearchResult, content, search
+from unlikelihood.nn.descents import Descent, MomentumDescent
 from unlikelihood.parameters import Count, Fraction, Whole
 
 
@@ -15,21 +15,20 @@ class LatentSearch(SearchDetector):
     .. math:: L_R(z) = \sum |x - G(z)|, \qquad L_D(z) = \sum |f(x) - f(G(z))|, \qquad
               L(z) = (1 - \lambda) L_R(z) + \lambda L_D(z)
 
-    (equations 13 to 15 of the thesis), with f a layer of the discriminator. From a random z the search takes steps
-    down L; the score is -L at the last. The starts follow from the seed and the sample's own values, all samples are
+    (equations 13 to 15 of the thesis), with f a layer of the discriminator. The search descends on L from a random z;
+    the score is -L after the last step. The starts follow from the seed and the sample's own values, all samples are
     searched at once, and memory is bounded by doing that in chunks.
 
     Parameters
     ----------
     generator : Generator
-        `DCGAN`, `WGANGP`, or `VAE` with a discrimination of 0. One that is fitted is kept as it is, by a clone of this
-        detector too; of any other, `fit` trains a clone.
+        `DCGAN`, `WGANGP`, or `VAE` with a discrimination of 0.
     steps : int
         Steps of the search.
     discrimination : float
         λ.
     descent : Descent
-        How it steps: `Momentum`, equation 15, or `Adam`.
+        How it steps: `MomentumDescent`, equation 15, or `AdamDescent`.
     restarts : int
         Starts for each sample; the end with the least L is kept.
     layer : int
@@ -52,7 +51,7 @@ class LatentSearch(SearchDetector):
 
     steps: Whole = 100
     discrimination: Fraction = 0.5
-    descent: Descent = Momentum()
+    descent: Descent = MomentumDescent()
     restarts: Count = 1
     layer: int = -1
 
@@ -60,15 +59,10 @@ class LatentSearch(SearchDetector):
         self._fit_generator(X, self.layer, judged=self.discrimination > 0)
 
     def _search(self, X: np.ndarray) -> SearchResult:
-        return search(
-            self.generator_,
-            X,
-            self._starts,
-            steps=self.steps,
-            descent=self.descent,
-            discrimination=self.discrimination,
-            layer=self.layer,
-        )
+        def ask(x: Tensor) -> Query:
+            return Query(self.generator_, x, self.discrimination, self.layer)
+
+        return search(self.generator_, X, self._starts, ask, steps=self.steps, descent=self.descent)
 
     def _starts(self, X: np.ndarray, x: Tensor) -> Tensor:
         return torch.stack([self.generator_.draw(self.restarts, self.seed, content(sample)) for sample in X])

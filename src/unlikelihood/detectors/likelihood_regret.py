@@ -12,7 +12,7 @@ from torch.distributions import Normal
 from unlikelihood.contract.detector import Detector, fitted
 from unlikelihood.contract.search import frozen
 from unlikelihood.contract.trained import Variational, precise
-from unlikelihood.nn.descents import Adam, Descent
+from unlikelihood.nn.descents import AdamDescent, Descent
 from unlikelihood.parameters import Count, Range
 
 
@@ -41,7 +41,7 @@ class LikelihoodRegret(Detector):
     samples : int
         L.
     descent : Descent
-        How it steps, down -ELBO: `Momentum` or `Adam`.
+        How it steps, down -ELBO: `MomentumDescent` or `AdamDescent`.
 
     References
     ----------
@@ -52,7 +52,7 @@ class LikelihoodRegret(Detector):
     vae: Variational
     steps: Count = 50
     samples: Annotated[int, Range(2)] = 8
-    descent: Descent = Adam()
+    descent: Descent = AdamDescent()
 
     def _fit(self, X: np.ndarray) -> None:
         self.vae_ = fitted(self.vae, X)

@@ -5,10 +5,13 @@ from sklearn.neighbors import LocalOutlierFactor
 
 from unlikelihood.contract.detector import Detector
 from unlikelihood.parameters import Count
+from unlikelihood.storage.identity import identities
 
 
 class LOF(Detector):
     """Scores a sample by how much sparser its neighbourhood is than those of its neighbours.
+
+    Samples that repeat count once, for the density among equal ones would be infinite.
 
     Parameters
     ----------
@@ -17,15 +20,19 @@ class LOF(Detector):
 
     References
     ----------
-    Breunig, Kriegel, Ng and Sander, "LOF: identifying density-based local outliers", 2000, definition 7.
+    Breunig, Kriegel, Ng and Sander, "LOF: identifying density-based local outliers", 2000, definition 7, with
+    neighbours that differ, as the remark on its definition 6 has it.
     """
 
     n_neighbors: Count = 20
 
     def _fit(self, X: np.ndarray) -> None:
-        if len(X) < 2:
-            raise ValueError("LOF compares a sample with its neighbours: X has n_samples=1, expected at least 2")
-        self.train_ = np.ascontiguousarray(X.reshape(len(X), -1), np.float32)
+        _, first = np.unique(identities(X), return_index=True)
+        if len(first) < 2:
+            raise ValueError(
+                f"LOF compares a sample with its neighbours: X has n_samples={len(X)}, expected at least 2 that differ"
+            )
+        self.train_ = np.ascontiguousarray(X[np.sort(first)].reshape(len(first), -1), np.float32)
 
     def _restore(self) -> None:
         n_neighbors = min(self.n_neighbors, len(self.train_) - 1)

@@ -1,10 +1,15 @@
 """The residual of a principal component analysis."""
 
+import warnings
+
 import numpy as np
 from sklearn.decomposition import PCA
 
 from unlikelihood.contract.detector import Detector
 from unlikelihood.parameters import Count
+from unlikelihood.training.alarms import NothingLearnt
+
+ROUNDING = 1e-24  # share of a squared length that is no more than rounding in float64
 
 
 class PCAResidual(Detector):
@@ -15,7 +20,7 @@ class PCAResidual(Detector):
     Parameters
     ----------
     n_components : int
-        Dimensions of the subspace; fewer if samples or features are fewer.
+        Dimensions of the subspace; at most one fewer than features, which leaves a residual, and than samples.
 
     References
     ----------
@@ -26,9 +31,18 @@ class PCAResidual(Detector):
 
     def _fit(self, X: np.ndarray) -> None:
         flat = np.asarray(X.reshape(len(X), -1), np.float64)
-        pca = PCA(min(self.n_components, *flat.shape), random_state=self.seed).fit(flat)
+        kept = min(self.n_components, len(flat) - 1, flat.shape[1] - 1)
+        pca = PCA(kept, random_state=self.seed).fit(flat)
         self.mean_ = pca.mean_
         self.axes_ = pca.components_
+        left = -self._score(X).min()
+        if kept < len(flat) - 1 and left <= ROUNDING * np.square(self._centred(X)).sum(axis=1).max():
+            warnings.warn(
+                f"PCAResidual: {kept} components leave nothing of the normals but rounding, so the scores of normals "
+                "are noise; lower n_components",
+                NothingLearnt,
+                stacklevel=3,
+            )
 
     def reconstruct(self, X: np.ndarray) -> np.ndarray:
         """Return the samples' projections onto the subspace, in the samples' shape."""

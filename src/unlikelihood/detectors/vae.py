@@ -1,6 +1,5 @@
 """The variational autoencoder: the thesis' VAE-AD."""
 
-import copy
 from collections.abc import Sequence
 from functools import partial
 
@@ -11,12 +10,14 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 from typing_extensions import override
 
+from unlikelihood.contract.density import Density
 from unlikelihood.contract.trained import Variational
-from unlikelihood.nn.likelihoods import Gaussian, Likelihood
+from unlikelihood.nn.levels import Standardised
+from unlikelihood.nn.likelihoods import Gaussian, Likelihood, LikelihoodModule
 from unlikelihood.nn.networks import Decoder, Encoder
 from unlikelihood.nn.noise import normal, normal_like, uniform
-from unlikelihood.nn.posteriors import DiagonalGaussian, Flowed, Posterior
-from unlikelihood.nn.priors import Prior, StandardNormal
+from unlikelihood.nn.posteriors import DiagonalGaussian, Flowed, Posterior, PosteriorModule
+from unlikelihood.nn.priors import Prior, PriorModule, StandardNormal
 from unlikelihood.nn.scores import Reconstruction, Score
 from unlikelihood.parameters import Count
 from unlikelihood.training.loop import Objective, one_cycle
@@ -24,28 +25,46 @@ from unlikelihood.training.seeding import seeded
 
 
 class Autoencoder(nn.Module):
-    """Encoder, decoder and the distributions that give their outputs a meaning."""
+    r"""Encoder, decoder and the distributions that give their outputs a meaning.
+
+    Samples x, (B, \*shape), are in their own unit and y standardised.
+
+    Parameters
+    ----------
+    continuous : bool
+        Whether p(x|z) is a density, which depends on the unit of x.
+    """
 
     def __init__(
         self,
         shape: Sequence[int],
         latent: int,
         width: int,
-        likelihood: Likelihood,
-        prior: Prior,
-        posterior: Posterior,
+        likelihood: LikelihoodModule,
+        prior: PriorModule,
+        posterior: PosteriorModule,
+        standardised: Standardised,
+        continuous: bool,
     ) -> None:
         super().__init__()
-        self.encoder = Encoder(shape, posterior.features(latent), width)
+        self.encoder = Encoder(shape, posterior.n_features, width)
         self.decoder = Decoder(shape, latent, width)
         self.likelihood = likelihood
         self.prior = prior
         self.approximation = posterior
+        self.standardised = standardised
+        self.continuous = continuous
 
     def posterior(self, x: Tensor) -> Normal | Flowed:
-        r"""Return q(z|x), (B, latent), of samples (B, \*shape)."""
+        """Return q(z|x), (B, latent)."""
         # Autocast hands over half precision, in which the exponential of a variance overflows.
-        return self.approximation(self.encoder(x).to(x.dtype))
+        return self.approximation(self.encoder(self.standardised(x)[0]).to(x.dtype))
+
+    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+        """Return log p(x|z) in nats, (B,), of latents (B, latent)."""
+        y, log_det = self.standardised(x)
+        log_py_z = self.likelihood(y, self.decoder(z).to(y.dtype))
+        return log_py_z + log_det if self.continuous else log_py_z
 
     def negative_elbo(self, x: Tensor) -> Tensor:
         r"""Return the training loss, -ELBO in nats, averaged over the batch, with one sample from q(z|x).
@@ -53,18 +72,19 @@ class Autoencoder(nn.Module):
         .. math:: -\log p(x \mid z) + \mathrm{KL}(q(z \mid x) \,\|\, N(0, I)), \qquad z \sim q(z \mid x)
         """
         z, divergence = self.approximation.divergence(self.posterior(x))
-        log_px_z = self.likelihood(x, self.decoder(z).to(x.dtype))
-        return (divergence - log_px_z).mean()
+        return (divergence - self.log_likelihood(x, z)).mean()
 
 
-class VAE(Variational[Autoencoder]):
+class VAE(Density[Autoencoder], Variational[Autoencoder]):
     r"""Variational autoencoder, scored by what it says about log p(x): the thesis' VAE-AD.
 
     It maximises the evidence lower bound (equations 3 and 12 of the thesis) on normal samples,
 
     .. math:: \log p(x) \ge E_{q(z \mid x)}[\log p(x \mid z)] - \mathrm{KL}(q(z \mid x) \,\|\, p(z)).
 
-    The defaults are the thesis' recipe.
+    Inside, images and volumes are mapped from the range of the training samples to [0, 1], and vectors are standardised
+    feature by feature. Densities, scores in nats and decoded samples are in the samples' own unit: of D values in a
+    unit s times finer, every score is less by D log s. The defaults are the thesis' recipe.
 
     Parameters
     ----------
@@ -100,67 +120,82 @@ class VAE(Variational[Autoencoder]):
     scoring: Score = Reconstruction()
     posterior: Posterior = DiagonalGaussian()
 
-    def build(self, shape: Sequence[int]) -> Autoencoder:
-        """Return the untrained encoder and decoder for samples of `shape`."""
-        likelihood, prior, posterior = copy.deepcopy((self.likelihood, self.prior, self.posterior))
-        likelihood.prepare(shape)
-        prior.prepare(self.n_samples_, self.latent)
-        posterior.prepare(self.latent, self.width)
-        return Autoencoder(shape, self.latent, self.width, likelihood, prior, posterior)
+    @override
+    def _location_and_scale(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if len(self.shape_) == 1 and self.likelihood.continuous:
+            return super()._location_and_scale(X)
+        low, high = self.range_
+        return np.full(self.shape_[0], low), np.full(self.shape_[0], (high - low) or 1.0)
 
+    @override
+    def build(self, shape: Sequence[int]) -> Autoencoder:
+        parts = (
+            self.likelihood(shape),
+            self.prior(self.n_samples_, self.latent),
+            self.posterior(self.latent, self.width),
+            self._standardised(),
+        )
+        return Autoencoder(shape, self.latent, self.width, *parts, self.likelihood.continuous)
+
+    @override
     def objectives(self, net: Autoencoder) -> list[Objective]:
-        """Return the one turn: the whole network steps down the negative ELBO."""
         adam = partial(torch.optim.Adam, lr=self.learning_rate)
         return [Objective("negative ELBO", net, net.negative_elbo, optimizer=adam, schedule=one_cycle)]
 
+    @override
     @torch.no_grad()
     def _finish(self, X: np.ndarray) -> None:
-        posteriors, residuals = [], []
+        net, posteriors, residuals = self.net_, [], []
         with seeded(self.seed, device=next(self.net_.parameters()).device):
-            for x in self.batches(X, "Settling VAE"):
-                q = self.net_.posterior(x)
+            for x in self.batches(X, "Fitting residuals"):
+                q = net.posterior(x)
                 posteriors.append((q.loc, q.scale))
-                residuals.append((x - self.decode(self.net_.approximation.at(q, normal_like(q.scale)))).flatten(1))
-        self.net_.likelihood.settle(torch.cat(residuals))
+                y = net.likelihood.mean(net.decoder(net.approximation.at(q, normal_like(q.scale))))
+                residuals.append((net.standardised(x)[0] - y).flatten(1))
+        net.likelihood.fit_residuals(torch.cat(residuals))
         mean, scale = map(torch.cat, zip(*posteriors, strict=True))
-        self.net_.prior.settle(Normal(mean, scale, validate_args=False))
+        net.prior.fit_posteriors(Normal(mean, scale, validate_args=False))
 
     @override
     def score_batch(self, x: Tensor) -> Tensor:
         net = self.net_
         q = net.posterior(x)
         z = net.approximation.at(q, self.noise(self.scoring.samples, 1, self.latent))
-        log_px_z = torch.stack([net.likelihood(x, net.decoder(z_l)) for z_l in z])
+        log_px_z = torch.stack([net.log_likelihood(x, z_l) for z_l in z])
         return self.scoring(log_px_z, z, q, net.prior)
 
+    @override
     def decode(self, z: Tensor) -> Tensor:
         r"""Return E[x|z], (B, \*shape), differentiably."""
-        return self.net_.likelihood.mean(self.net_.decoder(z))
+        return self.net_.standardised.inverse(self.net_.likelihood.mean(self.net_.decoder(z)))
 
+    @override
     def encode(self, x: Tensor) -> Normal:
         r"""Return q(z|x), (B, latent), or the Gaussian around its `loc` where it is none."""
         q = self.net_.posterior(x)
         return q if isinstance(q, Normal) else Normal(q.loc, q.scale, validate_args=False)
 
+    @override
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
-        """Return log p(x|z) in nats, (B,)."""
-        return self.net_.likelihood(x, self.net_.decoder(z))
+        return self.net_.log_likelihood(x, z)
 
+    @override
     def log_prior(self, z: Tensor) -> Tensor:
-        """Return log p(z) in nats, (...)."""
         return self.net_.prior.log_prob(z)
 
+    @override
     def activations(self, x: Tensor) -> list[Tensor]:
-        """Return the samples and what each non-linear layer of the encoder makes of them."""
-        found = [x]
+        """Return the standardised samples and what each non-linear layer of the encoder makes of them."""
+        y = self.net_.standardised(x)[0]
+        found = [y]
         for layer in self.net_.encoder:
-            x = layer(x)
+            y = layer(y)
             if isinstance(layer, nn.SiLU):
-                found.append(x)
+                found.append(y)
         return found
 
+    @override
     def draw(self, n: int, *key: int) -> Tensor:
-        """Return `n` latents from the prior."""
         with seeded(self.seed, *key):
             noise, choice = normal(n, self.latent), uniform(n)
         weight = next(self.net_.parameters())

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
-from unlikelihood.nn.networks import WIDEST, conv, norm, pyramid, widths
+from unlikelihood.nn.networks import WIDEST, pyramid, widths
+from unlikelihood.nn.spatial import batch_norm, conv, linear, transposed_conv
 
-SMALLEST = 4  # the DCGAN paper starts from a 4x4 map and doubles it
+MIN_AXIS = 4  # the DCGAN paper starts from a 4x4 map and doubles it
 KERNEL = 5  # and its convolutions are 5x5
 SLOPE = 0.2
 
@@ -32,10 +34,9 @@ class Intensities:
 
 def up(channels_in: int, channels_out: int, size: Sequence[int], target: Sequence[int]) -> nn.Module:
     """Return the transposed convolution of stride 2 that maps axes of `size` to those of `target`."""
-    layer = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}[len(size)]
     # Without padding of the output, n becomes 2n - 1.
     padding = tuple(after - (2 * before - 1) for before, after in zip(size, target, strict=True))
-    return layer(channels_in, channels_out, KERNEL, 2, KERNEL // 2, padding)  # type: ignore[arg-type]
+    return transposed_conv(len(size), channels_in, channels_out, KERNEL, 2, KERNEL // 2, padding)
 
 
 class Synthesis(nn.Module):
@@ -68,27 +69,27 @@ class Synthesis(nn.Module):
         if not space:
             hidden = WIDEST * width
             self.layers = nn.Sequential(
-                *(nn.Linear(latent, hidden), norm(0, hidden), nn.ReLU()),
-                *(nn.Linear(hidden, hidden), norm(0, hidden), nn.ReLU()),
-                *(nn.Linear(hidden, channels), nn.Tanh()),
+                *(linear(latent, hidden), batch_norm(0, hidden), nn.ReLU()),
+                *(linear(hidden, hidden), batch_norm(0, hidden), nn.ReLU()),
+                *(linear(hidden, channels), nn.Tanh()),
             )
             return
         axes = len(space)
-        sizes = pyramid(space, SMALLEST)[::-1]
+        sizes = pyramid(space, MIN_AXIS)[::-1]
         wide = widths(width, max(1, len(sizes) - 1))[::-1]
         layers = [
-            nn.Linear(latent, wide[0] * math.prod(sizes[0])),
+            linear(latent, wide[0] * math.prod(sizes[0])),
             nn.Unflatten(1, (wide[0], *sizes[0])),
-            norm(axes, wide[0]),
+            batch_norm(axes, wide[0]),
             nn.ReLU(),
         ]
         for before, after, size, target in zip(wide, wide[1:], sizes, sizes[1:], strict=False):
-            layers += [up(before, after, size, target), norm(axes, after), nn.ReLU()]
+            layers += [up(before, after, size, target), batch_norm(axes, after), nn.ReLU()]
         last = up(wide[-1], channels, *sizes[-2:]) if len(sizes) > 1 else conv(axes, wide[-1], channels, KERNEL)
         self.layers = nn.Sequential(*layers, last, nn.Tanh())
 
+    @override
     def forward(self, z: Tensor) -> Tensor:
-        """Return the samples G(z)."""
         return self.intensities.restored(self.layers(z))
 
 
@@ -115,17 +116,17 @@ class Critic(nn.Module):
         self.intensities = intensities
         channels, *space = shape
         axes = len(space)
-        sizes = pyramid(space, SMALLEST) if space else [(), ()]
+        sizes = pyramid(space, MIN_AXIS) if space else [(), ()]
         wide = widths(width, max(1, len(sizes) - 1)) if space else [WIDEST * width] * 2
         self.layers = nn.ModuleList()
         for level, after in enumerate(wide):
             stride = 2 if len(sizes) > 1 else 1
-            step = conv(axes, channels, after, KERNEL, stride) if space else nn.Linear(channels, after)
-            between = [norm(axes, after)] if normalised and level else []
+            step = conv(axes, channels, after, KERNEL, stride)
+            between = [batch_norm(axes, after)] if normalised and level else []
             self.layers.append(nn.Sequential(step, *between, nn.LeakyReLU(SLOPE)))
             channels = after
         flat = channels * math.prod(sizes[-1])
-        self.head = nn.Linear(flat, 1)
+        self.head = linear(flat, 1)
 
     def features(self, x: Tensor) -> list[Tensor]:
         """Return what every layer makes of the samples, but not the answer: the f of L_D."""
@@ -135,8 +136,8 @@ class Critic(nn.Module):
             found.append(h)
         return found
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
-        """Return D(x)."""
         return self.head(self.features(x)[-1].flatten(1))[:, 0]
 
 
@@ -182,7 +183,7 @@ class Players(nn.Module):
         with torch.no_grad():
             page = self.average.eval()(z)
         # Flat, for a module in a layout for convolutions may hold no other tensors of as many axes.
-        self.register_buffer("album", torch.zeros(len(moments), *page.flatten(1).shape))
+        self.register_buffer("album", torch.zeros(len(moments), *page.flatten(1).shape, dtype=torch.float32))
         self._taken: int | None = None  # steps, without asking an accelerator for it
 
     def followed(self, make: Callable[..., torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:

@@ -8,12 +8,11 @@ from itertools import combinations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import override
 
 from unlikelihood.nn.noise import integers, normal, permutation, uniform, uniform_like
+from unlikelihood.nn.spatial import dilate, resize
 from unlikelihood.parameters import Component, Count, Fraction, NonNegative
-
-LINEAR = {2: "bilinear", 3: "trilinear"}  # interpolation between points, by the number of spatial axes
-LARGEST = {2: F.max_pool2d, 3: F.max_pool3d}  # of a pixel and those around it, by the number of spatial axes
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,8 @@ class Affine(Augment):
     shear: NonNegative = 0.1
     shift: NonNegative = 0.05
 
+    @override
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the samples, resampled with linear interpolation."""
         axes = len(spatial(self, x))
 
         matrix = torch.diag_embed(between(self.scale, x, axes).exp())
@@ -94,12 +93,12 @@ class Elastic(Augment):
     points: Count = 4
     strength: NonNegative = 0.03
 
+    @override
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the samples, resampled with linear interpolation."""
         axes = len(spatial(self, x))
         moved = normal(len(x), axes, *[self.points] * axes, device=x.device, dtype=x.dtype)
         # The grid's coordinates run from -1 to 1 along every axis: a shift by the whole length is 2.
-        field = 2 * self.strength * F.interpolate(moved, x.shape[2:], mode=LINEAR[axes], align_corners=True)
+        field = 2 * self.strength * resize(moved, x.shape[2:])
         still = torch.eye(axes, axes + 1, dtype=x.dtype, device=x.device).expand(len(x), -1, -1)
         grid = F.affine_grid(still, list(x.shape), align_corners=False) + field.movedim(1, -1)
         return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
@@ -127,10 +126,10 @@ class Stroke(Augment):
     thinner: Fraction = 0.5
     thicker: Fraction = 1.0
 
+    @override
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the samples, dilated or eroded."""
-        largest = LARGEST[len(spatial(self, x))]
-        dilated, eroded = largest(x, 3, 1, 1), -largest(-x, 3, 1, 1)
+        spatial(self, x)
+        dilated, eroded = dilate(x), -dilate(-x)
         a = alike(uniform(len(x), device=x.device, dtype=x.dtype) * (self.thinner + self.thicker) - self.thinner, x)
         return x + a.relu() * (dilated - x) + (-a).relu() * (eroded - x)
 
@@ -147,8 +146,8 @@ class Flips(Augment):
 
     rate: Fraction = 0.5
 
+    @override
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the samples, mirrored."""
         for axis in range(2, x.ndim):
             x = torch.where(alike(uniform(len(x), device=x.device) < self.rate, x), x.flip(axis), x)
         return x
@@ -158,8 +157,8 @@ class Flips(Augment):
 class QuarterTurns(Augment):
     """Turns samples by a random number of right angles in every plane of two axes of equal length."""
 
+    @override
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the samples, turned; planes of unequal axes are left."""
         for plane in combinations(range(2, x.ndim), 2):
             if x.shape[plane[0]] == x.shape[plane[1]]:
                 turns = integers(4, len(x), x.device)
@@ -188,8 +187,8 @@ class Tones(Augment):
     contrast: NonNegative = 0.2
     brightness: NonNegative = 0.2
 
+    @override
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the samples with other grey levels."""
         c, b = (alike(between(largest, x), x) for largest in (self.contrast, self.brightness))
         m, s = (alike(of(x.flatten(1), dim=1), x) for of in (torch.mean, torch.std))
         return m + c.exp() * (x - m) + b * s
@@ -207,8 +206,8 @@ class Chain(Augment):
 
     steps: tuple[Augment, ...] = ()
 
+    @override
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the samples, changed by every step."""
         for step in self.steps:
             x = step(x)
         return x
@@ -230,8 +229,8 @@ class Swap(Augment):
 
     rate: Fraction = 0.3
 
+    @override
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the samples with values swapped."""
         other = x[permutation(len(x), x.device)]
         return torch.where(uniform_like(x) < self.rate, other, x)
 

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 from zuko.nn import MaskedMLP
 
-from unlikelihood.nn.networks import WIDEST, conv
+from unlikelihood.nn.networks import WIDEST
+from unlikelihood.nn.spatial import conv
 
 REACH = 2  # positions that a convolution looks back
 
@@ -47,10 +49,10 @@ class Causal(nn.Module):
         context = width if axes else 1
         hidden = 2 * width if axes else WIDEST * width
         sees = torch.cat([torch.ones(channels, channels).tril(-1), torch.ones(channels, context)], 1).bool()
-        self.head = MaskedMLP(sees.repeat_interleave(outputs, 0), [hidden, hidden], activation=nn.SiLU)
+        self.head = MaskedMLP(sees.repeat_interleave(outputs, 0), [hidden, hidden], activation=nn.SiLU).float()
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
-        """Return the outputs."""
         stacks = [x] * (x.ndim - 2)
         for layer in self.layers:
             stacks = layer(stacks)
@@ -86,8 +88,8 @@ class Gated(nn.Module):
         self.links = nn.ModuleList(conv(axes, width, 2 * width, 1) for _ in range(axes - 1))
         self.mixes = nn.ModuleList(conv(axes, width, width, 1) for _ in range(axes))
 
+    @override
     def forward(self, stacks: Sequence[Tensor]) -> list[Tensor]:
-        """Return the stacks' next features."""
         after: list[Tensor] = []
         for h, look, link, mix in zip(stacks, self.looks, [None, *self.links], self.mixes, strict=True):
             gates = look(h) if link is None else look(h) + link(after[-1])
@@ -106,8 +108,7 @@ def look_back(axes: int, axis: int, channels_in: int, channels_out: int, *, firs
     # torch wants the paddings of the last axis first; a negative one cuts p itself off.
     both = (REACH - 1, REACH - 1)
     sides = [(0, 0)] * axis + [(REACH, -1 if first else 0)] + [both] * (axes - axis - 1)
-    layer = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}[axes]
-    return nn.Sequential(Pad(sum(sides[::-1], ())), layer(channels_in, channels_out, tuple(kernel)))  # type: ignore[arg-type]
+    return nn.Sequential(Pad(sum(sides[::-1], ())), conv(axes, channels_in, channels_out, tuple(kernel)))
 
 
 class Pad(nn.Module):
@@ -117,6 +118,6 @@ class Pad(nn.Module):
         super().__init__()
         self.sides = tuple(sides)
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
-        """Return the padded samples."""
         return F.pad(x, self.sides)

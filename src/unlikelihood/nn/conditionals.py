@@ -8,6 +8,7 @@ from typing import Annotated
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import override
 
 from unlikelihood.parameters import Component, Count, Range
 
@@ -23,12 +24,12 @@ class Conditional(Component, ABC):
 
     @property
     @abstractmethod
-    def numbers(self) -> int:
+    def n_params(self) -> int:
         """How many numbers the network makes for each value."""
 
     @abstractmethod
     def __call__(self, x: Tensor, theta: Tensor) -> Tensor:
-        """Return log p in nats, (...), of values x (...) with the network's numbers (..., numbers)."""
+        """Return log p in nats, (...), of values x (...) with the network's numbers (..., n_params)."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class GaussianMixture(Conditional):
 
     Parameters
     ----------
-    components : int
+    n_components : int
         c.
 
     References
@@ -47,15 +48,15 @@ class GaussianMixture(Conditional):
     Uria, Murray and Larochelle, "RNADE: the real-valued neural autoregressive density-estimator", 2013, equation 8.
     """
 
-    components: Count = 8
+    n_components: Count = 8
 
     @property
-    def numbers(self) -> int:
-        """Weights, means and scales."""
-        return 3 * self.components
+    @override
+    def n_params(self) -> int:
+        return 3 * self.n_components
 
+    @override
     def __call__(self, x: Tensor, theta: Tensor) -> Tensor:
-        """Return the log-density."""
         log_weight, mean, log_scale = mixture(theta)
         standard = (x[..., None] - mean) * (-log_scale).exp()
         return torch.logsumexp(log_weight - standard.square() / 2 - log_scale - math.log(2 * math.pi) / 2, -1)
@@ -72,7 +73,7 @@ class LogisticMixture(Conditional):
 
     Parameters
     ----------
-    components : int
+    n_components : int
         c.
     levels : int
         Number of grey levels, 256 for 8 bits.
@@ -82,16 +83,16 @@ class LogisticMixture(Conditional):
     Salimans et al., "PixelCNN++", 2017, equation 2.
     """
 
-    components: Count = 5
+    n_components: Count = 5
     levels: Annotated[int, Range(2)] = 256
 
     @property
-    def numbers(self) -> int:
-        """Weights, means and scales."""
-        return 3 * self.components
+    @override
+    def n_params(self) -> int:
+        return 3 * self.n_components
 
+    @override
     def __call__(self, x: Tensor, theta: Tensor) -> Tensor:
-        """Return the log-probability."""
         log_weight, mean, log_scale = mixture(theta)
         x, delta, inverse = x[..., None], 1 / (self.levels - 1), (-log_scale).exp()
         low = torch.where(x - delta > -1, (x - delta - mean) * inverse, -math.inf)
@@ -111,22 +112,22 @@ class Binary(Conditional):
     """
 
     @property
+    @override
     def levels(self) -> int:
-        """Two."""
         return 2
 
     @property
-    def numbers(self) -> int:
-        """The logit θ."""
+    @override
+    def n_params(self) -> int:
         return 1
 
+    @override
     def __call__(self, x: Tensor, theta: Tensor) -> Tensor:
-        """Return the log-probability."""
         return F.logsigmoid(x * theta[..., 0])  # here x is -1 or 1
 
 
 def mixture(theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return log-weights, means, spread out at first, and log-scales from a network's numbers (..., 3 components)."""
+    """Return log-weights, means, spread out at first, and log-scales from a network's numbers (..., 3 n_components)."""
     weight, mean, log_scale = theta.chunk(3, -1)
     spread = torch.linspace(-1, 1, mean.shape[-1] + 2, dtype=mean.dtype, device=mean.device)[1:-1]
     return weight.log_softmax(-1), mean + spread, log_scale.clamp(-7, 7)

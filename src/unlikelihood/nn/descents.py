@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from unlikelihood.parameters import Component, Fraction, Positive
 
@@ -28,7 +29,7 @@ class Descent(Component, ABC):
 
 
 @dataclass(frozen=True)
-class Momentum(Descent):
+class MomentumDescent(Descent):
     r"""Gradient descent with momentum, equation 15 of the thesis.
 
     .. math:: \Delta z_i = -\alpha \, \partial L / \partial z_i + \beta \, \Delta z_{i-1}, \qquad
@@ -47,13 +48,13 @@ class Momentum(Descent):
     step_size: Positive = 1e-3
     momentum: Fraction = 0.9
 
+    @override
     def __call__(self, z: Sequence[Tensor]) -> torch.optim.Optimizer:
-        """Return the optimiser of `z`."""
         return torch.optim.SGD(z, lr=self.step_size, momentum=self.momentum)
 
 
 @dataclass(frozen=True)
-class Adam(Descent):
+class AdamDescent(Descent):
     """Kingma and Ba's Adam, 2015: its steps do not depend on the scale of the loss.
 
     Parameters
@@ -64,6 +65,6 @@ class Adam(Descent):
 
     step_size: Positive = 0.05
 
+    @override
     def __call__(self, z: Sequence[Tensor]) -> torch.optim.Optimizer:
-        """Return the optimiser of `z`."""
         return torch.optim.Adam(z, lr=self.step_size)

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from unlikelihood.nn.levels import Levels, Standardised
 from unlikelihood.nn.noise import normal_like, uniform
@@ -38,8 +39,8 @@ class CosineSchedule(Schedule):
     first: ClassVar[float] = math.atan(math.exp(-CLEANEST / 2))
     last: ClassVar[float] = math.atan(math.exp(-NOISIEST / 2))
 
+    @override
     def __call__(self, t: Tensor) -> Tensor:
-        """Return λ = -2 log tan φ."""
         return -2 * torch.tan(self.first + t * (self.last - self.first)).log()
 
 
@@ -57,8 +58,8 @@ class LinearSchedule(Schedule):
     fastest: ClassVar[float] = 19.9
     start: ClassVar[float] = 1.7e-5  # where λ is 13.3
 
+    @override
     def __call__(self, t: Tensor) -> Tensor:
-        r"""Return λ = -log(exp(∫β) - 1)."""
         t = self.start + t * (1 - self.start)
         return -torch.expm1(self.slowest * t + (self.fastest - self.slowest) * t.square() / 2).log()
 
@@ -72,15 +73,15 @@ class EvenSchedule(Schedule):
     Kingma et al., "Variational diffusion models", 2021, appendix B, for its linear start.
     """
 
+    @override
     def __call__(self, t: Tensor) -> Tensor:
-        """Return λ."""
         return CLEANEST + t * (NOISIEST - CLEANEST)
 
 
 class Diffuser(nn.Module):
     r"""A network that finds the noise ε in z = α y + σ ε, with y a sample scaled.
 
-    Noise is told by the log signal-to-noise ratio λ = log(α² / σ²), a number or (B,).
+    Noise is measured by the log signal-to-noise ratio λ = log(α² / σ²), a number or (B,).
 
     Parameters
     ----------
@@ -107,19 +108,19 @@ class Diffuser(nn.Module):
         r"""Return y of samples (B, \*shape)."""
         return self.levels.centred(x) if self.levels else self.standardised(x)[0]
 
-    def noised(self, y: Tensor, snr: Tensor, epsilon: Tensor) -> Tensor:
+    def add_noise(self, y: Tensor, snr: Tensor, epsilon: Tensor) -> Tensor:
         """Return z at λ."""
         snr = snr.view(-1, *[1] * (y.ndim - 1))
         return snr.sigmoid().sqrt() * y + (-snr).sigmoid().sqrt() * epsilon
 
-    def noise_in(self, z: Tensor, snr: Tensor) -> Tensor:
+    def predict_noise(self, z: Tensor, snr: Tensor) -> Tensor:
         """Return the estimate of ε."""
         where = (CLEANEST - snr) / (CLEANEST - NOISIEST)
         return self.network(z, where.expand(len(z))).to(z.dtype)
 
     def error(self, y: Tensor, snr: Tensor, epsilon: Tensor) -> Tensor:
         """Return the mean squared error of the estimate of ε for each sample, (B,)."""
-        return (epsilon - self.noise_in(self.noised(y, snr, epsilon), snr)).square().flatten(1).mean(1)
+        return (epsilon - self.predict_noise(self.add_noise(y, snr, epsilon), snr)).square().flatten(1).mean(1)
 
     def loss(self, x: Tensor) -> Tensor:
         r"""Return the mean squared error of the estimate, at times spread over [0, 1] in every batch.
@@ -142,10 +143,10 @@ class Diffuser(nn.Module):
         """
         ratios = self.schedule(t * torch.linspace(1, 0, steps + 1, dtype=z.dtype, device=z.device))
         for now, then in itertools.pairwise(ratios):
-            epsilon = self.noise_in(z, now)
+            epsilon = self.predict_noise(z, now)
             y = (z - (-now).sigmoid().sqrt() * epsilon) / now.sigmoid().sqrt()
             y = y.clamp(-1, 1) if self.levels else y
-            z = self.noised(y, then, epsilon)
+            z = self.add_noise(y, then, epsilon)
         return y
 
     def bound(self, x: Tensor, epsilon: Tensor) -> Tensor:
@@ -241,8 +242,8 @@ class DenoisingErrors(DiffusionScore):
     times: Count = 8
     draws: Count = 1
 
+    @override
     def terms(self, net: Diffuser, x: Tensor, noise: Callable[..., Tensor]) -> Tensor:
-        """Return the errors."""
         y, epsilons = net.scaled(x), noise(self.times * self.draws).unflatten(0, (self.times, self.draws))
         ratios = net.schedule(evenly(self.times, y))
         errors = [
@@ -270,11 +271,11 @@ class Reconstructions(DiffusionScore):
     times: Count = 5
     steps: Count = 5
 
+    @override
     def terms(self, net: Diffuser, x: Tensor, noise: Callable[..., Tensor]) -> Tensor:
-        """Return the mean squared differences."""
         y, errors = net.scaled(x), []
         for t, epsilon in zip(evenly(self.times, y), noise(self.times), strict=True):
-            again = net.restored(net.noised(y, net.schedule(t), epsilon), t, self.steps)
+            again = net.restored(net.add_noise(y, net.schedule(t), epsilon), t, self.steps)
             errors.append((again - y).square().flatten(1).mean(1))
         return torch.stack(errors, 1)
 
@@ -292,10 +293,10 @@ class VariationalBound(DiffusionScore):
     normals: ClassVar[int] = 0
     steps: Count = 64
 
+    @override
     def terms(self, net: Diffuser, x: Tensor, noise: Callable[..., Tensor]) -> Tensor:
-        """Return the bound, (B, 1)."""
         return net.bound(x, noise(self.steps + 1))[:, None]
 
+    @override
     def __call__(self, terms: Tensor, deviation: Tensor) -> Tensor:
-        """Return the bound, (B,)."""
         return terms[:, 0]

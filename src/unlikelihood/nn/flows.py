@@ -9,6 +9,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 from torch.distributions import Transform
+from typing_extensions import override
 from zuko.transforms import (
     AutoregressiveTransform,
     ComposedTransform,
@@ -20,7 +21,8 @@ from zuko.transforms import (
 
 from unlikelihood.nn.causal import Causal
 from unlikelihood.nn.levels import Levels, Standardised, standard_normal
-from unlikelihood.nn.networks import WIDEST, conv
+from unlikelihood.nn.networks import WIDEST
+from unlikelihood.nn.spatial import conv, linear, transposed_conv
 from unlikelihood.parameters import Component, Count, Positive, Range
 
 COARSEST = 3  # checkerboards have fields of 1, 2 and 4 values
@@ -33,12 +35,12 @@ class FlowStep(Component, ABC):
 
     @property
     @abstractmethod
-    def numbers(self) -> int:
+    def n_params(self) -> int:
         """How many numbers the map of one value takes."""
 
     @abstractmethod
     def of_values(self, theta: Tensor) -> Transform:
-        """Return the map of single values with the numbers `theta` (..., numbers)."""
+        """Return the map of single values with the numbers `theta` (..., n_params)."""
 
     @abstractmethod
     def __call__(self, shape: Sequence[int], index: int, width: int) -> nn.Module:
@@ -50,12 +52,12 @@ class AffineMap(FlowStep):
     r"""y = a x + b, with a in (10⁻³, 10³)."""
 
     @property
-    def numbers(self) -> int:
-        """Two: b, and what a is made of."""
+    @override
+    def n_params(self) -> int:
         return 2
 
+    @override
     def of_values(self, theta: Tensor) -> Transform:
-        """Return zuko's affine map."""
         return MonotonicAffineTransform(*theta.unbind(-1))
 
 
@@ -79,12 +81,12 @@ class SplineMap(FlowStep):
     bound: Positive = 5.0
 
     @property
-    def numbers(self) -> int:
-        """The pieces' widths and heights, and the slopes between them."""
+    @override
+    def n_params(self) -> int:
         return 3 * self.bins - 1
 
+    @override
     def of_values(self, theta: Tensor) -> Transform:
-        """Return zuko's spline."""
         return MonotonicRQSTransform(*theta.split([self.bins, self.bins, self.bins - 1], -1), bound=self.bound)
 
 
@@ -92,14 +94,14 @@ class SplineMap(FlowStep):
 class CouplingStep(FlowStep):
     """Maps half of the values, as the other half says."""
 
+    @override
     def __call__(self, shape: Sequence[int], index: int, width: int) -> nn.Module:
-        """Return the coupling of the `index`-th checkerboard."""
-        return Coupling(shape, checkerboard(shape, index), self.numbers, self.of_values, width)
+        return Coupling(shape, checkerboard(shape, index), self.n_params, self.of_values, width)
 
 
 @dataclass(frozen=True)
 class AutoregressiveStep(FlowStep):
-    """Maps every value, as those before it say.
+    """Maps every value, as those before it say; every second step starts from the last value.
 
     Parameters
     ----------
@@ -109,9 +111,9 @@ class AutoregressiveStep(FlowStep):
 
     layers: Count = 4
 
+    @override
     def __call__(self, shape: Sequence[int], index: int, width: int) -> nn.Module:
-        """Return the step, which goes backwards through the values if `index` is odd."""
-        return Masked(shape, index % 2 == 1, self.numbers, self.of_values, width, self.layers)
+        return Masked(shape, index % 2 == 1, self.n_params, self.of_values, width, self.layers)
 
 
 @dataclass(frozen=True)
@@ -173,8 +175,8 @@ class Coupling(nn.Module):
         Of one sample.
     keeps : Tensor
         True where a value stays, (D,).
-    numbers : int
-        That θ has for each value.
+    n_params : int
+        How many numbers θ has for each value.
     of_values : callable
         Maps θ to f.
     width : int
@@ -184,16 +186,16 @@ class Coupling(nn.Module):
     keeps: Tensor
 
     def __init__(
-        self, shape: Sequence[int], keeps: Tensor, numbers: int, of_values: Callable[[Tensor], Transform], width: int
+        self, shape: Sequence[int], keeps: Tensor, n_params: int, of_values: Callable[[Tensor], Transform], width: int
     ) -> None:
         super().__init__()
         self.shape = tuple(shape)
         self.of_values = of_values
         self.register_buffer("keeps", keeps, persistent=False)
-        self.network = Conditioner(shape, numbers, width)
+        self.network = Conditioner(shape, n_params, width)
 
+    @override
     def forward(self) -> Transform:
-        """Return the map."""
         return CouplingTransform(self.of_rest, self.keeps)
 
     def of_rest(self, kept: Tensor) -> Transform:
@@ -206,7 +208,7 @@ class Coupling(nn.Module):
 
 
 class Conditioner(nn.Module):
-    r"""Maps samples and their mask, (B, 2C, \*space), to numbers for every value, (B, D, numbers), at first all zero.
+    r"""Maps samples and their mask, (B, 2C, \*space), to numbers for every value, (B, D, n_params), at first all zero.
 
     Residual convolutions at half the size; fully connected layers for vectors.
 
@@ -214,35 +216,35 @@ class Conditioner(nn.Module):
     ----------
     shape : sequence of int
         Of one sample.
-    numbers : int
-        For each value.
+    n_params : int
+        Numbers for each value.
     width : int
         Channels of the convolutions, or an eighth of the hidden units for vectors.
     """
 
-    def __init__(self, shape: Sequence[int], numbers: int, width: int) -> None:
+    def __init__(self, shape: Sequence[int], n_params: int, width: int) -> None:
         super().__init__()
         channels, *space = shape
-        self.split = (channels, numbers)
+        self.split = (channels, n_params)
         hidden, axes = WIDEST * width, len(space)
         if space:
             self.layers = nn.Sequential(
                 conv(axes, 2 * channels, width, KERNEL, 2),
                 *(Residual(conv(axes, width, width), conv(axes, width, width)) for _ in range(2)),
                 nn.SiLU(),
-                Doubling(width, channels * numbers, space),
+                Doubling(width, channels * n_params, space),
             )
         else:
             self.layers = nn.Sequential(
-                nn.Linear(2 * channels, hidden),
-                Residual(nn.Linear(hidden, hidden), nn.Linear(hidden, hidden)),
+                linear(2 * channels, hidden),
+                Residual(linear(hidden, hidden), linear(hidden, hidden)),
                 nn.SiLU(),
-                nn.Linear(hidden, channels * numbers),
+                linear(hidden, channels * n_params),
             )
         still(self.layers[-1])
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
-        """Return the numbers."""
         return self.layers(x).unflatten(1, self.split).movedim(2, -1).flatten(1, -2)
 
 
@@ -251,12 +253,11 @@ class Doubling(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int, space: Sequence[int]) -> None:
         super().__init__()
-        layer = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}[len(space)]
-        self.layer = layer(channels_in, channels_out, 2, 2)
+        self.layer = transposed_conv(len(space), channels_in, channels_out, 2, 2)
         self.within = (..., *map(slice, space))
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
-        """Return the larger map."""
         return self.layer(x)[self.within]
 
 
@@ -267,8 +268,8 @@ class Residual(nn.Module):
         super().__init__()
         self.layers = nn.Sequential(nn.SiLU(), first, nn.SiLU(), second)
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
-        """Return x + f(x)."""
         return x + self.layers(x)
 
 
@@ -281,8 +282,8 @@ class Masked(nn.Module):
         Of one sample.
     backwards : bool
         From the last value to the first.
-    numbers : int
-        That θ_i has.
+    n_params : int
+        How many numbers θ_i has.
     of_values : callable
         Maps θ to f.
     width, layers : int
@@ -293,7 +294,7 @@ class Masked(nn.Module):
         self,
         shape: Sequence[int],
         backwards: bool,
-        numbers: int,
+        n_params: int,
         of_values: Callable[[Tensor], Transform],
         width: int,
         layers: int,
@@ -302,11 +303,11 @@ class Masked(nn.Module):
         self.shape = tuple(shape)
         self.turned = [1] if backwards else []
         self.of_values = of_values
-        self.network = Causal(shape, numbers, width, layers)
+        self.network = Causal(shape, n_params, width, layers)
         still(self.network.head[-1])
 
+    @override
     def forward(self) -> Transform:
-        """Return the map."""
         return AutoregressiveTransform(self.of_all, math.prod(self.shape))
 
     def of_all(self, x: Tensor) -> Transform:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from unlikelihood.nn.noise import normal, uniform
 from unlikelihood.parameters import Component
@@ -23,8 +24,8 @@ class Latents(Component, ABC):
 class NormalLatents(Latents):
     """N(0, I)."""
 
+    @override
     def __call__(self, n: int, dimensions: int, device: torch.device | None = None) -> Tensor:
-        """Return standard normal numbers."""
         return normal(n, dimensions, device=device)
 
 
@@ -32,6 +33,6 @@ class NormalLatents(Latents):
 class UniformLatents(Latents):
     """Uniform on [-1, 1] in every dimension, as in the DCGAN paper and the thesis."""
 
+    @override
     def __call__(self, n: int, dimensions: int, device: torch.device | None = None) -> Tensor:
-        """Return uniform numbers."""
         return 2 * uniform(n, dimensions, device=device) - 1

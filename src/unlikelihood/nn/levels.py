@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 MARGIN = 0.05  # of the unit interval, kept free on either side: a logit of 0 or 1 would be infinite
 
@@ -76,22 +77,21 @@ class Levels:
 
 
 class Standardised(nn.Module):
-    r"""Takes every channel's mean away and divides by its standard deviation; of vectors, every feature is a channel.
+    r"""Subtracts a location from every channel and divides by a scale; of vectors, every feature is a channel.
 
     Parameters
     ----------
     location, scale : Tensor
-        Mean and standard deviation, (C,).
+        Such as mean and standard deviation, (C,).
     """
-
-    location: Tensor
-    scale: Tensor
 
     def __init__(self, location: Tensor, scale: Tensor) -> None:
         super().__init__()
-        self.register_buffer("location", location, persistent=False)
-        self.register_buffer("scale", scale, persistent=False)
+        # Not buffers, which would follow the network into precisions that its device may not have.
+        self.location = location
+        self.scale = scale
 
+    @override
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         r"""Return y of samples (B, C, \*space), and log |∂y/∂x| of one, a number."""
         location, scale = self._like(x)
@@ -112,7 +112,7 @@ def moments(batches: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
 
     Of vectors, every feature is a channel.
     """
-    n, total, squares = 0, torch.zeros(()), torch.zeros(())
+    n, total, squares = 0, torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
     for batch in batches:
         x = batch.double().transpose(0, 1).flatten(1)
         n, total, squares = n + x.shape[1], total + x.sum(1), squares + x.square().sum(1)

@@ -1,32 +1,50 @@
-"""Distributions p(x|z) around a decoder's output, all in nats."""
+r"""Distributions p(x|z) around a decoder's output, all in nats.
+
+A `Likelihood` is a parameter; called with the shape of a sample it builds its `LikelihoodModule`, whose tensors learn.
+Samples x, decoder outputs and means are (B, \*shape), in the unit in which `VAE` hands them over: images and volumes
+from 0 to 1, the range of the training samples, and vectors standardised feature by feature.
+"""
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
-from unlikelihood.nn.part import Part
+from unlikelihood.parameters import Component, Count, Positive
+
+THESIS_SIGMA = math.sqrt(0.5)
 
 
-class Likelihood(Part, ABC):
+class LikelihoodModule(nn.Module, ABC):
     """p(x|z), given what the decoder makes of z."""
-
-    def prepare(self, shape: Sequence[int]) -> None:
-        """Make the tensors whose size follows from the `shape` of a sample."""
 
     @abstractmethod
     def forward(self, x: Tensor, output: Tensor) -> Tensor:
-        r"""Return log p(x|z) in nats, (B,), of samples and decoder outputs (B, \*shape)."""
+        """Return log p(x|z) in nats, (B,)."""
 
     def mean(self, output: Tensor) -> Tensor:
-        r"""Return E[x|z], (B, \*shape)."""
+        """Return E[x|z]."""
         return output
 
-    def settle(self, residual: Tensor) -> None:
+    def fit_residuals(self, residual: Tensor) -> None:
         """Fit to the training residuals x - E[x|z], (n, D), what training left open."""
+
+
+@dataclass(frozen=True)
+class Likelihood(Component, ABC):
+    """p(x|z)."""
+
+    continuous: ClassVar[bool] = True  # a density, which depends on the unit of x; else a probability
+
+    @abstractmethod
+    def __call__(self, shape: Sequence[int]) -> LikelihoodModule:
+        """Return the module for samples of `shape`."""
 
 
 def gaussian(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -39,38 +57,80 @@ def gaussian(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     return -squared / (2 * log_variance.exp()) - d / 2 * (math.log(2 * math.pi) + log_variance)
 
 
+class GaussianModule(LikelihoodModule):
+    """`Gaussian`."""
+
+    def __init__(self, sigma: float) -> None:
+        super().__init__()
+        self.sigma = sigma
+
+    @override
+    def forward(self, x: Tensor, output: Tensor) -> Tensor:
+        return gaussian(x, output, 2 * x.new_tensor(self.sigma).log())
+
+
+@dataclass(frozen=True)
 class Gaussian(Likelihood):
     """N(x; μ(z), σ²I) with a given σ.
 
     Parameters
     ----------
     sigma : float
-        Standard deviation in the samples' unit. The thesis' 1/(2σ²) = 1, its equation 16, is the default.
+        Standard deviation, as a fraction of the training samples' range (images and volumes) or of a feature's
+        standard deviation (vectors). The thesis' 1/(2σ²) = 1, its equation 16, is the default.
     """
 
-    def __init__(self, sigma: float = math.sqrt(0.5)) -> None:
-        super().__init__()
-        if not sigma > 0:
-            raise ValueError(f"{type(self).__name__}: sigma is {sigma!r}, expected a number above 0")
-        self.sigma = sigma
+    sigma: Positive = THESIS_SIGMA
 
-    def forward(self, x: Tensor, output: Tensor) -> Tensor:
-        """Return log N(x; output, σ²I)."""
-        return gaussian(x, output, 2 * x.new_tensor(self.sigma).log())
+    @override
+    def __call__(self, shape: Sequence[int]) -> LikelihoodModule:
+        return GaussianModule(self.sigma)
 
 
-class LearntGaussian(Likelihood):
-    """N(x; μ(z), σ²I) with σ learnt by gradient descent along with the network."""
+class LearntGaussianModule(LikelihoodModule):
+    """`LearntGaussian`."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.log_variance = nn.Parameter(torch.zeros(()))
+        self.log_variance = nn.Parameter(torch.zeros((), dtype=torch.float32))
 
+    @override
     def forward(self, x: Tensor, output: Tensor) -> Tensor:
-        """Return log N(x; output, σ²I)."""
         return gaussian(x, output, self.log_variance)
 
 
+@dataclass(frozen=True)
+class LearntGaussian(Likelihood):
+    """N(x; μ(z), σ²I) with σ learnt by gradient descent along with the network."""
+
+    @override
+    def __call__(self, shape: Sequence[int]) -> LikelihoodModule:
+        return LearntGaussianModule()
+
+
+class OptimalGaussianModule(LikelihoodModule):
+    """`OptimalGaussian`."""
+
+    log_variance: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("log_variance", torch.zeros((), dtype=torch.float32))
+
+    @override
+    def forward(self, x: Tensor, output: Tensor) -> Tensor:
+        return gaussian(x, output, self.best(x - output) if self.training else self.log_variance)
+
+    @override
+    def fit_residuals(self, residual: Tensor) -> None:
+        self.log_variance.copy_(self.best(residual))
+
+    def best(self, residual: Tensor) -> Tensor:
+        """Return log σ*²."""
+        return residual.square().mean().clamp_min(1e-12).log()
+
+
+@dataclass(frozen=True)
 class OptimalGaussian(Likelihood):
     r"""N(x; μ(z), σ²I) with the σ that is best in closed form.
 
@@ -83,24 +143,61 @@ class OptimalGaussian(Likelihood):
     Rybkin, Daniilidis and Levine, "Simple and effective VAE training with calibrated decoders", 2021, equation 6.
     """
 
-    log_variance: Tensor
+    @override
+    def __call__(self, shape: Sequence[int]) -> LikelihoodModule:
+        return OptimalGaussianModule()
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("log_variance", torch.zeros(()))
 
+class CorrelatedGaussianModule(GaussianModule):
+    """`CorrelatedGaussian`: until its residuals are fitted, b is zero."""
+
+    offset: Tensor
+    axes: Tensor
+    variance: Tensor
+    rest: Tensor
+
+    def __init__(self, d: int, k: int, ridge: float, sigma: float) -> None:
+        super().__init__(sigma)
+        self.ridge = ridge
+        self.register_buffer("offset", torch.zeros(d, dtype=torch.float32))
+        self.register_buffer("axes", torch.zeros(k, d, dtype=torch.float32))
+        self.register_buffer("variance", torch.ones(k, dtype=torch.float32))
+        self.register_buffer("rest", torch.ones((), dtype=torch.float32))
+
+    @override
+    def mean(self, output: Tensor) -> Tensor:
+        return output + self.offset.view(output.shape[1:])
+
+    @override
     def forward(self, x: Tensor, output: Tensor) -> Tensor:
-        """Return log N(x; output, σ*²I)."""
         if self.training:
-            return gaussian(x, output, (x - output).square().mean().clamp_min(1e-12).log())
-        return gaussian(x, output, self.log_variance)
+            return super().forward(x, output)
+        residual = (x - output).flatten(1) - self.offset
+        d, k = len(self.offset), len(self.variance)
+        along = residual @ self.axes.T
+        across = (residual.square().sum(1) - along.square().sum(1)).clamp_min(0)
+        mahalanobis = (along.square() / self.variance).sum(1) + across / self.rest
+        log_det = self.variance.log().sum() + (d - k) * self.rest.log()
+        return -(mahalanobis + log_det + d * math.log(2 * math.pi)) / 2
 
-    def settle(self, residual: Tensor) -> None:
-        """Set σ* to that of the training residuals."""
-        self.log_variance.copy_(residual.square().mean().clamp_min(1e-12).log())
+    @override
+    def fit_residuals(self, residual: Tensor) -> None:
+        d, k = len(self.offset), len(self.variance)
+        self.offset.copy_(residual.mean(0))
+        centred = residual - self.offset
+        _, singular, axes = torch.linalg.svd(centred, full_matrices=False)
+        total = centred.square().sum() / len(residual)
+        found = min(k, len(singular))
+        variance = centred.new_zeros(k)
+        variance[:found] = singular[:found].square() / len(residual)
+        ridge = self.ridge * (total / d).clamp_min(1e-12)
+        self.axes[:found] = axes[:found]
+        self.variance.copy_(variance + ridge)
+        self.rest.copy_((total - variance.sum()).clamp_min(0) / max(d - k, 1) + ridge)
 
 
-class CorrelatedGaussian(Gaussian):
+@dataclass(frozen=True)
+class CorrelatedGaussian(Likelihood):
     r"""N(x; μ(z) + b, Σ) with a mean b and a covariance Σ of the residuals that are fitted once training has ended.
 
     Training uses `Gaussian`. Then, with the eigenvectors v and eigenvalues λ of the residuals' covariance,
@@ -119,76 +216,48 @@ class CorrelatedGaussian(Gaussian):
     ridge : float
         Added to every eigenvalue, as a fraction of the mean residual variance.
     sigma : float
-        Standard deviation while training, in the samples' unit.
+        Standard deviation while training, in the unit of `Gaussian`.
 
     References
     ----------
     Tipping and Bishop, "Probabilistic principal component analysis", 1999, equations 7 and 8.
     """
 
-    offset: Tensor
-    axes: Tensor
-    variance: Tensor
-    rest: Tensor
+    rank: Count | None = None
+    ridge: Positive = 1e-3
+    sigma: Positive = THESIS_SIGMA
 
-    def __init__(self, rank: int | None = None, ridge: float = 1e-3, sigma: float = math.sqrt(0.5)) -> None:
-        super().__init__(sigma)
-        if rank is not None and rank < 1:
-            raise ValueError(f"CorrelatedGaussian: rank is {rank!r}, expected an integer of at least 1 or None")
-        if not ridge > 0:
-            raise ValueError(f"CorrelatedGaussian: ridge is {ridge!r}, expected a number above 0")
-        self.rank = rank
-        self.ridge = ridge
-
-    def prepare(self, shape: Sequence[int]) -> None:
-        """Make room for the mean and the eigenvectors."""
+    @override
+    def __call__(self, shape: Sequence[int]) -> LikelihoodModule:
         d = math.prod(shape)
         k = d if self.rank is None else min(self.rank, d)
-        self.register_buffer("offset", torch.zeros(d))
-        self.register_buffer("axes", torch.zeros(k, d))
-        self.register_buffer("variance", torch.ones(k))
-        self.register_buffer("rest", torch.ones(()))
+        return CorrelatedGaussianModule(d, k, self.ridge, self.sigma)
 
+
+class BernoulliModule(LikelihoodModule):
+    """`Bernoulli`: the decoder's output is the logit."""
+
+    @override
     def forward(self, x: Tensor, output: Tensor) -> Tensor:
-        """Return log N(x; output + b, Σ)."""
-        if self.training:
-            return super().forward(x, output)
-        residual = (x - output).flatten(1) - self.offset
-        d, k = len(self.offset), len(self.variance)
-        along = residual @ self.axes.T
-        across = (residual.square().sum(1) - along.square().sum(1)).clamp_min(0)
-        mahalanobis = (along.square() / self.variance).sum(1) + across / self.rest
-        log_det = self.variance.log().sum() + (d - k) * self.rest.log()
-        return -(mahalanobis + log_det + d * math.log(2 * math.pi)) / 2
+        return -F.binary_cross_entropy_with_logits(output, x, reduction="none").flatten(1).sum(1)
 
-    def settle(self, residual: Tensor) -> None:
-        """Fit b and Σ to the training residuals."""
-        d, k = len(self.offset), len(self.variance)
-        self.offset.copy_(residual.mean(0))
-        centred = residual - self.offset
-        _, singular, axes = torch.linalg.svd(centred, full_matrices=False)
-        total = centred.square().sum() / len(residual)
-        found = min(k, len(singular))
-        variance = torch.zeros(k).to(centred)
-        variance[:found] = singular[:found].square() / len(residual)
-        ridge = self.ridge * (total / d).clamp_min(1e-12)
-        self.axes[:found] = axes[:found]
-        self.variance.copy_(variance + ridge)
-        self.rest.copy_((total - variance.sum()).clamp_min(0) / max(d - k, 1) + ridge)
+    @override
+    def mean(self, output: Tensor) -> Tensor:
+        return output.sigmoid()
 
 
+@dataclass(frozen=True)
 class Bernoulli(Likelihood):
-    r"""A coin for each value, for masks and other data in [0, 1]; the decoder's output is the logit.
+    r"""A coin for each value, for masks: μ(z) is the probability of the greatest value of the training samples.
 
     .. math:: \sum_i x_i \log \mu_i + (1 - x_i) \log(1 - \mu_i)
 
-    It is a probability for binary values; for values in between it is the usual relaxation, not normalised.
+    x is 0 for the least training value and 1 for the greatest, of vectors too, so that masks in {0, 1} and {0, 255}
+    have the same probability. For values in between it is the usual relaxation, which is not normalised.
     """
 
-    def forward(self, x: Tensor, output: Tensor) -> Tensor:
-        """Return log p(x|z)."""
-        return -F.binary_cross_entropy_with_logits(output, x, reduction="none").flatten(1).sum(1)
+    continuous: ClassVar[bool] = False
 
-    def mean(self, output: Tensor) -> Tensor:
-        """Return the probability of a one."""
-        return output.sigmoid()
+    @override
+    def __call__(self, shape: Sequence[int]) -> LikelihoodModule:
+        return BernoulliModule()

@@ -5,35 +5,15 @@ from collections.abc import Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
-SMALLEST = 7  # convolutions halve the axes while the shortest is longer than this
+from unlikelihood.nn.spatial import batch_norm, conv, linear
+
+MIN_AXIS = 7  # convolutions halve the axes while the shortest is longer than this
 WIDEST = 8  # and double the channels, up to this multiple of the width
 
 
-def conv(
-    axes: int,
-    channels_in: int,
-    channels_out: int,
-    kernel: int = 3,
-    stride: int = 1,
-    padding: int | None = None,
-) -> nn.Module:
-    """Return the convolution over the given number of spatial axes, size-keeping at stride 1.
-
-    Parameters
-    ----------
-    axes : int
-        Spatial axes: 1, 2 or 3.
-    channels_in, channels_out : int
-        Channels before and after.
-    kernel, stride, padding : int
-        As in torch; the padding is half the kernel unless given.
-    """
-    layer = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}[axes]
-    return layer(channels_in, channels_out, kernel, stride, kernel // 2 if padding is None else padding)
-
-
-def pyramid(space: Sequence[int], smallest: int = SMALLEST) -> list[tuple[int, ...]]:
+def pyramid(space: Sequence[int], smallest: int = MIN_AXIS) -> list[tuple[int, ...]]:
     """Return the sizes of the spatial axes level by level, halved (rounded up) while the shortest is above `smallest`.
 
     Examples
@@ -74,11 +54,11 @@ class Encoder(nn.Sequential):
         hidden = WIDEST * width
         if not space:
             super().__init__(
-                nn.Linear(channels, hidden),
+                linear(channels, hidden),
                 nn.SiLU(),
-                nn.Linear(hidden, hidden),
+                linear(hidden, hidden),
                 nn.SiLU(),
-                nn.Linear(hidden, features),
+                linear(hidden, features),
             )
             return
         sizes = pyramid(space)
@@ -87,7 +67,7 @@ class Encoder(nn.Sequential):
             layers += [conv(len(space), channels, wider, stride=2 if len(sizes) > 1 else 1), nn.SiLU()]
             channels = wider
         flat = channels * math.prod(sizes[-1])
-        super().__init__(*layers, nn.Flatten(), nn.Linear(flat, hidden), nn.SiLU(), nn.Linear(hidden, features))
+        super().__init__(*layers, nn.Flatten(), linear(flat, hidden), nn.SiLU(), linear(hidden, features))
 
 
 class Embedding(nn.Sequential):
@@ -110,28 +90,22 @@ class Embedding(nn.Sequential):
         if not space:
             hidden = WIDEST * width
             layers = [
-                *normalised(nn.Linear(channels, hidden), hidden, 0),
-                *normalised(nn.Linear(hidden, hidden), hidden, 0),
+                *normalised(linear(channels, hidden), hidden, 0),
+                *normalised(linear(hidden, hidden), hidden, 0),
             ]
-            super().__init__(*layers, nn.Linear(hidden, features))
+            super().__init__(*layers, linear(hidden, features))
             return
         axes, sizes, layers = len(space), pyramid(space), []
         for wider in widths(width, max(1, len(sizes) - 1)):
             layers += normalised(conv(axes, channels, wider, stride=2 if len(sizes) > 1 else 1), wider, axes)
             channels = wider
         layers += normalised(conv(axes, channels, channels), channels, axes)
-        super().__init__(*layers, nn.Flatten(), nn.Linear(channels * math.prod(sizes[-1]), features))
+        super().__init__(*layers, nn.Flatten(), linear(channels * math.prod(sizes[-1]), features))
 
 
 def normalised(layer: nn.Module, channels: int, axes: int) -> list[nn.Module]:
     """Return `layer` followed by batch normalisation of its channels over the spatial axes, and a rectifier."""
-    return [layer, norm(axes, channels), nn.ReLU()]
-
-
-def norm(axes: int, channels: int) -> nn.Module:
-    """Return batch normalisation over the given number of spatial axes, 0 for vectors."""
-    layer: type[nn.Module] = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}[axes]
-    return layer(channels)
+    return [layer, batch_norm(axes, channels), nn.ReLU()]
 
 
 class Upsample(nn.Module):
@@ -141,8 +115,8 @@ class Upsample(nn.Module):
         super().__init__()
         self.size = tuple(size)
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
-        r"""Map (B, C, \*space) to (B, C, \*size)."""
         return F.interpolate(x, size=self.size, mode="nearest")
 
 
@@ -164,9 +138,9 @@ class Decoder(nn.Sequential):
     def __init__(self, shape: Sequence[int], features: int, width: int) -> None:
         channels, *space = shape
         hidden = WIDEST * width
-        entry = [nn.Linear(features, hidden), nn.SiLU()]
+        entry = [linear(features, hidden), nn.SiLU()]
         if not space:
-            super().__init__(*entry, nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, channels))
+            super().__init__(*entry, linear(hidden, hidden), nn.SiLU(), linear(hidden, channels))
             return
         sizes = pyramid(space)[::-1]
         wide = widths(width, max(1, len(sizes) - 1))[::-1]
@@ -175,7 +149,7 @@ class Decoder(nn.Sequential):
             layers += [Upsample(size), conv(len(space), before, after), nn.SiLU()]
         super().__init__(
             *entry,
-            nn.Linear(hidden, wide[0] * math.prod(sizes[0])),
+            linear(hidden, wide[0] * math.prod(sizes[0])),
             nn.SiLU(),
             nn.Unflatten(1, (wide[0], *sizes[0])),
             *layers,

@@ -1,17 +1,22 @@
-"""Distributions q(z|x) of a variational autoencoder's latents."""
+"""Distributions q(z|x) of a variational autoencoder's latents.
+
+A `Posterior` is a parameter; called, it builds its `PosteriorModule`.
+"""
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
+from typing_extensions import override
 from zuko.flows import MaskedAutoregressiveTransform
 from zuko.transforms import ComposedTransform
 
 from unlikelihood.nn.levels import standard_normal
 from unlikelihood.nn.noise import normal_like
-from unlikelihood.nn.part import Part
+from unlikelihood.parameters import Component, Count
 
 
 class Flowed:
@@ -47,10 +52,6 @@ class Flowed:
         z, log_det = self.transform.call_and_ladj(start)
         return z, self.base.log_prob(start).sum(-1) - log_det
 
-    def sample(self) -> Tensor:
-        """Return z, (B, latent)."""
-        return self.drawn(normal_like(self.scale))[0]
-
     def log_prob(self, z: Tensor) -> Tensor:
         """Return log q(z|x), (..., 1), of latents (..., latent). It takes a pass of the network for every dimension."""
         start, log_det = self.transform.inv.call_and_ladj(z)
@@ -58,53 +59,101 @@ class Flowed:
 
     def entropy(self) -> Tensor:
         """Return an estimate of H[q(z|x)], (B, 1), always from the same noise."""
-        noise = torch.randn(
-            self.draws, 1, self.scale.shape[-1], generator=torch.Generator().manual_seed(0), dtype=torch.float32
-        )
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randn(self.draws, 1, self.scale.shape[-1], generator=generator, dtype=torch.float32)
         return -self.drawn(noise.to(self.scale))[1].mean(0)[:, None]
 
 
-class Posterior(Part, ABC):
-    """q(z|x), made of what the encoder says of x."""
+class PosteriorModule(nn.Module, ABC):
+    """q(z|x), made of what the encoder says of x.
 
-    def prepare(self, latent: int, width: int) -> None:
-        """Make the tensors whose size follows from the `latent` dimensions and the network's `width`."""
+    Parameters
+    ----------
+    n_features : int
+        How many numbers the encoder has to say.
+    """
 
-    def features(self, latent: int) -> int:
-        """Return how many numbers the encoder has to say."""
-        return 2 * latent
+    def __init__(self, n_features: int) -> None:
+        super().__init__()
+        self.n_features = n_features
 
     @abstractmethod
     def forward(self, features: Tensor) -> Any:
-        """Return q(z|x), (B, latent), from the encoder's features (B, features)."""
+        """Return q(z|x), (B, latent), from the encoder's features (B, n_features)."""
 
     @abstractmethod
     def at(self, q: Any, noise: Tensor) -> Tensor:
-        """Return the samples of q that standard normal noise (..., B, latent) stands for, in its shape."""
+        """Return z for standard normal noise (..., latent)."""
 
     @abstractmethod
     def divergence(self, q: Any) -> tuple[Tensor, Tensor]:
-        """Return z ~ q(z|x), (B, latent), and KL(q(z|x) ‖ N(0, I)) or an estimate of it at z, in nats, (B,)."""
+        """Return one z of q(z|x), (B, latent), and KL(q(z|x) ‖ N(0, I)) in nats, or an estimate from that z, (B,)."""
 
 
-class DiagonalGaussian(Posterior):
-    """N(z; μ(x), diag σ²(x)), the thesis' posterior."""
+@dataclass(frozen=True)
+class Posterior(Component, ABC):
+    """q(z|x)."""
 
+    @abstractmethod
+    def __call__(self, latent: int, width: int) -> PosteriorModule:
+        """Return the module for as many `latent` dimensions, with networks of `width`."""
+
+
+class DiagonalGaussianModule(PosteriorModule):
+    """`DiagonalGaussian`."""
+
+    @override
     def forward(self, features: Tensor) -> Normal:
-        """Return the Gaussian."""
         mean, log_variance = features.chunk(2, dim=1)
         return Normal(mean, (log_variance / 2).clamp(-10, 10).exp(), validate_args=False)
 
+    @override
     def at(self, q: Normal, noise: Tensor) -> Tensor:
-        """Return μ + σ ε."""
         return q.loc + q.scale * noise
 
+    @override
     def divergence(self, q: Normal) -> tuple[Tensor, Tensor]:
-        """Return z and the divergence in closed form."""
         p = Normal(torch.zeros_like(q.loc), 1.0, validate_args=False)
         return self.at(q, normal_like(q.scale)), kl_divergence(q, p).sum(1)
 
 
+@dataclass(frozen=True)
+class DiagonalGaussian(Posterior):
+    """N(z; μ(x), diag σ²(x)), the thesis' posterior."""
+
+    @override
+    def __call__(self, latent: int, width: int) -> PosteriorModule:
+        return DiagonalGaussianModule(2 * latent)
+
+
+class InverseAutoregressiveModule(PosteriorModule):
+    """`InverseAutoregressive`."""
+
+    def __init__(self, transforms: int, latent: int, width: int) -> None:
+        super().__init__(3 * latent)  # μ, σ and h
+        orders = [torch.arange(latent).flip([0] if index % 2 else []) for index in range(transforms)]
+        self.maps = nn.ModuleList(
+            MaskedAutoregressiveTransform(latent, latent, order=order, hidden_features=[8 * width], activation=nn.SiLU)
+            for order in orders
+        ).float()
+
+    @override
+    def forward(self, features: Tensor) -> Flowed:
+        mean, log_variance, context = features.chunk(3, dim=1)
+        base = Normal(mean, (log_variance / 2).clamp(-10, 10).exp(), validate_args=False)
+        return Flowed(base, ComposedTransform(*(step(context) for step in self.maps)))
+
+    @override
+    def at(self, q: Flowed, noise: Tensor) -> Tensor:
+        return q.drawn(noise)[0]
+
+    @override
+    def divergence(self, q: Flowed) -> tuple[Tensor, Tensor]:
+        z, log_q = q.drawn(normal_like(q.scale))
+        return z, log_q - standard_normal(z)
+
+
+@dataclass(frozen=True)
 class InverseAutoregressive(Posterior):
     r"""A diagonal Gaussian, made to follow the true posterior by autoregressive maps of its samples.
 
@@ -123,35 +172,8 @@ class InverseAutoregressive(Posterior):
     Kingma et al., "Improved variational inference with inverse autoregressive flow", 2016, equations 10 and 11.
     """
 
-    def __init__(self, transforms: int = 2) -> None:
-        super().__init__()
-        if transforms < 1:
-            raise ValueError(f"InverseAutoregressive: transforms is {transforms!r}, expected an integer of at least 1")
-        self.transforms = transforms
+    transforms: Count = 2
 
-    def prepare(self, latent: int, width: int) -> None:
-        """Make the maps' networks."""
-        orders = [torch.arange(latent).flip([0] if index % 2 else []) for index in range(self.transforms)]
-        self.maps = nn.ModuleList(
-            MaskedAutoregressiveTransform(latent, latent, order=order, hidden_features=[8 * width], activation=nn.SiLU)
-            for order in orders
-        )
-
-    def features(self, latent: int) -> int:
-        """Return the numbers for μ, σ and h."""
-        return 3 * latent
-
-    def forward(self, features: Tensor) -> Flowed:
-        """Return the distribution."""
-        mean, log_variance, context = features.chunk(3, dim=1)
-        base = Normal(mean, (log_variance / 2).clamp(-10, 10).exp(), validate_args=False)
-        return Flowed(base, ComposedTransform(*(step(context) for step in self.maps)))
-
-    def at(self, q: Flowed, noise: Tensor) -> Tensor:
-        """Return f(μ + σ ε)."""
-        return q.drawn(noise)[0]
-
-    def divergence(self, q: Flowed) -> tuple[Tensor, Tensor]:
-        """Return z and log q(z|x) - log N(z; 0, I)."""
-        z, log_q = q.drawn(normal_like(q.scale))
-        return z, log_q - standard_normal(z)
+    @override
+    def __call__(self, latent: int, width: int) -> PosteriorModule:
+        return InverseAutoregressiveModule(self.transforms, latent, width)

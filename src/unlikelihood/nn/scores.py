@@ -1,14 +1,19 @@
-"""What a variational autoencoder says about log p(x): three functions of the same samples from q(z|x)."""
+r"""Scores of a variational autoencoder, in nats, from the same L samples z⁽ˡ⁾ ~ q(z|x).
+
+A score maps log p(x|z⁽ˡ⁾), (L, B), the samples z⁽ˡ⁾, (L, B, latent), the posterior q(z|x) and the prior p(z) to a
+number for each sample, (B,), higher = more normal.
+"""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from torch import Tensor
 from torch.distributions import Normal
+from typing_extensions import override
 
 from unlikelihood.nn.levels import log_mean_exp
 from unlikelihood.nn.posteriors import Flowed
-from unlikelihood.nn.priors import Prior
+from unlikelihood.nn.priors import PriorModule
 from unlikelihood.parameters import Component, Count
 
 
@@ -25,25 +30,8 @@ class Score(Component, ABC):
     samples: Count = 16
 
     @abstractmethod
-    def __call__(self, log_px_z: Tensor, z: Tensor, q: Normal | Flowed, p: Prior) -> Tensor:
-        """Return the score.
-
-        Parameters
-        ----------
-        log_px_z : Tensor
-            log p(x|z⁽ˡ⁾) in nats, (L, B).
-        z : Tensor
-            The samples z⁽ˡ⁾, (L, B, latent).
-        q : Normal or Flowed
-            The posterior q(z|x), (B, latent).
-        p : Prior
-            The prior p(z).
-
-        Returns
-        -------
-        Tensor of shape (B,)
-            Higher = more normal, in nats.
-        """
+    def __call__(self, log_px_z: Tensor, z: Tensor, q: Normal | Flowed, p: PriorModule) -> Tensor:
+        """Return the score, (B,)."""
 
 
 class Reconstruction(Score):
@@ -54,8 +42,8 @@ class Reconstruction(Score):
     It drops the KL divergence and so is never below `ELBO`. Source: the VAE-AD score of Santos Buitrago, 2018.
     """
 
-    def __call__(self, log_px_z: Tensor, z: Tensor, q: Normal | Flowed, p: Prior) -> Tensor:
-        """Return the mean log-likelihood of the sample under its own posterior."""
+    @override
+    def __call__(self, log_px_z: Tensor, z: Tensor, q: Normal | Flowed, p: PriorModule) -> Tensor:
         return log_px_z.mean(0)
 
 
@@ -68,8 +56,8 @@ class ELBO(Score):
     for a Gaussian posterior. Source: Kingma and Welling, "Auto-encoding variational Bayes", 2014, equation 3.
     """
 
-    def __call__(self, log_px_z: Tensor, z: Tensor, q: Normal | Flowed, p: Prior) -> Tensor:
-        """Return the bound."""
+    @override
+    def __call__(self, log_px_z: Tensor, z: Tensor, q: Normal | Flowed, p: PriorModule) -> Tensor:
         return (log_px_z + p.log_prob(z)).mean(0) + q.entropy().sum(-1)
 
 
@@ -81,8 +69,8 @@ class IWAE(Score):
     Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", 2016, equation 8.
     """
 
-    def __call__(self, log_px_z: Tensor, z: Tensor, q: Normal | Flowed, p: Prior) -> Tensor:
-        """Return the bound."""
+    @override
+    def __call__(self, log_px_z: Tensor, z: Tensor, q: Normal | Flowed, p: PriorModule) -> Tensor:
         log_weight = log_px_z + p.log_prob(z) - q.log_prob(z).sum(-1)
         return log_mean_exp(log_weight)
 
@@ -96,6 +84,6 @@ class LatentDensity(Score):
     a prior that knows where that is, `Exemplars`. Under the standard normal it says little.
     """
 
-    def __call__(self, log_px_z: Tensor, z: Tensor, q: Normal | Flowed, p: Prior) -> Tensor:
-        """Return the mean log-density of the latents."""
+    @override
+    def __call__(self, log_px_z: Tensor, z: Tensor, q: Normal | Flowed, p: PriorModule) -> Tensor:
         return p.log_prob(z).mean(0)

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from typing_extensions import override
 
 from unlikelihood.parameters import Component
 
@@ -76,8 +77,8 @@ class Family(Component, ABC):
 class Size(Family):
     """The logarithms of the foreground's volume and surface, in pixels and their faces."""
 
+    @override
     def __call__(self, region: Region) -> list[float]:
-        """Return the two logarithms."""
         return [np.log(max(int(np.count_nonzero(region.box)), 1)), np.log(max(region.faces, 1))]
 
 
@@ -88,8 +89,8 @@ class Shape(Family):
     of the bounding box that is filled, Euler number, number of components, and share of the largest.
     """
 
+    @override
     def __call__(self, region: Region) -> list[float]:
-        """Return the ratios and counts."""
         box, axes = region.box, region.box.ndim
         volume = np.count_nonzero(box)
         if not volume:
@@ -110,8 +111,8 @@ class Shape(Family):
 class Thickness(Family):
     """The shares of the foreground that are deeper than each depth."""
 
+    @override
     def __call__(self, region: Region) -> list[float]:
-        """Return the shares."""
         return [np.mean(region.depth > at) if len(region.depth) else 0.0 for at in region.deep]
 
 
@@ -120,8 +121,8 @@ class Intensity(Family):
 
     of_values = True
 
+    @override
     def __call__(self, region: Region) -> list[float]:
-        """Return them in units of the normals' range."""
         within = region.x[region.mask] if region.mask.any() else np.zeros(1)
         return [*distribution(region.x), within.mean(), within.std()]
 
@@ -135,8 +136,8 @@ class Texture(Family):
 
     of_values = True
 
+    @override
     def __call__(self, region: Region) -> list[float]:
-        """Return them in units of the normals' range."""
         x = region.x
         slopes = [np.gradient(x, axis=axis) for axis in range(x.ndim) if x.shape[axis] > 1] or [np.zeros_like(x)]
         windows = [

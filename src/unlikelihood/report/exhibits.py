@@ -8,19 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlikelihood.data.splits import Split
-from unlikelihood.report.maps import Maps, Reconstructs, maps_of, nearest_normals
+from unlikelihood.report.maps import Maps, maps_of, nearest_normals
 from unlikelihood.storage.identity import seen
 
 LARGE = 2**20  # bytes of a sample; of larger ones a page shows fewer, which would not fit beside the detector
 MOST_ANOMALOUS, MISSED, SPREAD, NEIGHBOURS = 12, 4, 8, 3
 NORMALS = 200  # enough to know the residual of a pixel by
-
-
-@runtime_checkable
-class Generates(Protocol):
-    """A detector that can make samples up."""
-
-    def generate(self, n: int) -> NDArray[Any]: ...  # noqa: D102
 
 
 @runtime_checkable
@@ -117,7 +110,7 @@ def choose(detector: object, split: Split, score: NDArray[np.float64]) -> Exhibi
     index = _cases(order, label, 1 if few == 12 else 3)
 
     x_hat: dict[int, NDArray[Any]] = {}
-    if isinstance(detector, Reconstructs):
+    if hasattr(detector, "reconstruct"):
         shown = np.unique(np.concatenate([index, *spread.values()]))
         x_hat = dict(zip(shown.tolist(), np.asarray(detector.reconstruct(pixels[shown])), strict=True))
 
@@ -144,7 +137,7 @@ def choose(detector: object, split: Split, score: NDArray[np.float64]) -> Exhibi
         likely={k: (pixels[own[::-1][:few]], score[own[::-1][:few]]) for k, own in ranked.items()},
         unlikely={k: (pixels[own[:few]], score[own[:few]]) for k, own in ranked.items()},
         reconstructed={k: (pixels[rows], remade(rows)) for k, rows in spread.items()} if x_hat else {},
-        generated=np.asarray(detector.generate(few)) if isinstance(detector, Generates) else None,
+        generated=np.asarray(detector.generate(few)) if hasattr(detector, "generate") else None,
         generator=maker if isinstance(maker, KeepsAnAlbum) else None,
     )
 

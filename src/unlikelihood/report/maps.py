@@ -14,13 +14,6 @@ SHOWN = 0.995  # share of the pixels of normals that lie below the strongest col
 
 
 @runtime_checkable
-class Reconstructs(Protocol):
-    """A detector that can say what it would have expected of a sample."""
-
-    def reconstruct(self, X: NDArray[Any]) -> NDArray[Any]: ...  # noqa: D102
-
-
-@runtime_checkable
 class Differentiable(Protocol):
     """A detector whose score can be differentiated: one with a network."""
 
@@ -112,7 +105,7 @@ def maps_of(detector: object, X: NDArray[Any], x_hat: NDArray[Any] | None, norma
     X : ndarray, shape (n, *shape)
         Samples.
     x_hat : ndarray, shape (n, *shape), optional
-        Their reconstructions by a detector that `Reconstructs`.
+        Their reconstructions by a detector that can `reconstruct`.
     normals : ndarray, shape (m, *shape)
         Normals to compare with, best such as training never saw: its own are reconstructed too well.
 
@@ -121,7 +114,7 @@ def maps_of(detector: object, X: NDArray[Any], x_hat: NDArray[Any] | None, norma
     Maps or None
         Whitened residuals where it reconstructs, the gradient where it only has a network, otherwise None.
     """
-    if x_hat is not None and isinstance(detector, Reconstructs):
+    if x_hat is not None and hasattr(detector, "reconstruct"):
         left_over = np.asarray(normals, np.float64) - detector.reconstruct(normals)
         whitened = Whitening.of(left_over)
         unit = "standard deviations of what normals leave over there"

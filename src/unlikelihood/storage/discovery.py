@@ -12,15 +12,10 @@ import unlikelihood
 
 
 @cache
-def names(package: str) -> dict[str, str]:
-    """Return the public names that the stub lists for a sub-package or module, and the module of each.
+def names(package: str = "") -> dict[str, str]:
+    """Return the public names that the stub lists for a sub-package, or for all, and the module of each.
 
     The stub is read as text, so nothing is imported: that keeps ``--help`` fast.
-
-    Parameters
-    ----------
-    package : str
-        ``detectors``, ``data`` or ``nn``, or a module such as ``conformal``.
 
     Examples
     --------
@@ -31,28 +26,28 @@ def names(package: str) -> dict[str, str]:
     return {
         alias.name: f"unlikelihood.{node.module}"
         for node in stub.body
-        if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(f"{package}.")
+        if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(f"{package}." if package else "")
         for alias in node.names
     }
 
 
-def find(name: str, package: str) -> Any:
-    """Return the public object `name` of a sub-package.
+def public_class(name: str) -> type:
+    """Return the public class `name` of the package.
 
     Raises
     ------
     ValueError
-        If there is none, with the names that there are.
+        If there is none.
     """
-    known = names(package)
-    if name not in known:
-        raise ValueError(f"{name!r} is not one of the {package}: {', '.join(sorted(known))}")
-    return getattr(importlib.import_module(known[name]), name)
+    found = getattr(importlib.import_module(names()[name]), name) if name in names() else None
+    if not inspect.isclass(found):
+        raise ValueError(f"{name!r} is not a public class of unlikelihood")
+    return found
 
 
 def subclasses(base: type, package: str) -> dict[str, type]:
     """Return the public, concrete subclasses of `base` in a sub-package, by name."""
-    found = {name: find(name, package) for name in sorted(names(package))}
+    found = {name: getattr(importlib.import_module(module), name) for name, module in sorted(names(package).items())}
     return {
         name: value
         for name, value in found.items()

@@ -7,18 +7,16 @@ import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from sklearn.base import clone
 
-from unlikelihood.storage.discovery import find, names
+from unlikelihood.parameters import Component
+from unlikelihood.storage.discovery import public_class
 from unlikelihood.storage.files import replacing
-
-if TYPE_CHECKING:
-    from unlikelihood.contract.detector import Detector
 
 FORMAT = 1
 POLARITY = "higher = more normal"
@@ -28,23 +26,24 @@ class ModelFileError(ValueError):
     """A model folder is missing, broken, changed or of an unknown kind."""
 
 
-def save(detector: "Detector", path: str | os.PathLike[str]) -> Path:
-    """Write a fitted detector to a folder, all or nothing.
+@runtime_checkable
+class Storable(Protocol):
+    """What a model folder can hold."""
 
-    Parameters
-    ----------
-    detector : Detector
-        A fitted detector.
-    path : path
-        The folder. One that is there is replaced.
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's arguments that decide what is fitted."""
 
-    Returns
-    -------
-    Path
-        The folder.
-    """
+    def state(self) -> dict[str, Any]:
+        """Return what was fitted: arrays, plain values, and others that are storable."""
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take what `state` gave, from a file."""
+
+
+def write(stored: Storable, path: str | os.PathLike[str]) -> Path:
+    """Write a fitted detector to the folder `path`, all or nothing; a folder that is there is replaced."""
     arrays: dict[str, np.ndarray] = {}
-    described = encode(detector, "", arrays, {})
+    described = encode(stored, "", arrays, {})
     with replacing(path) as folder:
         folder.mkdir()
         save_file(arrays, folder / "weights.safetensors")
@@ -61,20 +60,8 @@ def save(detector: "Detector", path: str | os.PathLike[str]) -> Path:
     return Path(path)
 
 
-def load(path: str | os.PathLike[str], **runtime: Any) -> "Detector":
-    """Read a detector that `Detector.save` wrote.
-
-    Parameters
-    ----------
-    path : path
-        The folder.
-    **runtime : Any
-        Parameters to change, such as ``device="cpu"``.
-
-    Returns
-    -------
-    Detector
-        Fitted; its scores equal the saved one's to the bit, on the same machine.
+def read(path: str | os.PathLike[str], **runtime: Any) -> Storable:
+    """Return what `write` wrote to the folder `path`, with the parameters in `runtime` changed.
 
     Raises
     ------
@@ -90,22 +77,27 @@ def load(path: str | os.PathLike[str], **runtime: Any) -> "Detector":
         raise ModelFileError(f"{folder} is not a model folder: {Path(error.filename).name} is missing") from None
     except ValueError as error:
         raise ModelFileError(f"{folder}/detector.json is not JSON: {error}") from None
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        found = record.get("format") if isinstance(record, dict) else record
-        raise ModelFileError(f"{folder}/detector.json has format {found!r}, expected {FORMAT}")
-    checksum = record.pop("checksum", None)
-    if checksum != sha256(canonical(record)):
-        raise ModelFileError(f"{folder}/detector.json was changed after it was written: its checksum does not fit")
-    if record["weights"] != sha256(weights):
-        raise ModelFileError(
-            f"{folder}/weights.safetensors was changed after it was written: its checksum does not fit"
-        )
+    check_bytes(folder, record, weights)
     try:
         arrays = load_file(folder / "weights.safetensors")
         check(record["detector"], arrays, set(runtime))
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise ModelFileError(f"{folder} cannot be loaded: {error}") from error
     return decode(record["detector"], arrays, {}, runtime)
+
+
+def check_bytes(folder: Path, record: Any, weights: bytes) -> None:
+    """Raise if a record is of another format, or it or its weights are not those that were written."""
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        found = record.get("format") if isinstance(record, dict) else record
+        raise ModelFileError(f"{folder}/detector.json has format {found!r}, expected {FORMAT}")
+    written = {name: value for name, value in record.items() if name != "checksum"}
+    for file, kept, found in (
+        ("detector.json", record.get("checksum"), sha256(canonical(written))),
+        ("weights.safetensors", record.get("weights"), sha256(weights)),
+    ):
+        if kept != found:
+            raise ModelFileError(f"{folder}/{file} was changed after it was written: its checksum does not fit")
 
 
 def encode(value: Any, name: str, arrays: dict[str, np.ndarray], seen: dict[int, str]) -> Any:
@@ -128,20 +120,19 @@ def encode(value: Any, name: str, arrays: dict[str, np.ndarray], seen: dict[int,
         return value
     if id(value) in seen:
         return {"$same": seen[id(value)]}
-    if hasattr(value, "state"):
+    if isinstance(value, Storable):
         seen[id(value)] = name
-        parameters = {key: item for key, item in value.get_params(deep=False).items() if key not in value.runtime}
         return {
             "$detector": type(value).__name__,
             "name": name,
-            "parameters": encode(parameters, f"{name}.parameters", arrays, seen),
+            "parameters": encode(value.settings(), f"{name}.parameters", arrays, seen),
             "state": encode(value.state(), f"{name}.state" if name else "state", arrays, seen),
         }
     parameters = {key: getattr(value, key) for key in inspect.signature(type(value)).parameters}
     return {"$part": type(value).__name__, "parameters": encode(parameters, name, arrays, seen)}
 
 
-def configuration(detector: "Detector") -> dict[str, Any]:
+def configuration(detector: Storable) -> dict[str, Any]:
     """Return a detector's class and parameters as JSON, without what it has learnt.
 
     A part that was fitted before stays so in a clone: it is described by a hash of its arrays.
@@ -197,13 +188,13 @@ def check(record: Any, arrays: dict[str, np.ndarray], given: set[str]) -> None:
 
 
 def resolve(record: dict[str, Any]) -> type:
-    """Return the class that a detector or part of `record` has, among the package's own."""
-    name, usual, others = (
-        (record["$detector"], "detectors", ("decisions",))
-        if "$detector" in record
-        else (record["$part"], "nn", ("decisions",))
-    )
-    return find(name, next((package for package in others if name in names(package)), usual))
+    """Return the class of a detector or of a parameter object in `record`, among the package's public names."""
+    kind: type
+    name, kind = (record["$detector"], Storable) if "$detector" in record else (record["$part"], Component)
+    found = public_class(name)
+    if inspect.isabstract(found) or not issubclass(found, kind):
+        raise ValueError(f"{name} is not the class of a {'detector' if '$detector' in record else 'parameter'}")
+    return found
 
 
 def decode(record: Any, arrays: dict[str, np.ndarray], seen: dict[str, Any], runtime: dict[str, Any]) -> Any:

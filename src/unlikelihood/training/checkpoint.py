@@ -27,15 +27,15 @@ class Checkpoint:
     ----------
     path : path
         The file.
-    fingerprint : str
-        What is being fitted: see `fingerprint`. A checkpoint of anything else is refused.
+    fit_hash : str
+        What is being fitted: see `fit_hash`. A checkpoint of anything else is refused.
     seconds : float
         Time between two saves.
     """
 
-    def __init__(self, path: str | os.PathLike[str], fingerprint: str, seconds: float) -> None:
+    def __init__(self, path: str | os.PathLike[str], fit_hash: str, seconds: float) -> None:
         self.path = Path(path)
-        self.fingerprint = fingerprint
+        self.fit_hash = fit_hash
         self.seconds = seconds
         self.saved_at = time.monotonic()
 
@@ -57,7 +57,7 @@ class Checkpoint:
             for index, state in optimizer.state_dict()["state"].items():
                 for name, tensor in state.items():
                     tensors[f"optimizer.{objective}.{index}.{name}"] = tensor.contiguous()
-        meta = {"fingerprint": self.fingerprint, "step": step, "losses": losses}
+        meta = {"fit_hash": self.fit_hash, "step": step, "losses": losses}
         with replacing(self.path) as path:
             save_file(tensors, path, {"checkpoint": json.dumps(meta)})
         self.saved_at = time.monotonic()
@@ -85,7 +85,7 @@ class Checkpoint:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"checkpoint {self.path} cannot be read ({error}); delete it to start again") from error
-        if meta["fingerprint"] != self.fingerprint:
+        if meta.get("fit_hash") != self.fit_hash:
             raise ValueError(
                 f"checkpoint {self.path} belongs to a fit of other data or parameters; "
                 "delete it, or name another checkpoint"
@@ -107,7 +107,7 @@ class Checkpoint:
             shutil.rmtree(stale)
 
 
-def fingerprint(description: str, X: np.ndarray) -> str:
+def fit_hash(description: str, X: np.ndarray) -> str:
     """Return a hash of a fit: `description` in text and every value of `X`."""
     digest = hashlib.sha256(f"{description} {X.shape} {X.dtype}".encode())
     for start in range(0, len(X), 1024):

@@ -1,0 +1,71 @@
+"""Layers over any number of spatial axes: 0 for vectors, 1 for signals, 2 for images and 3 for volumes.
+
+They are made in float32, whatever torch's default is.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+BATCH_NORMS = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+MAX_POOLS = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
+LINEAR_MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
+
+linear = partial(nn.Linear, dtype=torch.float32)
+
+
+def conv(
+    axes: int,
+    channels_in: int,
+    channels_out: int,
+    kernel: int | tuple[int, ...] = 3,
+    stride: int = 1,
+    padding: int | None = None,
+) -> nn.Module:
+    """Return a convolution, by default padded by half its kernel; without axes a fully connected layer."""
+    if axes == 0:
+        return linear(channels_in, channels_out)
+    if padding is None:
+        padding = kernel // 2 if isinstance(kernel, int) else 0
+    return CONVOLUTIONS[axes](channels_in, channels_out, kernel, stride, padding, dtype=torch.float32)  # type: ignore[arg-type]
+
+
+def transposed_conv(
+    axes: int,
+    channels_in: int,
+    channels_out: int,
+    kernel: int,
+    stride: int,
+    padding: int = 0,
+    output_padding: int | Sequence[int] = 0,
+) -> nn.Module:
+    """Return a transposed convolution."""
+    return TRANSPOSED[axes](
+        *(channels_in, channels_out, kernel, stride, padding, output_padding),  # type: ignore[arg-type]
+        dtype=torch.float32,
+    )
+
+
+def batch_norm(axes: int, channels: int) -> nn.Module:
+    """Return batch normalisation."""
+    return BATCH_NORMS[axes](channels, dtype=torch.float32)
+
+
+def layer_norm(channels: int) -> nn.Module:
+    """Return normalisation of each sample over all its channels and positions, with a scale for each channel."""
+    return nn.GroupNorm(1, channels, dtype=torch.float32)
+
+
+def dilate(x: Tensor) -> Tensor:
+    r"""Return the largest value of each position and those around it, (B, C, \*space)."""
+    return MAX_POOLS[x.ndim - 2](x, 3, 1, 1)
+
+
+def resize(x: Tensor, size: Sequence[int]) -> Tensor:
+    r"""Return (B, C, \*space) as (B, C, \*size), interpolated linearly between corners that stay where they are."""
+    return F.interpolate(x, tuple(size), mode=LINEAR_MODES[x.ndim - 2], align_corners=True)
