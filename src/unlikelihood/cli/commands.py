@@ -169,7 +169,6 @@ def show(data: Source, out: Path, sample: int) -> None:
     volumes = images.pixels.ndim == 5
     if volumes and not 0 <= sample < len(images):
         raise ValueError(f"sample is {sample}, expected one from 0 to {len(images) - 1}")
-    orientation = getattr(images, "orientation", None)
     if images.label is None:
         counts = f"{len(images)} samples without labels"
     else:
@@ -180,12 +179,12 @@ def show(data: Source, out: Path, sample: int) -> None:
         "intensity": f"{images.pixels.min():g} to {images.pixels.max():g}, mean {images.pixels.mean():g}",
         "groups": "none" if images.group is None else f"{len(np.unique(images.group))}",
         "spacing": "unknown" if images.spacing is None else " x ".join(f"{size:g}" for size in images.spacing) + " mm",
-        "orientation": orientation or "unknown",
+        "orientation": images.orientation or "unknown",
     }
     print("\n".join(f"{key:<11} {value}" for key, value in facts.items()))
     chosen = images[np.linspace(0, len(images) - 1, min(GALLERY, len(images))).astype(int)]
     titles = None if chosen.label is None else ["anomalous" if label else "" for label in chosen.label]
-    geometry: dict[str, Any] = {"spacing": images.spacing, "orientation": orientation}
+    geometry: dict[str, Any] = {"spacing": images.spacing, "orientation": images.orientation}
     pictures = {out: plots.gallery(chosen.pixels, titles, columns=8, **geometry)}
     if volumes:
         slices = plots.montage(np.asarray(images.pixels[sample]), **geometry)
