@@ -7,9 +7,9 @@ from unlikelihood.metrics.intervals import bootstrap, delong, paired_delong
 from unlikelihood.metrics.ranking import auroc
 
 
-def simulated(rng, n=60, auc=0.8, ties=False):
-    label = np.repeat([0, 1], n)
-    score = rng.normal(size=2 * n) + np.sqrt(2) * ndtri(auc) * label
+def simulated(rng, n=60, auc=0.8, ties=False, anomalous=None):
+    label = np.repeat([0, 1], [n, anomalous or n])
+    score = rng.normal(size=len(label)) + np.sqrt(2) * ndtri(auc) * label
     return label, np.round(score) if ties else score
 
 
@@ -25,9 +25,10 @@ def brute_force(label, *scores):
     return np.mean(v10, axis=1), np.atleast_2d(covariance)
 
 
+@pytest.mark.parametrize("anomalous", [9, 200])
 @pytest.mark.parametrize("ties", [False, True])
-def test_delong_is_what_comparing_every_pair_gives(rng, ties):
-    label, score = simulated(rng, ties=ties)
+def test_delong_is_what_comparing_every_pair_gives(rng, ties, anomalous):
+    label, score = simulated(rng, ties=ties, anomalous=anomalous)
     (area,), ((variance,),) = brute_force(label, score)
     interval = delong(label, score)
     half = norm.ppf(0.975) * np.sqrt(variance) / (area * (1 - area))
@@ -37,7 +38,7 @@ def test_delong_is_what_comparing_every_pair_gives(rng, ties):
 
 
 def test_paired_delong_is_what_comparing_every_pair_gives(rng):
-    label, a = simulated(rng, ties=True)
+    label, a = simulated(rng, ties=True, anomalous=9)
     b = a + rng.normal(size=len(a))
     area, covariance = brute_force(label, a, b)
     difference = paired_delong(label, a, b)
@@ -104,6 +105,22 @@ def test_every_draw_holds_both_classes_even_where_one_patient_has_all_anomalies(
     assert 0 <= interval.low <= interval.high <= 1
     mixed = bootstrap(auroc, label, rng.normal(size=6), np.array(list("aabccb")), draws=50)
     assert 0 <= mixed.low <= mixed.high <= 1
+
+
+def test_every_draw_holds_as_many_patients_of_each_kind_as_there_are():
+    # Patient 1 has normals only, 2 and 3 have both, 4 to 6 anomalies only; the number of a sample is its patient.
+    patients, label = np.array([1, 1, 2, 2, 3, 3, 4, 5, 6]), np.array([0, 0, 0, 1, 0, 1, 1, 1, 1])
+    seen = []
+
+    def looking(labels, scores):
+        seen.append(scores)
+        return 0.5
+
+    bootstrap(looking, label, patients, patients, draws=100)
+    for drawn in seen:
+        times = np.bincount(drawn.astype(int), minlength=7) / np.bincount(patients, minlength=7).clip(1)
+        assert (times[1], times[2:4].sum(), times[4:].sum()) == (1, 2, 3)
+    assert len({drawn.tobytes() for drawn in seen}) > 20
 
 
 def test_the_seed_decides_the_draws(rng):
