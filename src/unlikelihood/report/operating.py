@@ -106,7 +106,8 @@ def promised(record: Record) -> Section | None:
     return Section(
         "False alarms promised and kept",
         f"A p-value says how many of {n:,} calibration normals, which training never saw, look at least as anomalous. "
-        "If new normals are like them, at most a share α gets a p-value up to α.",
+        "If new normals are like them, at most a share α gets a p-value up to α. "
+        f"So many allow decisions at an α from {math.ceil(1e4 / (n + 1)) / 1e4:.2g} on, at a smaller one no alarm.",
         [Plate("p-values", "Share of each class that is called anomalous", shares)],
         Table(("", "normals flagged", f"to be expected, 95{THIN}%", "anomalies found"), rows),
     )

@@ -15,6 +15,7 @@ from unlikelihood.metrics.intervals import Interval
 from unlikelihood.metrics.ranking import anomaly_score
 from unlikelihood.report.plots.style import ANOMALOUS, FAINT, INK, MUTED, NORMAL, PALETTE, WIDTH, styled
 
+FEWEST = 5  # samples in a bin: of a single one the share is 0 or 1
 _CLASSES = ((0, "normal", NORMAL), (1, "anomalous", ANOMALOUS))
 
 
@@ -170,7 +171,7 @@ def reliability(label: ArrayLike, probability: ArrayLike, bins: int = 10) -> Fig
     probability : array_like, shape (n,)
         Probability of being anomalous, in [0, 1].
     bins : int
-        Number of bins; their 95 % intervals are Wilson's.
+        Number of bins, fewer where there are few samples; their 95 % intervals are Wilson's.
 
     Returns
     -------
@@ -179,7 +180,8 @@ def reliability(label: ArrayLike, probability: ArrayLike, bins: int = 10) -> Fig
     labels, probabilities = np.asarray(label), np.asarray(probability)
     figure, axes = _canvas("probability said", "share anomalous", height=3.4)
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
-    for part in np.array_split(np.argsort(probabilities, kind="stable"), min(bins, len(labels))):
+    bins = max(1, min(bins, len(labels) // FEWEST))
+    for part in np.array_split(np.argsort(probabilities, kind="stable"), bins):
         share = binomtest(int(labels[part].sum()), len(part)).proportion_ci(method="wilson")
         x = float(probabilities[part].mean())
         axes.plot([x, x], [share.low, share.high], color=INK, linewidth=1, clip_on=False)

@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from unlikelihood.report.plots.style import ANOMALOUS, FAINT, INK, NORMAL, WIDTH, styled
@@ -70,6 +71,7 @@ def evidence(log10: ArrayLike, rate: float) -> Figure:
     axes.axhline(0, color=FAINT, linewidth=1)
     axes.plot(np.arange(1, len(values) + 1), values, color=INK)
     axes.set(xlabel="samples seen", ylabel="evidence of drift, log₁₀", xlim=(1, max(len(values), 2)))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(min(-1.0, values.min()), max(-np.log10(rate) + 0.6, values.max() + 0.3))
     figure.set_label(f"Evidence of drift after each of {len(values)} samples; at most 10 to the {values.max():.2g}")
     return figure
