@@ -81,12 +81,15 @@ def test_rotation_is_orthogonal_and_keeps_the_other_axis():
     torch.testing.assert_close(matrix[:, 1], torch.tensor([0.0, 1.0, 0.0]).expand(2, 3))
 
 
-def test_angles_are_kept_in_images_that_are_not_square():
-    x = torch.zeros(200, 1, 20, 60)
-    x[:, :, 10, 15:45] = 1  # a bar of length 30, which a rotation keeps that long
-    bar = Affine(**NOTHING | {"rotation": 15})(x)
-    columns = (bar.sum(2) > 0.3).sum(-1).float()
-    torch.testing.assert_close(columns.mean(), torch.tensor(29.6), atol=1.0, rtol=0)
+@pytest.mark.parametrize("space", [(24, 72), (64, 24), (20, 48, 30)], ids=str)
+def test_what_is_round_stays_round_in_images_that_are_not_square(space):
+    places = torch.stack(torch.meshgrid([torch.arange(n) - (n - 1) / 2 for n in space], indexing="ij"))
+    ball = torch.exp(-places.square().sum(0) / 2 / 2.5**2).expand(50, 1, *space)
+    turned = Affine(**NOTHING | {"rotation": 45})(ball).flatten(1)
+    weight = turned / turned.sum(1, keepdim=True)
+    moments = torch.einsum("bp,ip,jp->bij", weight, places.flatten(1), places.flatten(1))
+    expected = 2.5**2 * torch.eye(len(space))
+    torch.testing.assert_close(moments, expected.expand_as(moments), atol=0.5, rtol=0)
 
 
 def test_swapped_values_come_from_the_same_column_of_the_batch():

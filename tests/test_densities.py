@@ -162,26 +162,46 @@ def test_made_learns_the_density_of_correlated_vectors():
     assert scores.mean() == pytest.approx(true.mean(), abs=0.1)
 
 
-def test_with_many_steps_a_diffusion_that_knows_a_gaussian_gives_its_log_density():
-    location, scale, spread = 3.0, 0.2, 0.7  # of the data, and of the standardised data
+class Exact(torch.nn.Module):
+    """E[ε | z] where the data are a Gaussian with a standard deviation `s`, standardised to another."""
+
+    def __init__(self, s):
+        super().__init__()
+        self.s = s
+
+    def forward(self, z, where):
+        snr = (13.3 - where * 23.3)[:, None]
+        alpha_squared, variance = snr.sigmoid(), (-snr).sigmoid()
+        return variance.sqrt() * z / (alpha_squared * self.s**2 + variance)
+
+
+def bits_short(believed, spread, steps):
+    """Return by how many bits per dimension the bound of a Gaussian's log-density is too low."""
     d = 4000  # as many dimensions of one kind, whose mean needs no second draw
-
-    class Exact(torch.nn.Module):
-        def forward(self, z, where):
-            snr = (13.3 - where * 23.3)[:, None]
-            alpha_squared, variance = snr.sigmoid(), (-snr).sigmoid()
-            return variance.sqrt() * z / (alpha_squared * spread**2 + variance)  # E[ε | z]
-
-    standardised = Standardised(torch.full((d,), location).double(), torch.full((d,), scale).double())
-    net = Diffuser(Exact(), CosineSchedule(), None, standardised)
-    x = torch.distributions.Normal(location, scale * spread).sample((3, d)).double()
+    generator = torch.Generator().manual_seed(0)
+    location, scale = torch.full((d,), 3.0).double(), torch.full((d,), 0.2).double()
+    net = Diffuser(Exact(believed), CosineSchedule(), None, Standardised(location, scale))
+    x = location + scale * spread * torch.randn(3, d, generator=generator, dtype=torch.float64)
     truth = torch.distributions.Normal(location, scale * spread).log_prob(x).mean(1)
-    noise = torch.randn(401, d, dtype=torch.float64)
-    gap, half = (truth - net.bound(x, noise[: steps + 1]) / d for steps in (200, 400))
-    # What the bound lacks goes with the length of a step.
-    torch.testing.assert_close(gap, 2 * half, atol=0.03, rtol=0)
-    torch.testing.assert_close(2 * half - gap, torch.zeros_like(gap), atol=0.03, rtol=0)
-    assert (half > 0.05).all()
+    noise = torch.randn(steps + 1, d, generator=generator, dtype=torch.float64)
+    return (truth - net.bound(x, noise) / d) / math.log(2)
+
+
+@pytest.mark.parametrize("spread", [0.3, 1.0, 2.0])
+def test_the_bound_of_a_diffusion_that_knows_a_gaussian_is_its_log_density(spread):
+    assert bits_short(spread, spread, VariationalBound().steps).abs().max() < 0.03
+
+
+def test_the_bound_of_a_diffusion_that_knows_another_gaussian_is_lower():
+    assert bits_short(0.5, 1.0, VariationalBound().steps).min() > 0.1
+    assert bits_short(2.0, 1.0, VariationalBound().steps).min() > 0.1
+
+
+def test_the_linear_schedules_rate_grows_evenly_from_a_tenth_to_twenty():
+    t = torch.linspace(0, 1, 10_001, dtype=torch.float64, requires_grad=True)
+    integral = torch.log1p((-LinearSchedule()(t)).exp())
+    (beta,) = torch.autograd.grad(integral.sum(), t)
+    torch.testing.assert_close(beta.detach(), 0.1 + 19.9 * t.detach(), atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("schedule", [CosineSchedule(), LinearSchedule(), EvenSchedule()], ids=repr)

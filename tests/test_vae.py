@@ -2,24 +2,32 @@
 
 import itertools
 import math
+import warnings
 
 import numpy as np
 import pytest
 import torch
 from scipy.stats import multivariate_normal, norm
+from sklearn.base import clone
 from torch.distributions import Normal
 
 from tiny import normals
 from unlikelihood import (
     ELBO,
     IWAE,
+    NAP,
+    SAP,
     VAE,
     Bernoulli,
     CorrelatedGaussian,
     Exemplars,
     Gaussian,
+    GradientNorm,
+    LatentDensity,
     LearntGaussian,
+    LikelihoodRegret,
     OptimalGaussian,
+    PathStatistics,
     Reconstruction,
     StandardNormal,
 )
@@ -138,6 +146,16 @@ def test_the_bandwidth_of_exemplars_is_about_that_of_the_data():
     assert prior.variance.sqrt().item() < 1  # the posteriors' own 5 would blur everything
 
 
+def test_the_bandwidth_of_exemplars_suits_latents_that_they_have_not_seen():
+    generator = torch.Generator().manual_seed(0)
+    means, fresh = (torch.randn(n, 2, generator=generator) for n in (100, 2000))
+    prior = Exemplars()(100, 2)
+    prior.fit_posteriors(Normal(means, torch.ones_like(means)))
+    chosen = prior.log_prob(fresh).mean().item()
+    prior.variance.fill_(prior.bandwidths[0])  # that of exemplars which may explain themselves
+    assert chosen > prior.log_prob(fresh).mean().item() + 0.2
+
+
 GAUSSIANS = [Gaussian(0.1), LearntGaussian(), OptimalGaussian(), CorrelatedGaussian(), CorrelatedGaussian(4)]
 
 
@@ -186,3 +204,79 @@ def test_a_linear_vae_spans_the_principal_subspace():
     principal = np.linalg.svd(X)[2][:2]
     cosines = np.linalg.svd(principal @ learnt)[1]  # of the angles between the two planes
     assert cosines.min() > 0.99
+
+
+UNITS = {"images": (1, 8, 8), "colour": (3, 6, 9), "volumes": (1, 6, 6, 6), "vectors": (6,)}
+
+
+def pair(shape, factor, offset, **parameters):
+    """Return a VAE and one of the same samples in another unit, with the samples."""
+    X = np.round(normals(shape, n=96) * 256).astype(np.float32) / 256  # exact in both units
+    scaled = (X * factor + offset).astype(np.float32)
+    small = {"latent": 2, "width": 2, "epochs": 2, "batch_size": 32}
+    one, other = (VAE(**small | parameters).fit(x[:64]) for x in (X, scaled))
+    return one, other, X, scaled
+
+
+@pytest.mark.parametrize("likelihood", GAUSSIANS, ids=repr)
+@pytest.mark.parametrize("shape", UNITS.values(), ids=UNITS)
+def test_in_another_unit_the_density_is_that_of_the_unit_and_nothing_else_changes(shape, likelihood):
+    one, other, X, scaled = pair(shape, 1024, -512, likelihood=likelihood)
+    for scoring in (Reconstruction(), ELBO(), IWAE()):
+        expected, found = (vae.set_params(scoring=scoring).score_samples(x) for vae, x in ((one, X), (other, scaled)))
+        np.testing.assert_allclose(found + math.prod(shape) * math.log(1024), expected, rtol=1e-4, atol=0.02)
+    expected, found = (
+        vae.set_params(scoring=LatentDensity()).score_samples(x) for vae, x in ((one, X), (other, scaled))
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(other.generate(3), one.generate(3) * 1024 - 512, atol=1)
+    np.testing.assert_allclose(other.reconstruct(scaled), one.reconstruct(X) * 1024 - 512, atol=1)
+
+
+@pytest.mark.parametrize("wrapper", [SAP, NAP, LikelihoodRegret, PathStatistics, GradientNorm])
+def test_what_is_made_of_a_vae_knows_no_unit(wrapper):
+    one, other, X, scaled = pair((1, 8, 8), 1024, -512)
+    expected, found = (wrapper(vae).fit(x[:64]).score_samples(x[64:]) for vae, x in ((one, X), (other, scaled)))
+    np.testing.assert_allclose(found, expected, rtol=0.02, atol=1e-2)
+
+
+def test_features_in_units_of_their_own_do_not_change_the_order():
+    X = np.random.default_rng(0).normal(size=(96, 4))
+    factors = np.array([1e-3, 1.0, 1e3, 1.0])
+    one, other = (VAE(latent=2, width=2, epochs=2).fit(x[:64]).score_samples(x) for x in (X, X * factors))
+    np.testing.assert_allclose(other + np.log(factors).sum(), one, rtol=1e-3)
+
+
+def test_what_never_varies_is_no_obstacle():
+    constant = np.random.default_rng(0).normal(size=(64, 4))
+    constant[:, 1] = 7
+    for X in (constant, np.full((64, 1, 8, 8), 40.0)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            detector = VAE(latent=2, width=2, epochs=1).fit(X)
+            assert np.isfinite(detector.score_samples(X)).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (6,)])
+def test_a_mask_is_as_likely_whatever_its_two_values_are(shape):
+    masks = (normals(shape, n=64) > 0.5).astype(np.float32)
+    vae = VAE(latent=2, width=2, epochs=2, likelihood=Bernoulli())
+    expected = clone(vae).fit(masks).score_samples(masks)
+    assert (expected < 0).all()
+    bytes_ = (255 * masks).astype(np.uint8)
+    fitted = clone(vae).fit(bytes_)
+    np.testing.assert_allclose(fitted.score_samples(bytes_), expected, rtol=1e-5)
+    made = fitted.generate(4)
+    assert made.max() > 1
+    assert made.max() <= 255
+
+
+def test_the_mean_of_correlated_residuals_is_in_what_is_reconstructed():
+    X = normals((1, 8, 8), n=128)
+    fitted = VAE(latent=2, width=2, epochs=1, likelihood=CorrelatedGaussian()).fit(X)  # too short to learn the mean
+    missed = (X - fitted.reconstruct(X)).mean(0)
+    offset = fitted.net_.likelihood.offset.view(1, 8, 8).numpy() * fitted.scale_[0]
+    assert np.abs(offset).max() > 0.05
+    assert np.abs(missed).max() < 0.2 * np.abs(missed + offset).max()
+    made = fitted.generate(500).mean(0)
+    assert np.abs(made - X.mean(0)).mean() < 0.5 * np.abs(made - offset - X.mean(0)).mean()

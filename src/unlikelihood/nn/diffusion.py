@@ -48,6 +48,8 @@ class CosineSchedule(Schedule):
 class LinearSchedule(Schedule):
     r"""Noise that is added ever faster, at a rate β that grows evenly from 0.1 to 20: mostly of much noise.
 
+    .. math:: \lambda = -\log\bigl(e^{\int_0^t \beta} - 1\bigr)
+
     References
     ----------
     Ho, Jain and Abbeel, "Denoising diffusion probabilistic models", 2020; Song et al., "Score-based generative
@@ -55,7 +57,7 @@ class LinearSchedule(Schedule):
     """
 
     slowest: ClassVar[float] = 0.1
-    fastest: ClassVar[float] = 19.9
+    fastest: ClassVar[float] = 20.0
     start: ClassVar[float] = 1.7e-5  # where λ is 13.3
 
     @override
@@ -150,34 +152,38 @@ class Diffuser(nn.Module):
         return y
 
     def bound(self, x: Tensor, epsilon: Tensor) -> Tensor:
-        r"""Return the variational bound of log p(x) in nats, (B,), with noise (T + 1, \*shape) for T steps.
+        r"""Return the variational bound of log p(x) in nats, (B,), with noise (T + 1, \*shape).
 
         .. math:: E \log p(x \mid z_0) - \mathrm{KL}(q(z_T \mid x) \,\|\, N(0, I))
-                  - \frac{1}{2} \sum_{i=1}^{T} (e^{\lambda_{i-1} - \lambda_i} - 1)
-                  \lVert \epsilon_i - \hat\epsilon(z_i, \lambda_i) \rVert^2
+                  - \frac{1}{2} \int_{\lambda_T}^{\lambda_0} E \lVert \epsilon
+                  - \hat\epsilon(z_\lambda, \lambda) \rVert^2 \, d\lambda
 
-        The λ fall evenly. p(x | z_0) is a Gaussian around z_0 / α_0 of the standard deviation σ_0 / α_0, and over
-        levels its integral.
+        the limit of many steps, whose integral is taken at the middles of T even pieces. p(x | z_0) is a Gaussian
+        around z_0 / α_0 of the standard deviation σ_0 / α_0, and over levels its integral.
 
         References
         ----------
-        Kingma et al., "Variational diffusion models", 2021, equations 11 to 14; Ho et al., 2020, equation 13.
+        Kingma et al., "Variational diffusion models", 2021, section 5; Ho et al., 2020, equation 13.
         """
-        y, steps = self.scaled(x), len(epsilon) - 1
+        y, pieces = self.scaled(x), len(epsilon) - 1
         d = y[0].numel()
-        ratios = torch.linspace(CLEANEST, NOISIEST, steps + 1, dtype=y.dtype, device=y.device)
-        deviation = (-ratios[0] / 2).exp()
+        first, last = (y.new_tensor(snr) for snr in (CLEANEST, NOISIEST))
+        deviation = (-first / 2).exp()
         if self.levels:
             log_px_z = log_level(y, y + deviation * epsilon[0], deviation, self.levels.count)
         else:
-            log_density = -(epsilon[0].square() + math.log(2 * math.pi)).sum() / 2 - d * deviation.log()
-            log_px_z = log_density + self.standardised(x)[1]
-        alpha_squared, variance = ratios[-1].sigmoid(), (-ratios[-1]).sigmoid()
+            log_px_z = -d * ((1 + math.log(2 * math.pi)) / 2 + deviation.log()) + self.standardised(x)[1]
+        alpha_squared, variance = last.sigmoid(), (-last).sigmoid()
         divergence = (alpha_squared * y.square().flatten(1).sum(1) + d * (variance - 1 - variance.log())) / 2
-        coded = torch.zeros_like(divergence)
-        for before, now, noise in zip(ratios, ratios[1:], epsilon[1:], strict=False):
-            coded = coded + torch.expm1(before - now) / 2 * d * self.error(y, now, noise)
-        return log_px_z - divergence - coded
+        width = (CLEANEST - NOISIEST) / pieces
+        middles = CLEANEST - width * (torch.arange(pieces, dtype=y.dtype, device=y.device) + 0.5)
+        total = torch.zeros_like(divergence)
+        for snr, noise in zip(middles, epsilon[1:], strict=True):
+            # A control variate: of what the noise's mean square happens to exceed 1 by, the error has the part α⁴ (of
+            # standard normal data), which vanishes on average.
+            excess = snr.sigmoid().square() * (noise.square().mean() - 1)
+            total = total + self.error(y, snr, noise) - excess
+        return log_px_z - divergence - width * d / 2 * total
 
 
 def log_level(y: Tensor, mean: Tensor, scale: Tensor, count: int) -> Tensor:
@@ -282,12 +288,20 @@ class Reconstructions(DiffusionScore):
 
 @dataclass(frozen=True)
 class VariationalBound(DiffusionScore):
-    """The bound of log p(x) in nats.
+    r"""The bound of log p(x) in nats, in the limit of many steps of diffusion.
+
+    A query takes T passes of the network. For Gaussian data of the variance s² in each of D dimensions the best
+    network's squared error is D u / (1 + u) with u = s² exp λ, and so the bound is too low by
+
+    .. math:: \frac{h}{2} \sum_{i=1}^{T} \frac{u_i}{1 + u_i} - \frac{1}{2} \log \frac{1 + u_0}{1 + u_T}
+
+    nats per dimension, where h is the distance of two λ. For s from 0.01 to 3 that is less than 0.0001 bits with T = 64
+    and about 0.01 with T = 8. (A chain of 64 steps, which has :math:`e^h - 1` for h, is 1.8 bits too low for s = 1.)
 
     Parameters
     ----------
     steps : int
-        T: more make it tighter.
+        T, levels of noise at which the integral over them is taken.
     """
 
     normals: ClassVar[int] = 0
