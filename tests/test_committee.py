@@ -76,6 +76,17 @@ def test_equal_calibration_scores_still_give_a_ranking(calibration):
     assert np.isfinite(log_p).all()
 
 
+@pytest.mark.parametrize("combination", COMBINATIONS)
+def test_a_score_of_minus_infinity_is_the_most_anomalous_and_one_that_is_no_number_raises(combination, rng):
+    tail = Tail(rng.normal(size=50))
+    log_p = combination(np.stack([tail(np.array([-np.inf, -1e6, 0.0])), tail(np.zeros(3))], axis=1))
+    assert np.isfinite(log_p).all()
+    assert (np.diff(log_p) > 0).all()
+    for odd in (np.nan, np.inf):
+        with pytest.raises(ValueError, match=f"{odd} in 1 of 2 rows"):
+            tail(np.array([0.0, odd]))
+
+
 def test_two_that_see_different_things_are_better_than_each(rng):
     normal = rng.normal(size=(600, 4)) * [1, 1, 0.01, 1]
     odd = rng.normal(size=(300, 4)) * [1, 1, 0.01, 1]

@@ -225,12 +225,11 @@ class Detector(BaseEstimator, ABC):
         largest = max(-float(X.min()), float(X.max()))
         if largest > most:
             rows = _rows(np.array([np.abs(x).max() > most for x in X]))
+            if reset:
+                raise ValueError(f"X contains infinity or a value too large for float32 in {rows}")
             raise ValueError(
-                f"X contains infinity or a value too large for float32 in {rows}"
-                if reset
-                else f"X has values up to {largest:g} in {rows}, but this {type(self).__name__} was fitted on "
-                f"{low:g} to {high:g}, which float32 loses beside those: no normal is like that; take those out or "
-                "clip them"
+                f"X has values up to {largest:g} in {rows}, but this {type(self).__name__} was fitted on {low:g} to "
+                f"{high:g}, which float32 loses beside those: no normal is like that; take those out or clip them"
             )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betainc, betaincinv, gammaln, logsumexp, xlogy
 from scipy.stats import false_discovery_control
+from typing_extensions import override
 
 from unlikelihood.parameters import Component, Count, OpenFraction
 
@@ -22,17 +23,9 @@ class Guarantee(Component, ABC):
 
     @abstractmethod
     def __call__(self, n: int) -> NDArray[np.float64]:
-        """Return the p-value of each rank among n calibration normals.
+        """Return the p-values (n + 1,) of samples that score at least as high as 0, 1, … all of n calibration normals.
 
-        Parameters
-        ----------
-        n : int
-            Number of calibration normals, at least 1.
-
-        Returns
-        -------
-        ndarray of float64, shape (n + 1,)
-            Of the samples that 0, 1, … n of them score no higher than; not decreasing, the last is 1.
+        They do not decrease, and the last is 1.
         """
 
 
@@ -49,8 +42,8 @@ class Marginal(Guarantee):
     Vovk, Gammerman & Shafer (2005), "Algorithmic learning in a random world", prop. 2.8.
     """
 
+    @override
     def __call__(self, n: int) -> NDArray[np.float64]:
-        """Return i / (n + 1), i = 1 … n + 1."""
         return np.arange(1, n + 2) / (n + 1)
 
 
@@ -76,8 +69,8 @@ class Simes(Guarantee):
 
     delta: OpenFraction = 0.1
 
+    @override
     def __call__(self, n: int) -> NDArray[np.float64]:
-        """Return b₁ … b_n and 1."""
         k = max(1, n // 2)
         i = np.arange(n, k - 1, -1)
         falling = gammaln(i + 1) - gammaln(i - k + 1) - gammaln(n + 1) + gammaln(n - k + 1)
@@ -115,8 +108,8 @@ class MonteCarlo(Guarantee):
     draws: Count = 2000
     seed: int = 0
 
+    @override
     def __call__(self, n: int) -> NDArray[np.float64]:
-        """Return b₁ … b_n and 1."""
         bounded = np.arange(1, max(1, n // 2) + 1)
         steps = np.ones(n + 1)
         level = _simulated_level(n, len(bounded), self.delta, self.draws, self.seed)
@@ -143,16 +136,9 @@ class Combination(Component, ABC):
 
     @abstractmethod
     def __call__(self, log_p: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the logarithm of the combined p-value of each sample.
+        """Return the logarithms (n,) of the p-values that combine m each, from their natural logarithms (n, m) below 0.
 
-        Parameters
-        ----------
-        log_p : ndarray, shape (n, m)
-            Natural logarithms of m p-values, below 0; they may be far below what their exponential can hold.
-
-        Returns
-        -------
-        ndarray of float64, shape (n,)
+        Those may lie far below what their exponentials can hold.
         """
 
 
@@ -170,8 +156,8 @@ class Fisher(Combination):
     Fisher, "Statistical methods for research workers", 1932, section 21.1.
     """
 
+    @override
     def __call__(self, log_p: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the logarithm of the combined p-value."""
         t = -np.sort(log_p, axis=1).sum(axis=1)
         j = np.arange(log_p.shape[1])
         return logsumexp(xlogy(j, t[:, None]) - gammaln(j + 1), axis=1) - t
@@ -190,8 +176,8 @@ class HarmonicMean(Combination):
     p-values via averaging", 2020.
     """
 
+    @override
     def __call__(self, log_p: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the logarithm of the combined p-value."""
         return math.log(log_p.shape[1]) - logsumexp(-np.sort(log_p, axis=1), axis=1)
 
 
@@ -205,8 +191,8 @@ class Cauchy(Combination):
     Liu and Xie, "Cauchy combination test", 2020, equation 2.
     """
 
+    @override
     def __call__(self, log_p: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the logarithm of the combined p-value."""
         log_p = np.sort(log_p, axis=1)
         least = log_p[:, 0]
         # No exponential below is so small that it is 0; what it is then divides out.
@@ -218,16 +204,15 @@ class Cauchy(Combination):
 
 
 def p_values(calibration: ArrayLike, score: ArrayLike, guarantee: Guarantee = Marginal()) -> NDArray[np.float64]:
-    """Return how probable a score as low as each would be, were the sample normal.
+    """Return how probable so low a score would be, were the sample normal.
 
     Parameters
     ----------
     calibration : array_like, shape (n,)
         Scores of normals that training never saw.
     score : array_like, shape (m,)
-        Scores to judge, in the same unit.
+        Scores to judge.
     guarantee : Guarantee
-        What the p-values promise.
 
     Returns
     -------
@@ -299,8 +284,9 @@ class Tail:
         self.spread = float(known.std()) or 1.0
 
     def __call__(self, score: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return log p of scores (m,), in nats."""
-        below = np.maximum(self.score[0] - score, 0) / self.scale
+        """Return log p of scores (m,), in nats; of −∞ it is finite too, for `Combination`."""
+        score = judgeable(score)
+        below = np.minimum(np.maximum(self.score[0] - score, 0) / self.scale, 1e300)
         above = np.maximum(score - self.score[-1], 0) / self.spread
         inner = np.interp(score, self.score, self.log_p)
         outer = np.log1p(np.expm1(self.log_p[-1]) * (1 + 1 / (1 + above)) / 2)
@@ -321,15 +307,6 @@ def discoveries(p_value: ArrayLike, rate: float = 0.1) -> NDArray[np.bool_]:
         Of the samples of the batch, in [0, 1].
     rate : float
         False discovery rate, strictly between 0 and 1.
-
-    Returns
-    -------
-    ndarray of bool, shape (m,)
-
-    Raises
-    ------
-    ValueError
-        If `rate` or a p-value is out of its bounds.
 
     References
     ----------
