@@ -21,7 +21,7 @@ class Committee(Detector):
     .. math:: \log p = \mathrm{combination}\bigl(\log p_1(s_1), \dots, \log p_m(s_m)\bigr)
 
     A conformal p-value cannot fall below 1 / (n + 1); here it goes on as an exponential tail, so that what lies far
-    beyond all normals stays apart from what lies just beyond (`combinations.Tail`). No anomaly is needed. The score ranks;
+    beyond all normals stays apart from what lies just beyond (`Tail`). No anomaly is needed. The score ranks;
     for a decision with a promise, put `Conformal` around it.
 
     Parameters
