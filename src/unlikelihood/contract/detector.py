@@ -130,10 +130,11 @@ class Detector(BaseEstimator, ABC):
         for alarm in self.alarms():
             warnings.warn(f"{type(self).__name__}: {alarm}", NotTrustworthy, stacklevel=2)
         scores = np.asarray(self._score(X), np.float64)
-        if not np.isfinite(scores).all():
+        if not (finite := np.isfinite(scores)).all():
+            values = " or ".join(np.unique(scores[~finite]).astype(str))
             raise ValueError(
-                f"{type(self).__name__}: the score is not finite for {_rows(~np.isfinite(scores))}: "
-                "no normal scores like that; take those out or clip their values"
+                f"{type(self).__name__}: the score is {values} for {_rows(~finite)}: no normal scores like that; take "
+                "those out or clip their values"
             )
         if len(scores) > 1 and np.ptp(scores) == 0 and any((x != X[0]).any() for x in X):
             warnings.warn(

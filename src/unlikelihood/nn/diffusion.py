@@ -198,17 +198,7 @@ class DiffusionScore(Component, ABC):
 
     @abstractmethod
     def terms(self, net: Diffuser, x: Tensor, noise: Callable[..., Tensor]) -> Tensor:
-        r"""Return K numbers for each sample, (B, K).
-
-        Parameters
-        ----------
-        net : Diffuser
-            The diffusion.
-        x : Tensor
-            Samples (B, \*shape).
-        noise : callable
-            Maps a number n to noise (n, \*shape), the same for every sample.
-        """
+        r"""Return K numbers for each sample, (B, K), given noise(n), the same (n, \*shape) for all samples."""
 
     def __call__(self, terms: Tensor, deviation: Tensor) -> Tensor:
         r"""Return the score, (B,), from the terms and their standard deviations s among training normals.

@@ -67,19 +67,7 @@ class AffineMap(FlowStep):
 
 @dataclass(frozen=True)
 class SplineMap(FlowStep):
-    """A monotonic rational-quadratic spline on [-bound, bound], the identity outside.
-
-    Parameters
-    ----------
-    bins : int
-        Pieces of the spline.
-    bound : float
-        In standard deviations.
-
-    References
-    ----------
-    Durkan et al., "Neural spline flows", 2019.
-    """
+    """A monotonic rational-quadratic spline on [-bound, bound], the identity outside."""
 
     bins: Annotated[int, Range(2)] = 8
     bound: Positive = 5.0
@@ -105,13 +93,7 @@ class CouplingStep(FlowStep):
 
 @dataclass(frozen=True)
 class AutoregressiveStep(FlowStep):
-    """Maps every value, with parameters that follow from those before it; odd steps take them in reverse order.
-
-    Parameters
-    ----------
-    layers : int
-        Layers of the causal convolutions of images and volumes.
-    """
+    """Maps every value, with parameters that follow from those before it; odd steps take them in reverse order."""
 
     layers: Count = 4
 

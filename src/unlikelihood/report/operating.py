@@ -107,7 +107,7 @@ def promised(record: Record) -> Section | None:
         "False alarms promised and kept",
         f"A p-value says how many of {n:,} calibration normals, which training never saw, look at least as anomalous. "
         "If new normals are like them, at most a share α gets a p-value up to α. "
-        f"So many allow decisions at an α from {math.ceil(1e4 / (n + 1)) / 1e4:.2g} on, at a smaller one no alarm.",
+        f"With {n:,} of them no alarm is possible at an α below {1 / (n + 1):.2g}.",
         [Plate("p-values", "Share of each class that is called anomalous", shares)],
         Table(("", "normals flagged", f"to be expected, 95{THIN}%", "anomalies found"), rows),
     )
