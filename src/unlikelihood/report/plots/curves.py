@@ -88,8 +88,9 @@ def rocs(curves: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Figure:
     for (name, (label, score)), (colour, line) in zip(curves.items(), cycle(strokes), strict=False):
         fpr, tpr, _ = roc_curve(label, anomaly_score(score))
         axes.plot(fpr, tpr, color=colour, linestyle=line, label=name)
-    figure.set_figheight(3.4 + 0.12 * len(curves))
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, handlelength=1.4)
+    columns = 2 if max(map(len, curves)) <= 26 else 1  # longer names would not fit beside each other
+    figure.set_figheight(3.4 + 0.24 / columns * len(curves))
+    figure.legend(loc="outside lower center", ncols=columns, frameon=False, handlelength=1.4)
     figure.set_label(f"ROC curves of {', '.join(curves)}")
     return figure
 
