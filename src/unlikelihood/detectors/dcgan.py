@@ -7,6 +7,7 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
 from unlikelihood.contract.adversarial import Adversarial
 from unlikelihood.nn.adversarial import Critic, Intensities, Players
@@ -19,25 +20,15 @@ class DCGAN(Adversarial):
 
     .. math:: \min_G \max_D \; E_x \log D(x) + E_z \log(1 - D(G(z)))
 
-    (equations 6 and 7 of the thesis). The generator steps down -log D(G(z)), which has the same fixed point and does
+    (equations 6 and 7 of the thesis). The generator minimises -log D(G(z)), which has the same fixed point and does
     not vanish when the discriminator wins. The defaults are the paper's: widths, N(0, 0.02) weights, Adam at 2e-4 with
-    β₁ = 0.5, uniform latents of size 100. The score is the logit of D(x).
+    β₁ = 0.5, uniform latents of size 100. The score is the logit of D(x). Further parameters are those of
+    `Adversarial`.
 
     Parameters
     ----------
-    latent : int
-        Dimensions of z.
-    width : int
-        Channels of the maps at half size, doubled level by level up to eight times.
-    latents : Latents
-        p(z): `UniformLatents` or `NormalLatents`.
-    average : float
-        Decay of the generator's moving average, which is what generates; 0 keeps none.
     smoothing : float
         The discriminator's target for training samples is 1 - smoothing, and 0 for generated ones.
-    encoder : Embedder or None
-        By whose features generated samples are compared with normals, for the alarms: `Contrastive`, say, fitted or
-        not; None takes the principal components of the normals.
 
     References
     ----------
@@ -57,20 +48,20 @@ class DCGAN(Adversarial):
     _: KW_ONLY
     learning_rate: Positive = 2e-4
 
+    @override
     def critic(self, shape: Sequence[int], intensities: Intensities) -> Critic:
-        """Return the untrained discriminator."""
         return Critic(shape, self.width, intensities, normalised=True)
 
+    @override
     def build(self, shape: Sequence[int]) -> Players:
-        """Return the untrained generator and discriminator, with the paper's initial weights."""
         net = super().build(shape)
         net.generator.apply(small_weights)
         net.critic.apply(small_weights)
         net.average.load_state_dict(net.generator.state_dict())
         return net
 
+    @override
     def objectives(self, net: Players) -> list[Objective]:
-        """Return the two objectives: first the discriminator's, then the generator's."""
         adam = partial(torch.optim.Adam, lr=self.learning_rate, betas=(0.5, 0.999))
         return [
             Objective("discriminator", net.critic, partial(self.discriminating, net), optimizer=adam),

@@ -1,4 +1,8 @@
-"""How a sample and its reconstruction differ on their way through the encoder: RaPP."""
+"""How a sample x and its reconstruction x̂ differ on their way through the encoder: RaPP.
+
+The activation h₀ is the sample itself, h₁, h₂, … are the outputs of the encoder's hidden layers, and x̂ is the decoder's
+mean at the mean of q(z|x).
+"""
 
 from collections.abc import Callable
 
@@ -9,19 +13,16 @@ from torch import Tensor
 from unlikelihood.contract.detector import Detector, fitted
 from unlikelihood.contract.trained import Variational, precise
 
-SMALLEST = 1e-6  # of the largest: singular values below it are the arithmetic's noise
+ROUNDING = 1e-6  # of the largest: singular values below it are the arithmetic's noise
 
 
 class RaPP(Detector):
-    r"""A detector that compares the activations h_l of a sample with those of its reconstruction x̂.
-
-    h₀ is the sample itself, the others are the outputs of the encoder's hidden layers, and x̂ is the decoder's mean at
-    the mean of q(z|x).
+    """Compares the activations of a sample with those of its reconstruction.
 
     Parameters
     ----------
     autoencoder : Variational
-        What encodes and reconstructs. One that is fitted already is used as it is and not trained again.
+        What encodes and reconstructs.
     """
 
     autoencoder: Variational
@@ -47,13 +48,13 @@ class SAP(RaPP):
 
     .. math:: -\sum_l \lVert h_l(x) - h_l(\hat{x}) \rVert^2
 
-    RaPP's simple aggregation along pathways. h₀ is the sample itself, the others are the outputs of the encoder's
+    RaPP's simple aggregation along pathways: h₀ is the sample x itself, h₁, h₂, … are the outputs of the encoder's
     hidden layers, and x̂ is the decoder's mean at the mean of q(z|x).
 
     Parameters
     ----------
     autoencoder : Variational
-        What encodes and reconstructs. One that is fitted already is used as it is and not trained again.
+        What encodes and reconstructs.
 
     References
     ----------
@@ -72,15 +73,12 @@ class NAP(RaPP):
 
     RaPP's normalised aggregation along pathways. D holds d of the samples that `fit` is given, its mean is d̄, and
     directions in which these do not vary are left out. So the score is the same after any invertible linear map of d.
-    h₀ is the sample itself, the others are the outputs of the encoder's hidden layers, and x̂ is the decoder's mean at
-    the mean of q(z|x).
-
-    It wants more samples than activations. Memory and time are those of the singular values of D.
+    The activations h_l, and x̂, are those of `SAP`. It wants more samples than activations.
 
     Parameters
     ----------
     autoencoder : Variational
-        What encodes and reconstructs. One that is fitted already is used as it is and not trained again.
+        What encodes and reconstructs.
 
     References
     ----------
@@ -92,7 +90,7 @@ class NAP(RaPP):
         d = self._of_differences(lambda d: d, X)
         self.mean_ = d.mean(0)
         _, sigma, v = np.linalg.svd(d - self.mean_, full_matrices=False)
-        varied = sigma > SMALLEST * sigma.max()
+        varied = sigma > ROUNDING * sigma.max()
         self.whitening_ = np.ascontiguousarray(v[varied].T / sigma[varied])
 
     def _score(self, X: np.ndarray) -> np.ndarray:

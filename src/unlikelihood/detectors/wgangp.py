@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from unlikelihood.contract.adversarial import Adversarial
 from unlikelihood.nn.adversarial import Critic, Intensities, Players
@@ -23,26 +24,15 @@ class WGANGP(Adversarial):
               \qquad \min_G \; -E_z f(G(z))
 
     (equations 8 and 9 of the thesis), x̂ uniform on the lines between samples and generated ones. The critic has no
-    batch normalisation. The score is f(x).
+    batch normalisation. The score is f(x). Further parameters are those of `Adversarial`.
 
     Parameters
     ----------
-    latent : int
-        Dimensions of z.
-    width : int
-        Channels of the maps at half size, doubled level by level up to eight times.
-    latents : Latents
-        p(z): `UniformLatents` or `NormalLatents`.
-    average : float
-        Decay of the generator's moving average, which is what generates; 0 keeps none.
     critic_steps : int
         Steps of the critic for each of the generator.
     penalty : float
         w, the weight of the gradient penalty. It pulls the slope to 1 from below too, also where the best critic is
         flat; of vectors in separate clusters, 10 keeps it from telling those apart, and 1 or less does not.
-    encoder : Embedder or None
-        By whose features generated samples are compared with normals, for the alarms: `Contrastive`, say, fitted or
-        not; None takes the principal components of the normals.
 
     References
     ----------
@@ -63,16 +53,16 @@ class WGANGP(Adversarial):
     learning_rate: Positive = 1e-4
 
     @property
+    @override
     def critic_repeats(self) -> int:
-        """Steps of the critic for each of the generator."""
         return self.critic_steps
 
+    @override
     def critic(self, shape: Sequence[int], intensities: Intensities) -> Critic:
-        """Return the untrained critic."""
         return Critic(shape, self.width, intensities, normalised=False)
 
+    @override
     def objectives(self, net: Players) -> list[Objective]:
-        """Return the two objectives: the critic's, which repeats, then the generator's."""
         adam = partial(torch.optim.Adam, lr=self.learning_rate, betas=(0.0, 0.9))
         return [
             Objective("critic", net.critic, partial(self.criticising, net), optimizer=adam, repeat=self.critic_steps),
