@@ -14,7 +14,8 @@ from scipy.stats import betabinom, binom, rankdata
 
 from unlikelihood import MNIST, Conformal, PCAResidual
 from unlikelihood.decisions.drift import Martingale
-from unlikelihood.decisions.pvalues import Marginal, MonteCarlo, Simes, discoveries, p_values
+from unlikelihood.decisions.guarantees import Marginal, MonteCarlo, Simes
+from unlikelihood.decisions.pvalues import discoveries, p_values
 from unlikelihood.metrics.intervals import bootstrap, delong, paired_delong
 from unlikelihood.metrics.power import cases_needed
 from unlikelihood.storage.provenance import provenance

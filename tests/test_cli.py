@@ -189,7 +189,7 @@ def test_evaluate_decides_too_and_its_labels_give_later_samples_their_probabilit
     assert main(["score", str(model), *later, "--prevalence", "0.01", "--out", str(tmp_path / "rare.csv")]) == 0
     usual, rare = (table(tmp_path / name) for name in ("as.csv", "rare.csv"))
     assert np.all(rare["probability"].astype(float) < usual["probability"].astype(float))
-    assert set(usual["prevalence"]) == {str(np.mean(np.array(record["label"]) == "anomalous"))}
+    assert set(usual["prevalence"]) == {str(np.mean(rows["label"] == "anomalous"))}
     assert set(rare["prevalence"]) == {"0.01"}
 
 

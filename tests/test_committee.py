@@ -11,7 +11,8 @@ from sklearn.metrics import roc_auc_score
 from tiny import normals
 from unlikelihood import KNN, Cauchy, Committee, Fisher, HarmonicMean, IsolationForest, PCAResidual, load
 from unlikelihood.cli.main import main
-from unlikelihood.decisions.pvalues import Tail, p_values
+from unlikelihood.decisions.combinations import Tail
+from unlikelihood.decisions.pvalues import p_values
 
 COMBINATIONS = [Fisher(), HarmonicMean(), Cauchy()]
 X, NEW = normals((6,), n=120), np.concatenate([normals((6,), n=40, seed=1), normals((6,), n=10, seed=2) + 9])

@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from unlikelihood.contract.detector import Detector
 from unlikelihood.decisions import pvalues
-from unlikelihood.decisions.pvalues import Guarantee, Marginal
+from unlikelihood.decisions.guarantees import Guarantee, Marginal
 from unlikelihood.parameters import OpenFraction, check_parameters
 from unlikelihood.storage.identity import identities, refuse_seen
 

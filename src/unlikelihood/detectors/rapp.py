@@ -1,7 +1,7 @@
-"""How a sample x and its reconstruction x̂ differ on their way through the encoder: RaPP.
+r"""How a sample and its reconstruction differ on their way through the encoder: RaPP.
 
-The activation h₀ is the sample itself, h₁, h₂, … are the outputs of the encoder's hidden layers, and x̂ is the decoder's
-mean at the mean of q(z|x).
+h₀ is the sample itself, the other h_l are the outputs of the encoder's hidden layers, and x̂ is the decoder's mean at
+the mean of q(z|x).
 """
 
 from collections.abc import Callable
@@ -17,12 +17,12 @@ ROUNDING = 1e-6  # of the largest: singular values below it are the arithmetic's
 
 
 class RaPP(Detector):
-    """Compares the activations of a sample with those of its reconstruction.
+    """A detector that compares the activations h_l of a sample with those of its reconstruction x̂.
 
     Parameters
     ----------
     autoencoder : Variational
-        What encodes and reconstructs.
+        What encodes and reconstructs. One that is fitted already is used as it is and not trained again.
     """
 
     autoencoder: Variational
@@ -48,13 +48,7 @@ class SAP(RaPP):
 
     .. math:: -\sum_l \lVert h_l(x) - h_l(\hat{x}) \rVert^2
 
-    RaPP's simple aggregation along pathways: h₀ is the sample x itself, h₁, h₂, … are the outputs of the encoder's
-    hidden layers, and x̂ is the decoder's mean at the mean of q(z|x).
-
-    Parameters
-    ----------
-    autoencoder : Variational
-        What encodes and reconstructs.
+    RaPP's simple aggregation along pathways.
 
     References
     ----------
@@ -73,12 +67,8 @@ class NAP(RaPP):
 
     RaPP's normalised aggregation along pathways. D holds d of the samples that `fit` is given, its mean is d̄, and
     directions in which these do not vary are left out. So the score is the same after any invertible linear map of d.
-    The activations h_l, and x̂, are those of `SAP`. It wants more samples than activations.
 
-    Parameters
-    ----------
-    autoencoder : Variational
-        What encodes and reconstructs.
+    It wants more samples than activations. Memory and time are those of the singular values of D.
 
     References
     ----------
