@@ -1,13 +1,17 @@
-"""Progress bars on standard error, the same for everything that takes long."""
+"""Progress on standard error, the same for everything that takes long: a bar, or now and then a line in a log file."""
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+LINE_SECONDS = 30.0
 
 
 class Update(Protocol):
@@ -37,13 +41,28 @@ def _in_jupyter() -> bool:
     return "IPython" in sys.modules and _console().is_jupyter
 
 
-def _nothing(advance: int = 1, note: str = "") -> None:
-    """Take the place of a bar that nobody would see."""
+def _lines(title: str, total: int | None, start: int) -> Update:
+    """Return an update that prints a line, if there is a title, where the last is `LINE_SECONDS` ago."""
+    done, began = start, time.monotonic()
+    said = began
+
+    def update(advance: int = 1, note: str = "") -> None:
+        nonlocal done, said
+        done, now = done + advance, time.monotonic()
+        if not title or now - said < LINE_SECONDS:
+            return
+        said = now
+        parts = [f"{title}: {done}" if total is None else f"{title}: {done} of {total}", note]
+        if total is not None and done > start:
+            parts.append(f"{timedelta(seconds=round((now - began) * (total - done) / (done - start)))} left")
+        print(", ".join(filter(None, parts)), file=sys.stderr, flush=True)
+
+    return update
 
 
 @contextmanager
 def progress(title: str, total: int | None, start: int = 0) -> Iterator[Update]:
-    """Show a bar with the time left, if standard error is a terminal or a Jupyter cell.
+    """Show a bar with the time left, or a line every half minute where standard error is no terminal or Jupyter cell.
 
     Parameters
     ----------
@@ -67,7 +86,7 @@ def progress(title: str, total: int | None, start: int = 0) -> Iterator[Update]:
     """
     # Not `console.is_terminal`, which FORCE_COLOR switches on in the log files of a CI.
     if not (sys.stderr.isatty() or _in_jupyter()):
-        yield _nothing
+        yield _lines(title, total, start)
         return
     # Imported here, not above: a bar is not worth a slower `import unlikelihood`.
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn

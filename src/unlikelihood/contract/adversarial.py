@@ -22,7 +22,7 @@ from unlikelihood.training.seeding import seeded
 
 
 class Adversarial(Generator[Players], Embedder):
-    """A generator that learnt by playing against a critic, scores by what that critic says, and embeds by its last map.
+    """A generator that learnt against a critic, scores by what that critic says, and embeds by its last map.
 
     Intensities are mapped from the range of the training samples to [-1, 1] and back, so any unit will do; the
     features of vectors should be on one scale. After training, generated samples are compared with the normals:
@@ -65,7 +65,6 @@ class Adversarial(Generator[Players], Embedder):
 
     @override
     def build(self, shape: Sequence[int]) -> Players:
-        """Return the untrained players for samples of `shape`."""
         intensities = Intensities(*self.range_)
         steps = max(1, self.epochs * math.ceil(self.n_samples_ / self.batch_size) // self.critic_repeats)
         # Most happens early, so the moments are evenly spaced in the square root of the steps.
@@ -96,19 +95,16 @@ class Adversarial(Generator[Players], Embedder):
 
     @override
     def decode(self, z: Tensor) -> Tensor:
-        r"""Return G(z), (B, \*shape), of the averaged generator, differentiably."""
         return self.net_.average(z)
 
     @override
     def draw(self, n: int, *key: int) -> Tensor:
-        """Return `n` latents from p(z)."""
         with seeded(self.seed, *key):
             z = self.latents(n, self.latent)
         return z.to(next(self.net_.parameters()))
 
     @override
     def features(self, x: Tensor) -> list[Tensor]:
-        """Return what each layer of the critic but the last makes of samples."""
         return self.net_.critic.features(x)
 
     def _embed(self, X: np.ndarray) -> np.ndarray:

@@ -75,7 +75,7 @@ class Learner(Detector, Generic[Net]):
 
     @abstractmethod
     def objectives(self, net: Net) -> list[Objective]:
-        """Return who steps down which loss, in order."""
+        """Return what the network's modules minimise, in the order of a training step."""
 
     def _finish(self, X: np.ndarray) -> None:
         """Fit what is left to fit after training."""

@@ -1,4 +1,4 @@
-"""The detector for who names none: a rule that looks at the normals and puts a committee together."""
+"""The default detector: a rule that looks at the normals and puts a committee together."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from unlikelihood.nn.augment import Affine, Chain, Elastic, Stroke
 from unlikelihood.nn.statistics import Intensity, Texture, Thickness
 from unlikelihood.parameters import Count, NonNegative, OpenFraction
 
-SMALLEST = 16  # pixels along an axis, from which a convolutional encoder finds something to encode
+ENCODABLE = 16  # pixels along an axis, from which a convolutional encoder finds something to encode
 FLAT = 0.5  # share of pixels of one value, above which a picture is drawn on a ground
 SMALL = 64 * 64  # pixels of a sample, up to which an encoder is 32 wide and sees 256 of them in a step
 BATCH = 256  # normals
@@ -110,7 +110,7 @@ class Auto(Detector):
 
     def _members(self, X: np.ndarray) -> Sequence[Detector]:
         """Return the unfitted members for these normals."""
-        if min(self.shape_[1:], default=1) < SMALLEST:
+        if min(self.shape_[1:], default=1) < ENCODABLE:
             return (KNN(), LOF(n_neighbors=5))
         chosen = np.random.default_rng(self.seed).permutation(len(X))[:LOOKED_AT]
         values, counts = np.unique(X[chosen], return_counts=True)

@@ -7,6 +7,7 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
 from unlikelihood.contract.adversarial import Adversarial
 from unlikelihood.nn.adversarial import Critic, Intensities, Players
@@ -21,7 +22,8 @@ class DCGAN(Adversarial):
 
     (equations 6 and 7 of the thesis). The generator minimises -log D(G(z)), which has the same fixed point and does
     not vanish when the discriminator wins. The defaults are the paper's: widths, N(0, 0.02) weights, Adam at 2e-4 with
-    β₁ = 0.5, uniform latents of size 100. The score is the logit of D(x).
+    β₁ = 0.5, uniform latents of size 100. The score is the logit of D(x). Further parameters are those of
+    `Adversarial`.
 
     Parameters
     ----------
@@ -46,20 +48,20 @@ class DCGAN(Adversarial):
     _: KW_ONLY
     learning_rate: Positive = 2e-4
 
+    @override
     def critic(self, shape: Sequence[int], intensities: Intensities) -> Critic:
-        """Return the untrained discriminator."""
         return Critic(shape, self.width, intensities, normalised=True)
 
+    @override
     def build(self, shape: Sequence[int]) -> Players:
-        """Return the untrained generator and discriminator, with the paper's initial weights."""
         net = super().build(shape)
         net.generator.apply(small_weights)
         net.critic.apply(small_weights)
         net.average.load_state_dict(net.generator.state_dict())
         return net
 
+    @override
     def objectives(self, net: Players) -> list[Objective]:
-        """Return the two objectives: first the discriminator's, then the generator's."""
         adam = partial(torch.optim.Adam, lr=self.learning_rate, betas=(0.5, 0.999))
         return [
             Objective("discriminator", net.critic, partial(self.discriminating, net), optimizer=adam),

@@ -13,10 +13,9 @@ class FeatureSpace(Detector):
     Parameters
     ----------
     encoder : Embedder
-        What maps samples to vectors, images or volumes. One that is fitted already is used as it is and not trained
-        again.
+        What maps samples to vectors, images or volumes.
     detector : Detector
-        What is fitted to the embeddings, and scores.
+        A clone of it is fitted to the embeddings, and scores.
 
     References
     ----------

@@ -30,7 +30,6 @@ class GradientNorm(Detector):
     ----------
     detector : Trained
         p: any whose score is a log-likelihood, or a bound of one, of which torch can take the gradient, such as `VAE`.
-        One that is fitted already is used as it is and not trained again.
     damping : float
         ε: keeps weights that no normal sample moves from counting for everything.
 

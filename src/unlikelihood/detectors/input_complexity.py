@@ -26,7 +26,7 @@ class InputComplexity(Detector):
     Parameters
     ----------
     detector : Detector
-        p: any whose score is a log-likelihood, or a bound of one, in nats. One that is fitted already is used as it is.
+        p: any whose score is a log-likelihood, or a bound of one, in nats.
     levels : int
         The steps between the least and the greatest value in training that a value is rounded to before it is
         compressed; values beyond these become the least or the greatest.

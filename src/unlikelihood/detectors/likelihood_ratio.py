@@ -20,12 +20,11 @@ class LikelihoodRatio(Detector):
     Parameters
     ----------
     detector : Detector
-        p: any whose score is a log-likelihood, or a bound of one, in nats. One that is fitted already is used as it is.
+        p: any whose score is a log-likelihood, or a bound of one, in nats.
     rate : float
         μ; the paper finds .1 to .3 to work.
     background : Detector or None
-        p₀. One that is fitted already is used as it is; another is fitted to the mutated normals. None takes an
-        untrained copy of `detector`.
+        p₀, which `fit` fits to the mutated normals. None takes an untrained copy of `detector`.
 
     References
     ----------

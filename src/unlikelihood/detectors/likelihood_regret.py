@@ -1,4 +1,4 @@
-"""How much a sample regrets the encoder's answer."""
+"""How far the encoder's answer is from the best one: likelihood regret."""
 
 from collections.abc import Callable
 from functools import partial
@@ -25,23 +25,23 @@ class LikelihoodRegret(Detector):
     .. math:: \mathrm{ELBO}(x; \mu, \sigma) = \frac{1}{L} \sum_l \bigl[\log p(x \mid z^{(l)}) + \log p(z^{(l)})\bigr]
               + H[N(\mu, \sigma^2)], \qquad z^{(l)} = \mu + \sigma \epsilon^{(l)}
 
-    The paper lets the encoder's weights climb, for one sample at a time. Here the mean and the log-variance of each
-    sample's posterior climb instead, from the encoder's answer, so that all samples of a batch climb at once. The best
-    of all steps counts, so the regret is never negative. The noise ε follows from the fitted seed, the same for all
-    samples and steps; it is scaled to mean 0 and variance 1 in each dimension. The climb is made in the
+    The paper optimises the encoder's weights, for one sample at a time. Here the mean and the log-variance of each
+    sample's posterior are optimised instead, from the encoder's answer on, so that a batch goes at once. The best of
+    all steps counts, so the regret is never negative. The noise ε follows from the fitted seed, the same for all
+    samples and steps; it is scaled to mean 0 and variance 1 in each dimension. The optimisation is in the
     network's precision and its result is measured in float64: in other batches a regret of images or volumes may differ
     by one part in ten thousand, where float32 cannot tell two steps apart.
 
     Parameters
     ----------
     vae : Variational
-        What is regretted. One that is fitted already is used as it is and not trained again.
+        The model.
     steps : int
-        Steps of the climb.
+        Steps of the optimisation.
     samples : int
         L.
     descent : Descent
-        How it steps, down -ELBO: `MomentumDescent` or `AdamDescent`.
+        Of the optimiser, which minimises -ELBO: `MomentumDescent` or `AdamDescent`.
 
     References
     ----------
@@ -62,13 +62,13 @@ class LikelihoodRegret(Detector):
         vae, exact, regrets = self.vae_, precise(self.vae_), []
         at_once = max(1, vae.batch_size // self.samples)  # so that a step takes the memory of one in training
         with frozen(vae.net_):
-            for batch in vae.batches(X, "Regretting"):
+            for batch in vae.batches(X, "Optimising posteriors"):
                 for x in batch.split(at_once):
                     answer = vae.encode(x)
                     start = torch.cat([answer.loc, 2 * answer.scale.log()], 1)
                     noise = vae.noise(self.samples, 1, answer.loc.shape[1])
                     noise = (noise - noise.mean(0)) / noise.std(0, correction=0)
-                    best = climb(partial(elbo, vae, x, noise=noise), start, self.steps, self.descent)
+                    best = ascend(partial(elbo, vae, x, noise=noise), start, self.steps, self.descent)
                     # The regret is a small difference of large numbers.
                     bound = partial(elbo, exact, x.double(), noise=noise.double())
                     regrets.append((bound(best.double()) - bound(start.double())).clamp_min(0).cpu().numpy())
@@ -87,7 +87,7 @@ def elbo(vae: Variational, x: Tensor, q: Tensor, *, noise: Tensor) -> Tensor:
     return log_joint.view(len(noise), len(x)).mean(0) + posterior.entropy().sum(1)
 
 
-def climb(bound: Callable[[Tensor], Tensor], q: Tensor, steps: int, descent: Descent) -> Tensor:
+def ascend(bound: Callable[[Tensor], Tensor], q: Tensor, steps: int, descent: Descent) -> Tensor:
     """Return the best of the posteriors (B, 2 · latent) on the way up from `q`; each row goes its own way."""
     q, best, most = q.clone(), q.clone(), q.new_full((len(q),), -torch.inf)
     optimizer = descent([q])

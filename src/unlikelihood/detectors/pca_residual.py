@@ -31,6 +31,8 @@ class PCAResidual(Detector):
 
     def _fit(self, X: np.ndarray) -> None:
         flat = np.asarray(X.reshape(len(X), -1), np.float64)
+        if len(flat) < 2:
+            raise ValueError("PCAResidual learns how samples vary: X has n_samples=1, expected at least 2")
         kept = min(self.n_components, len(flat) - 1, flat.shape[1] - 1)
         pca = PCA(kept, random_state=self.seed).fit(flat)
         self.mean_ = pca.mean_

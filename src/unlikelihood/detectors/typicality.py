@@ -16,7 +16,7 @@ class Typicality(Detector):
     Parameters
     ----------
     detector : Detector
-        p: any whose score is a log-likelihood, or a bound of one, in nats. One that is fitted already is used as it is.
+        p: any whose score is a log-likelihood, or a bound of one, in nats.
 
     References
     ----------

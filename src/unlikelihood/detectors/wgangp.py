@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from unlikelihood.contract.adversarial import Adversarial
 from unlikelihood.nn.adversarial import Critic, Intensities, Players
@@ -23,7 +24,7 @@ class WGANGP(Adversarial):
               \qquad \min_G \; -E_z f(G(z))
 
     (equations 8 and 9 of the thesis), x̂ uniform on the lines between samples and generated ones. The critic has no
-    batch normalisation. The score is f(x).
+    batch normalisation. The score is f(x). Further parameters are those of `Adversarial`.
 
     Parameters
     ----------
@@ -52,16 +53,16 @@ class WGANGP(Adversarial):
     learning_rate: Positive = 1e-4
 
     @property
+    @override
     def critic_repeats(self) -> int:
-        """Steps of the critic for each of the generator."""
         return self.critic_steps
 
+    @override
     def critic(self, shape: Sequence[int], intensities: Intensities) -> Critic:
-        """Return the untrained critic."""
         return Critic(shape, self.width, intensities, normalised=False)
 
+    @override
     def objectives(self, net: Players) -> list[Objective]:
-        """Return the two objectives: the critic's, which repeats, then the generator's."""
         adam = partial(torch.optim.Adam, lr=self.learning_rate, betas=(0.0, 0.9))
         return [
             Objective("critic", net.critic, partial(self.criticising, net), optimizer=adam, repeat=self.critic_steps),

@@ -37,7 +37,7 @@ def place(net: nn.Module, device: torch.device, shape: Sequence[int]) -> nn.Modu
 
 
 def free_memory(device: torch.device) -> float:
-    """Return the free memory of `device` in bytes, infinite where it cannot be told."""
+    """Return the free memory of `device` in bytes, infinite where it is unknown."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     if hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
