@@ -47,18 +47,7 @@ class Component:
 
 
 def check_parameters(configured: Any) -> None:
-    """Raise if a parameter of `configured` does not fit its annotation.
-
-    Parameters
-    ----------
-    configured : Any
-        An instance of a dataclass.
-
-    Raises
-    ------
-    ValueError
-        Naming the class, the parameter, its value and what was expected.
-    """
+    """Raise a ValueError if a parameter of a dataclass does not fit its annotation."""
     hints = get_type_hints(type(configured), include_extras=True)
     for field in fields(configured):
         value, hint = getattr(configured, field.name), hints[field.name]

@@ -26,19 +26,10 @@ def in_words(anomalous: NDArray[np.bool_]) -> NDArray[np.str_]:
 
 
 def decider(detector: Detector, alpha: float | None) -> Judge:
-    """Return what gives scores their ``p_value``, ``decision`` and ``alpha``, after checking that α can be promised.
+    """Return what gives scores their ``p_value``, ``decision`` and ``alpha``, by the calibration a detector remembers.
 
-    Parameters
-    ----------
-    detector : Detector
-        Fitted; it decides by the calibration scores that it remembers. Without them there are no columns.
-    alpha : float, optional
-        Share of normals that may be called anomalous; no decision without it.
-
-    Raises
-    ------
-    ValueError
-        If there is an α, but no calibration or too small a one for it.
+    Without a calibration there are no columns, without an α no decision. A ValueError says that α, the share of normals
+    that may be called anomalous, needs a calibration, or a larger one.
     """
     if not hasattr(detector, "calibration_"):
         if alpha is not None:
@@ -61,19 +52,8 @@ def decider(detector: Detector, alpha: float | None) -> Judge:
 def learnt_probability(detector: Detector, path: Path, prevalence: float | None) -> Judge:
     """Return what gives scores their ``probability`` at a ``prevalence``, by an evaluation of the same model.
 
-    Parameters
-    ----------
-    detector : Detector
-        The model.
-    path : Path
-        Folder of its evaluation, whose labels a logistic regression is fitted to.
-    prevalence : float, optional
-        Share of anomalies where the model is used; that of the evaluation otherwise.
-
-    Raises
-    ------
-    ValueError
-        If the evaluation is of another model.
+    A logistic regression is fitted to the labels of the evaluation in folder `path`; one of another model is a
+    ValueError. Without a prevalence, the share of anomalies where the model is used, it is that of the evaluation.
     """
     record = Evaluation.load(path)
     known = getattr(detector, "calibration_", None)
@@ -88,21 +68,9 @@ def learnt_probability(detector: Detector, path: Path, prevalence: float | None)
 
 
 def table_of(images: Images, scores: NDArray[np.float64], *judges: Judge) -> Columns:
-    """Return the columns of a table of samples, without those of which nothing is known.
+    """Return the columns of a table of samples and their scores (n,), without those of which nothing is known.
 
-    Parameters
-    ----------
-    images : Images
-        The samples.
-    scores : ndarray of float64, shape (n,)
-        Higher = more normal.
-    *judges : callable
-        `decider` and `learnt_probability`.
-
-    Raises
-    ------
-    ValueError
-        If a score is nan or +∞, of which nothing can be said.
+    `judges` are a `decider` and `learnt_probability`. A score that is nan or +∞ is a ValueError.
     """
     columns: dict[str, np.ndarray] = {
         "name": np.arange(len(images)).astype(str) if images.name is None else images.name,

@@ -64,18 +64,7 @@ class SearchDetector(Detector):
         return -self._search(X).loss
 
     def search(self, X: np.ndarray) -> SearchResult:
-        r"""Search for samples, and return all that was found.
-
-        Parameters
-        ----------
-        X : ndarray
-            Samples of the shape that `fit` saw.
-
-        Returns
-        -------
-        SearchResult
-            The loss, of which the score is the negative, its parts, G(z) and abs(x - G(z)).
-        """
+        r"""Return all that the search finds for samples (n, \*shape)."""
         check_is_fitted(self, "shape_")
         return self._search(self._checked(X, reset=False))
 

@@ -87,18 +87,7 @@ class Committee(Detector):
         return self.combination(self._log_p(X))
 
     def log_p_values(self, X: np.ndarray) -> np.ndarray:
-        """Return the logarithm of the p-value that each member gives each sample.
-
-        Parameters
-        ----------
-        X : ndarray
-            Samples of the shape that `fit` saw.
-
-        Returns
-        -------
-        ndarray of float64, shape (n, m)
-            In nats, below 0; lower = more anomalous.
-        """
+        """Return the logarithm of the p-value, below 0, that each of m members gives each sample, (n, m)."""
         return self._log_p(self._checked(X, reset=False))
 
     def _log_p(self, X: np.ndarray) -> np.ndarray:

@@ -45,22 +45,7 @@ class LikelihoodRatio(Detector):
 
 
 def mutated(X: np.ndarray, rate: float, seed: int) -> np.ndarray:
-    r"""Return samples (n, \*shape) with each value replaced, with probability `rate`, by a uniform one of its channel.
-
-    Parameters
-    ----------
-    X : ndarray
-        Vectors (n, F), images (n, C, H, W) or volumes (n, C, D, H, W).
-    rate : float
-        Probability that a value is replaced.
-    seed : int
-        What the draws follow from.
-
-    Returns
-    -------
-    ndarray
-        A copy in memory, of floating-point numbers.
-    """
+    r"""Return a copy of samples (n, \*shape), each value replaced, with probability `rate`, by a uniform one of its channel."""
     rng = np.random.default_rng(seed)
     others = (0, *range(2, X.ndim))
     low, high = X.min(others, keepdims=True)[0], X.max(others, keepdims=True)[0]

@@ -130,22 +130,8 @@ class Series:
     def run(self, out: str | os.PathLike[str]) -> str:
         """Run every experiment in a folder of its own, and return their tables as text.
 
-        One whose data are neither at hand nor reachable is left out, and the text says so.
-
-        Parameters
-        ----------
-        out : path
-            Folder of the results.
-
-        Returns
-        -------
-        str
-            The tables.
-
-        Raises
-        ------
-        DataUnavailable
-            If there are no data for any of them.
+        One whose data are neither at hand nor reachable is left out, and the text says so; `DataUnavailable` if that is
+        all.
         """
         done, missing = [], []
         for name, experiment in self.experiments.items():

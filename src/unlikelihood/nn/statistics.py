@@ -26,18 +26,10 @@ def inside_distance(mask: NDArray[np.bool_]) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """One channel of a sample, with its foreground.
+    """One channel of a sample with its foreground.
 
-    Parameters
-    ----------
-    x : ndarray
-        Values, in units of the range of the normals; as many axes as the sample has of space.
-    mask : ndarray of bool
-        The foreground.
-    levels : ndarray
-        The values between one grey level and the next.
-    deep : ndarray
-        The depths, in pixels, at which thickness is counted.
+    `x` holds values in units of the normals' range, `levels` those between one grey level and the next, and `deep` the
+    depths, in pixels, at which thickness is counted.
     """
 
     x: Array

@@ -98,16 +98,8 @@ def searched(
 ) -> dict[str, Callable[[int], Detector]]:
     """Return the rows of one generator of crops: the thesis' search first, an encoder, and its critic.
 
-    Parameters
-    ----------
-    made : callable
-        Makes the unfitted generator of a seed, which is trained once for all rows.
-    split : callable
-        Makes the split of a seed.
-    steps : int
-        Of the search.
-    encoder : mapping
-        Parameters of the `EncoderSearch`.
+    `made` maps a seed to the unfitted generator, which is trained once for all rows; `encoder` are the parameters of
+    the `EncoderSearch`.
     """
 
     @lru_cache(maxsize=1)

@@ -96,18 +96,10 @@ def experiment(quick: bool) -> Experiment:
 def varied(
     name: str, make: Callable[..., Detector], epochs: Sequence[int], searches: dict[str, dict[str, Any]]
 ) -> Rows:
-    """Return the row of a detector and those in which one thing is changed.
+    """Return the row of a detector, `name`, and those in which one thing is changed.
 
-    Parameters
-    ----------
-    name : str
-        Of the row in which nothing is.
-    make : callable
-        Makes the detector from a seed, epochs, samples of each digit and changes of the search.
-    epochs : sequence of int
-        Of the GAN; the last are those of all rows but the ones that change them.
-    searches : dict
-        By what the table says of them, the changes of the search.
+    `make` maps a seed, epochs, samples of each digit and changes of the search to a detector. The last of `epochs` are
+    those of all other rows; `searches` maps what the table says to changes of the search.
     """
 
     def row(count: int = epochs[-1], samples: int = MANY, **search: Any) -> Callable[[int], Detector]:

@@ -54,26 +54,8 @@ def save_comparison(
 ) -> Path:
     """Write ``comparison.json``, ``report.html`` and ``figures/*.png`` into a folder, all of them or none.
 
-    Parameters
-    ----------
-    path : path
-        The folder; made if need be.
-    title, text : str
-        Heading and the sentences below it.
-    rows : sequence of Row
-        At least one, in the order of the table, with different names.
-    evaluations : mapping of str to Record, optional
-        By the names of the rows, one evaluation each, whose curves are drawn.
-
-    Returns
-    -------
-    Path
-        The folder.
-
-    Raises
-    ------
-    ValueError
-        If there is no row, two share a name, or an evaluation has the name of none.
+    `rows` are in the order of the table, with different names, by which `evaluations` finds the records whose curves
+    are drawn; a ValueError says where that is not so.
     """
     evaluations = evaluations or {}
     names = [row.name for row in rows]

@@ -85,22 +85,9 @@ class Exhibits:
 
 
 def choose(detector: object, split: Split, score: NDArray[np.float64]) -> Exhibits:
-    """Return what shows best what a detector does, whatever the order of the test samples.
+    """Return what shows best what a fitted detector does, whatever the order of the test samples.
 
-    Each test sample that is shown is reconstructed once.
-
-    Parameters
-    ----------
-    detector : detector
-        Fitted; asked to generate, to reconstruct and for maps, if it can.
-    split : Split
-        Where the samples come from.
-    score : ndarray, shape (n,)
-        Of the test samples, higher = more normal.
-
-    Returns
-    -------
-    Exhibits
+    `score` (n,) is of the test samples, higher = more normal. Each sample that is shown is reconstructed once.
     """
     pixels, train, label = split.test.pixels, split.train.pixels, np.asarray(split.test.label)
     few = 12 if pixels[0].nbytes <= LARGE else 6

@@ -96,23 +96,10 @@ def gradient(detector: Differentiable, X: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def maps_of(detector: object, X: NDArray[Any], x_hat: NDArray[Any] | None, normals: NDArray[Any]) -> Maps | None:
-    """Return the most telling maps that a detector can make of samples.
+    r"""Return the most telling maps that a detector can make of samples (n, \*shape), or None.
 
-    Parameters
-    ----------
-    detector : detector
-        Fitted.
-    X : ndarray, shape (n, *shape)
-        Samples.
-    x_hat : ndarray, shape (n, *shape), optional
-        Their reconstructions by a detector that can `reconstruct`.
-    normals : ndarray, shape (m, *shape)
-        Normals to compare with, best such as training never saw: its own are reconstructed too well.
-
-    Returns
-    -------
-    Maps or None
-        Whitened residuals where it reconstructs, the gradient where it only has a network, otherwise None.
+    Whitened residuals where it reconstructs (`x_hat`), against `normals` (m, \*shape) that training best never saw, for
+    its own are reconstructed too well; the gradient where it only has a network.
     """
     if x_hat is not None and hasattr(detector, "reconstruct"):
         left_over = np.asarray(normals, np.float64) - detector.reconstruct(normals)

@@ -91,18 +91,7 @@ def write_page(
     sections: Sequence[Section],
     provenance: Mapping[str, Any],
 ) -> None:
-    """Write ``report.html`` and ``figures/*.png`` into a folder that exists.
-
-    Parameters
-    ----------
-    folder : Path
-    kind, title, lede : str
-        What the page is, its heading, and the sentence that says it all.
-    sections : sequence of Section
-        The body.
-    provenance : mapping
-        Terms and plain values for the last, folded, part; None is left out.
-    """
+    """Write ``report.html`` and ``figures/*.png`` into a folder that exists; None in the provenance is left out."""
     (folder / "figures").mkdir()
     for plate in (plate for section in sections for plate in section.plates):
         plate.figure.savefig(folder / "figures" / f"{plate.stem}.png", dpi=160)

@@ -65,17 +65,9 @@ class Checkpoint:
     def resume(
         self, net: nn.Module, optimizers: Sequence[torch.optim.Optimizer]
     ) -> tuple[int, list[list[float]]] | None:
-        """Load the file into `net` and `optimizers`.
+        """Load the file, if there is one, and return the steps done and each objective's losses.
 
-        Returns
-        -------
-        tuple or None
-            The number of steps done and the losses of each objective so far; None if there is no file.
-
-        Raises
-        ------
-        ValueError
-            If the file is broken or belongs to another fit.
+        A ValueError says that the file is broken or belongs to another fit.
         """
         if not self.path.exists():
             return None

@@ -37,19 +37,9 @@ styled = matplotlib.rc_context(
 
 
 def svg(figure: Figure, prefix: str) -> str:
-    """Return a figure as an SVG element whose colours and font are those of the page around it.
+    """Return a figure as an ``<svg>`` element in the page's colours and font that refers to nothing outside itself.
 
-    Parameters
-    ----------
-    figure : Figure
-        Its label is the alternative text.
-    prefix : str
-        Begins every identifier, so that two figures on a page do not share one.
-
-    Returns
-    -------
-    str
-        An ``<svg>`` element that refers to nothing outside itself.
+    The figure's label is its alternative text; `prefix` begins every identifier, so that no two figures share one.
     """
     buffer = StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": prefix}):
