@@ -45,7 +45,7 @@ class LikelihoodRatio(Detector):
 
 
 def mutated(X: np.ndarray, rate: float, seed: int) -> np.ndarray:
-    r"""Return a copy of samples (n, \*shape), each value replaced, with probability `rate`, by a uniform one of its channel."""
+    r"""Return a copy of samples, each value replaced, with probability `rate`, by a uniform one of its channel."""
     rng = np.random.default_rng(seed)
     others = (0, *range(2, X.ndim))
     low, high = X.min(others, keepdims=True)[0], X.max(others, keepdims=True)[0]

@@ -115,7 +115,7 @@ def reconstructions(
 
 
 def limits_of(pixels: NDArray[Any]) -> tuple[float, float]:
-    """Return the intensities to draw black and white, the 0.5 % and 99.5 % quantiles, or different ones if these tie."""
+    """Return the intensities to draw black and white, the 0.5 % and 99.5 % quantiles, or others if these tie."""
     low, high = np.quantile(pixels, [0.005, 0.995])
     return float(low), float(high) if high > low else float(low) + 1.0
 
