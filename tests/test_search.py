@@ -105,7 +105,7 @@ def test_the_squared_loss_is_f_anogans(linear):
 
 def test_an_encoders_score_is_the_loss_that_it_was_trained_on(gan):
     train = normals((1, 8, 8))
-    detector = EncoderSearch(gan, kappa=0.7, scoring="A", width=2, epochs=1).fit(train)
+    detector = EncoderSearch(gan, kappa=0.7, squared=True, width=2, epochs=1).fit(train)
     with torch.no_grad():
         loss = float(detector.izi_f(detector.net_, torch.from_numpy(train)))
     assert -detector.score_samples(train).mean() == pytest.approx(loss, rel=1e-5)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal
 
 import numpy as np
 import torch
@@ -44,8 +43,8 @@ class EncoderSearch(SearchDetector, Learner[Encoder]):
         Which of the critic's layers f is; -1 is the last before its answer.
     width : int
         Channels of the encoder's first map.
-    scoring : {'L', 'A'}
-        Which loss the score is the negative of.
+    squared : bool
+        Descend on A and score by it, as f-AnoGAN does, rather than on L.
 
     References
     ----------
@@ -67,7 +66,7 @@ class EncoderSearch(SearchDetector, Learner[Encoder]):
     descent: Descent = AdamDescent()
     layer: int = -1
     width: Count = 32
-    scoring: Literal["L", "A"] = "L"
+    squared: bool = False
 
     def _fit(self, X: np.ndarray) -> None:
         self._fit_generator(X, self.layer, judged=self.kappa > 0 or self.discrimination > 0)
@@ -93,7 +92,7 @@ class EncoderSearch(SearchDetector, Learner[Encoder]):
 
     def _search(self, X: np.ndarray) -> SearchResult:
         def ask(x: Tensor) -> Query:
-            if self.scoring == "A":
+            if self.squared:
                 return SquaredQuery(self.generator_, x, self.kappa, self.layer)
             return Query(self.generator_, x, self.discrimination, self.layer)
 
