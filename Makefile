@@ -3,13 +3,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test test-portable check bench docs clean
 
 demo: $(READY)  ## fit a VAE on normal digits, score, judge, report
 	$(BIN)/unlikelihood reproduce mnist-vae --quick --out reports/demo
 
 test: $(READY)  ## every test, on all cores
 	$(BIN)/python -m pytest -n auto
+
+test-portable: $(READY)  ## the tests that train, as processors without and with AVX2 compute, with one thread and two
+	ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m trains tests
+	ATEN_CPU_CAPABILITY=avx2 OMP_NUM_THREADS=2 $(BIN)/python -m pytest -n auto -m trains tests
 
 check: $(READY)  ## style, types, import directions, doctests
 	$(BIN)/ruff check .

@@ -14,7 +14,8 @@ from scipy.stats import betabinom, binom, rankdata
 
 from unlikelihood import MNIST, Conformal, PCAResidual
 from unlikelihood.decisions.drift import Martingale
-from unlikelihood.decisions.pvalues import Marginal, MonteCarlo, Simes, discoveries, p_values
+from unlikelihood.decisions.guarantees import Marginal, MonteCarlo, Simes
+from unlikelihood.decisions.pvalues import discoveries, p_values
 from unlikelihood.metrics.intervals import bootstrap, delong, paired_delong
 from unlikelihood.metrics.power import cases_needed
 from unlikelihood.storage.provenance import provenance
@@ -48,7 +49,7 @@ def synthetic_false_alarms(seed: int, calibration: int = 199, new: int = 500, dr
     rng = np.random.default_rng(seed)
     alarms: dict[float, list[float]] = {alpha: [] for alpha in ALPHAS}
     first = dict.fromkeys(ALPHAS, 0)
-    for scores in rng.standard_cauchy((draws, calibration + new)):
+    for scores in -rng.standard_cauchy((draws, calibration + new)):
         p = p_values(scores[:calibration], scores[calibration:])
         for alpha in ALPHAS:
             alarms[alpha].append(float(np.mean(p <= alpha)))
@@ -94,7 +95,7 @@ def digit_false_alarms(
 def false_discoveries(seed: int, draws: int = 1000, rate: float = 0.1) -> dict[str, object]:
     rng = np.random.default_rng(seed)
     wrong, found = [], []
-    for scores in rng.normal(size=(draws, 1000 + 200)):
+    for scores in -rng.normal(size=(draws, 1000 + 200)):
         scores[1180:] -= 3.5
         called = discoveries(p_values(scores[:1000], scores[1000:]), rate)
         wrong.append(called[:180].sum() / max(called.sum(), 1))
@@ -165,7 +166,7 @@ def drift_alarms(seed: int, streams: int = 500, length: int = 500) -> dict[str, 
     for shift in (0.0, 0.25, 0.5, 1.0):
         alarms = []
         for _ in range(streams):
-            known, new = rng.normal(size=1000), rng.normal(size=length) + shift
+            known, new = -rng.normal(size=1000), -rng.normal(size=length) - shift
             alarms.append(Martingale(rate=0.01).test(known, new).alarm_at)
         raised = [at for at in alarms if at is not None]
         result[f"scores shifted by {shift:g} sd"] = {

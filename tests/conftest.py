@@ -5,8 +5,33 @@ import numpy as np
 import pytest
 import torch
 
-# Tests run one process a core; threads of torch on top of that only get in each other's way.
-torch.set_num_threads(1)
+# Tests run one process a core; threads of torch on top of that only get in each other's way, unless asked for.
+if "OMP_NUM_THREADS" not in os.environ:
+    torch.set_num_threads(1)
+
+# What these find out depends on rounding, so that `make test-portable` runs them as other processors would.
+TRAINS = {
+    "test_auto",
+    "test_contract",
+    "test_contrastive",
+    "test_corrections",
+    "test_crops",
+    "test_densities",
+    "test_gan",
+    "test_generation",
+    "test_maps",
+    "test_radiomics",
+    "test_search",
+    "test_torch_encoder",
+    "test_training",
+    "test_vae",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.stem in TRAINS:
+            item.add_marker(pytest.mark.trains)
 
 
 @pytest.fixture(autouse=True)

@@ -33,7 +33,7 @@ def test_the_kind_of_normals_decides_who_is_on_the_committee(X, expected):
 def test_the_critics_are_not_one_repeated():
     critics = Auto(steps=1).fit(DRAWN).committee_.detectors_
     assert len({str(critic.encoder.views) for critic in critics}) == 4
-    assert np.abs(np.corrcoef([critic.score_samples(DRAWN) for critic in critics])[np.triu_indices(4, 1)]).max() < 0.99
+    assert np.abs(np.corrcoef([critic.score_samples(DRAWN) for critic in critics])[np.triu_indices(4, 1)]).max() < 0.999
 
 
 def test_a_saved_one_scores_the_same(tmp_path):

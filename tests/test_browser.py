@@ -9,8 +9,11 @@ from chromium import PROGRAM, Chromium
 from test_evaluation import Distance, judged
 from unlikelihood.metrics.ranking import anomaly_score
 from unlikelihood.report.comparison import Row, save_comparison
+from unlikelihood.report.exhibits import choose as choose_exhibits
+from unlikelihood.report.maps import Maps
 from unlikelihood.report.plots import limits_of
 from unlikelihood.report.plots.planes import PLANES
+from unlikelihood.report.single import draw
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="Chromium is not installed")
 WIDTHS = {"wide": 1280, "narrow": 390}
@@ -103,7 +106,8 @@ def test_the_prevalence_changes_how_often_an_alarm_is_right(browser, report, eva
 
 def test_cases_are_gone_through_by_keyboard_and_mouse(browser, report, evaluation):
     browser.open(report)
-    order = [evaluation.sample[index] for index in evaluation.cases.index]
+    exhibits = choose_exhibits(evaluation.detector, evaluation.split, evaluation.score)
+    order = [evaluation.sample[index] for index in exhibits.cases.index]
     assert order[:12] == [evaluation.sample[index] for index in np.argsort(evaluation.score)[:12]]
     assert visible(browser) == order[:1]
     browser.run("document.querySelector('[data-step=\"1\"]').focus()")
@@ -146,16 +150,24 @@ def test_without_scripts_every_case_and_the_table_are_there(browser, report):
 
 @pytest.fixture(scope="module")
 def volumes():
-    """An evaluation of volumes whose voxels all differ, without a map, of voxels of 3 x 2 x 1 mm."""
+    """An evaluation of volumes of 3 x 2 x 1 mm, and exhibits of it whose voxels all differ, without a map."""
     made = judged(Distance(), shape=(1, 5, 6, 7))
-    count = len(made.cases.index)
+    exhibits = choose_exhibits(made.detector, made.split, made.score)
+    count = len(exhibits.cases.index)
     voxels = np.arange(5 * 6 * 7, dtype=np.float32).reshape(1, 1, 5, 6, 7) + np.arange(count).reshape(-1, 1, 1, 1, 1)
-    return replace(made, cases=replace(made.cases, pixels=voxels), data=made.data | {"spacing_mm": [3.0, 2.0, 1.0]})
+    made = replace(made, data=made.data | {"spacing_mm": [3.0, 2.0, 1.0]})
+    return made, replace(exhibits, cases=replace(exhibits.cases, pixels=voxels))
+
+
+def saved(volumes, path):
+    path.mkdir()
+    draw(volumes[0], path, volumes[1])
+    return path / "report.html"
 
 
 @pytest.fixture
 def scroller(browser, volumes, tmp_path):
-    browser.open(volumes.save(tmp_path / "report") / "report.html")
+    browser.open(saved(volumes, tmp_path / "report"))
     browser.run("Promise.all([...document.images].map((each) => each.decode())).then(() => true)")
     return browser
 
@@ -182,9 +194,9 @@ def said(browser):
 
 @pytest.mark.parametrize("plane", PLANES, ids=lambda plane: plane.name)
 def test_the_slice_that_is_asked_for_is_the_one_that_is_drawn(scroller, volumes, plane):
-    low, high = limits_of(volumes.cases.pixels)
+    low, high = limits_of(volumes[1].cases.pixels)
     choose(scroller, plane.name)
-    slices = plane.slices(volumes.cases.pixels[0])
+    slices = plane.slices(volumes[1].cases.pixels[0])
     slider = f"{FIRST}.querySelector('input')"
     for number, slice_ in enumerate(slices):
         scroller.run(f"(({slider}).value = {number}, ({slider}).dispatchEvent(new Event('input')))")
@@ -233,10 +245,11 @@ def test_the_next_case_is_seen_in_the_same_plane(scroller):
 
 
 def test_the_map_lies_over_the_sample_where_it_is_strongest(browser, volumes, tmp_path):
-    values = np.zeros((len(volumes.cases.index), 5, 6, 7), np.float32)
+    made, exhibits = volumes
+    values = np.zeros((len(exhibits.cases.index), 5, 6, 7), np.float32)
     values[:, 1, 4, 2] = 1
-    known = replace(volumes, cases=replace(volumes.cases, maps=values, kind="Residual"))
-    browser.open(known.save(tmp_path / "report") / "report.html")
+    known = replace(exhibits, cases=replace(exhibits.cases, maps=Maps(values, 1.0, "left over", "of intensity")))
+    browser.open(saved((made, known), tmp_path / "report"))
     browser.run("Promise.all([...document.images].map((each) => each.decode())).then(() => true)")
     assert said(browser) == "axial slice 2 of 5"
     over = f"{FIRST}.querySelector('.over canvas')"
@@ -248,7 +261,7 @@ def test_the_map_lies_over_the_sample_where_it_is_strongest(browser, volumes, tm
 
 
 def test_without_scripts_volumes_are_laid_out_slice_by_slice(browser, volumes, tmp_path):
-    page = volumes.save(tmp_path / "report") / "report.html"
+    page = saved(volumes, tmp_path / "report")
     browser.send("Emulation.setScriptExecutionDisabled", value=True)
     try:
         browser.open(page)

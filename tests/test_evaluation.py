@@ -12,6 +12,7 @@ from unlikelihood.data.splits import Split
 from unlikelihood.evaluation.evaluation import Evaluation, evaluate
 from unlikelihood.metrics.intervals import bootstrap, delong
 from unlikelihood.metrics.ranking import anomaly_score, auroc
+from unlikelihood.report.exhibits import choose
 
 
 class Distance(BaseEstimator):
@@ -66,7 +67,11 @@ def judged(detector=None, draws=20, name=None, **kwargs):
     return evaluate((detector or Everything()).fit(split.train.pixels), split, draws=draws, name=name)
 
 
-def test_the_sign_is_flipped_once():
+def shown(evaluation):
+    return choose(evaluation.detector, evaluation.split, evaluation.score)
+
+
+def test_the_record_keeps_the_score_of_the_detector_and_metrics_take_the_anomaly_score():
     split = split_of()
     detector = Distance().fit(split.train.pixels)
     evaluation = evaluate(detector, split, draws=20)
@@ -86,8 +91,10 @@ def test_the_order_of_test_samples_does_not_matter():
     assert {key: i.value for key, i in other.metrics.items()} == pytest.approx(
         {key: i.value for key, i in one.metrics.items()}
     )
-    assert np.array_equal(one.pictures.likely[1][0], other.pictures.likely[1][0])
-    assert np.array_equal(one.pictures.reconstructed[0][0], other.pictures.reconstructed[0][0])
+    first, second = (choose(each.detector, each.split, each.score) for each in (one, other))
+    assert np.array_equal(first.likely[1][0], second.likely[1][0])
+    assert np.array_equal(first.reconstructed[0][0], second.reconstructed[0][0])
+    assert np.array_equal(first.cases.pixels, second.cases.pixels)
 
 
 def test_patients_with_several_samples_are_resampled_whole():
@@ -100,18 +107,77 @@ def test_patients_with_several_samples_are_resampled_whole():
     assert not judged(group=np.arange(80)).provenance["by_group"]
 
 
-def test_pictures_show_the_ends_of_the_ranking():
+def test_exhibits_show_the_ends_of_the_ranking():
     evaluation = judged()
+    exhibits = shown(evaluation)
     for k in (0, 1):
         own = np.sort(evaluation.score[evaluation.label == k])
-        assert np.array_equal(evaluation.pictures.likely[k][1], own[::-1][:12])
-        assert np.array_equal(evaluation.pictures.unlikely[k][1], own[:12])
+        assert np.array_equal(exhibits.likely[k][1], own[::-1][:12])
+        assert np.array_equal(exhibits.unlikely[k][1], own[:12])
 
 
-def test_a_detector_that_only_ranks_has_no_other_pictures():
-    pictures = judged(Distance()).pictures
-    assert pictures.generated is None
-    assert not pictures.reconstructed
+def test_a_detector_that_only_ranks_has_no_other_exhibits():
+    exhibits = shown(judged(Distance()))
+    assert exhibits.generated is None
+    assert not exhibits.reconstructed
+    assert exhibits.cases.maps is None
+
+
+def test_every_shown_sample_is_reconstructed_once_and_only_when_a_report_is_drawn(tmp_path):
+    asked = []
+
+    class Counting(Everything):
+        def reconstruct(self, X):
+            asked.append(X)
+            return super().reconstruct(X)
+
+    evaluation = judged(Counting())
+    evaluation.write(tmp_path)
+    assert asked == []
+    evaluation.save(tmp_path)
+    tested, normals = asked
+    assert len(np.unique(tested.reshape(len(tested), -1), axis=0)) == len(tested)
+    assert np.array_equal(normals, evaluation.split.calibration.pixels)
+
+
+def test_what_a_detector_was_trained_on_is_shown_as_such_only_where_it_says_so():
+    split, other = split_of(), split_of(seed=7)
+    detector = PCAResidual(n_components=3).fit(split.train.pixels)
+    assert choose(detector, split, detector.score_samples(split.test.pixels)).trained_on
+    assert not choose(detector, other, detector.score_samples(other.test.pixels)).trained_on
+    assert not shown(judged()).trained_on  # a detector of another library does not remember
+    elsewhere = evaluate(detector, Split(other.train[:20], other.calibration, other.test), draws=20)
+    assert elsewhere.data["trained_on"] == 50
+    assert judged().data["trained_on"] is None
+
+
+def test_samples_that_training_saw_are_left_out_and_counted(tmp_path):
+    split = split_of()
+    again = np.concatenate([split.train.pixels[:32], split.test.pixels[32:]])
+    leaking = Split(split.train, split.calibration, Images(again, label=split.test.label))
+    detector = PCAResidual(n_components=3).fit(split.train.pixels)
+    evaluation = evaluate(detector, leaking, draws=20)
+    clean = evaluate(detector, Split(split.train, split.calibration, split.test[32:]), draws=20)
+    assert np.allclose(evaluation.score, clean.score)
+    assert evaluation.metrics["auroc"] == clean.metrics["auroc"]
+    assert len(evaluation.split.test) == 48
+    said = "32 test samples on which the detector was trained are left out."
+    assert said in evaluation.summary()
+    assert evaluation.summary().startswith("PCAResidual on 8 unseen normals and 40 anomalies")
+    assert said in (evaluation.save(tmp_path) / "report.html").read_text()
+    assert "left out" not in clean.summary()
+    few = np.concatenate([split.train.pixels[:39], split.test.pixels[39:]])
+    leaking = Split(split.train, split.calibration, Images(few, label=split.test.label))
+    with pytest.raises(ValueError, match=r"holds 1 normal and 40 anomalous samples after the 39 .* left out, expected"):
+        evaluate(detector, leaking)
+
+
+def test_rates_that_the_samples_cannot_resolve_are_left_out():
+    assert "sensitivity_at_95_specificity" in judged(n=20).metrics
+    assert "sensitivity_at_99_specificity" not in judged(n=20).metrics
+    assert "fpr_at_95_tpr" in judged(n=20).metrics
+    few = judged(n=4)
+    assert set(few.metrics) == {"auroc", "auprc", "brier"}
 
 
 def test_the_record_survives_the_file(tmp_path):
@@ -122,6 +188,8 @@ def test_the_record_survives_the_file(tmp_path):
     for key in ("name", "params", "data", "metrics", "timings", "history", "provenance", "sample", "group"):
         assert getattr(loaded, key) == getattr(evaluation, key)
     assert loaded.summary() == evaluation.summary()
+    assert (loaded.detector, loaded.split) == (None, None)
+    assert "<h2>Cases" not in (loaded.save(tmp_path / "again") / "report.html").read_text()
 
 
 def test_the_file_is_strict_json(tmp_path):
@@ -134,6 +202,8 @@ def test_the_file_is_strict_json(tmp_path):
     record = json.loads(path.read_text(), parse_constant=refuse)
     assert set(record["metrics"]["auroc"]) == {"value", "low", "high", "level"}
     assert len(record["score"]) == 80
+    assert record["label"] == ["normal"] * 40 + ["anomalous"] * 40
+    assert record["columns"]["score"].endswith("higher = more normal")
 
 
 def test_wrappers_say_what_is_inside():
@@ -145,7 +215,7 @@ def test_wrappers_say_what_is_inside():
 
 def test_the_summary_names_every_figure():
     text = str(judged(name="Mine"))
-    assert text.startswith("Mine on 40 unseen normals and 40 anomalies")
+    assert text.startswith("Mine on 40 normals and 40 anomalies")
     assert "auroc" in text
     assert "ms a sample" in text
 
@@ -153,8 +223,9 @@ def test_the_summary_names_every_figure():
 def test_one_class_is_refused_before_anything_is_scored():
     split = split_of()
     only = Split(split.train, split.calibration, split.test[:40])
-    with pytest.raises(ValueError, match=r"split\.test must hold normal and anomalous samples, got 40"):
-        evaluate(None, only)
+    detector = Everything()  # it could not score: it is not fitted
+    with pytest.raises(ValueError, match=r"split\.test holds 40 normal and 0 anomalous samples, expected at least 2"):
+        evaluate(detector, only)
 
 
 def test_scores_that_are_not_numbers_are_refused():
@@ -177,7 +248,7 @@ def test_p_values_are_those_of_conformal(tmp_path):
     conformal = Conformal(detector, alpha=0.1).fit(split.calibration.pixels)
     assert np.array_equal(evaluation.p_value, conformal.p_value(split.test.pixels))
     assert evaluation.data["calibrated_on"] == 20
-    loaded = Evaluation.load(evaluation.save_record(tmp_path))
+    loaded = Evaluation.load(evaluation.write(tmp_path))
     assert np.array_equal(loaded.p_value, evaluation.p_value)
     assert np.array_equal(loaded.calibration, evaluation.calibration)
     remembering = evaluate(detector.calibrate(split.calibration.pixels[:10]), split, draws=20)
@@ -189,7 +260,7 @@ def test_calibration_normals_that_training_saw_twice_over_are_left_out():
     twice = Images(np.concatenate([split.train.pixels[:3], split.calibration.pixels]))
     detector = PCAResidual(n_components=3).fit(split.train.pixels)
     evaluation = evaluate(detector, Split(split.train, twice, split.test), draws=20)
-    assert (evaluation.data["calibration"], evaluation.data["calibrated_on"]) == (23, 20)
+    assert evaluation.data["calibrated_on"] == 20
 
 
 def test_without_calibration_normals_there_are_no_p_values():
@@ -201,13 +272,12 @@ def test_without_calibration_normals_there_are_no_p_values():
 
 
 def test_the_cases_are_the_most_anomalous_first_with_maps_and_neighbours():
-    cases = judged().cases
+    cases = shown(judged()).cases
     scores = judged().score[cases.index]
     assert np.all(np.diff(scores) >= 0)
     last = [index for index in np.argsort(judged().score) if index >= 40][-4:]  # of the anomalies
     assert set(last) <= set(cases.index)
     assert len(set(cases.index)) == 24
-    assert cases.maps.shape == (24, 8, 8)
+    assert cases.maps.values.shape == (24, 8, 8)
     assert cases.nearest.shape == (24, 3, 1, 8, 8)
-    assert cases.kind == "WhitenedResidual"
-    assert judged(Distance()).cases.maps is None
+    assert cases.maps.meaning == "unusual"

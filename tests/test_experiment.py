@@ -11,7 +11,7 @@ from tiny import tiny
 from unlikelihood import KNN, Digits, TotalIntensity
 from unlikelihood.data.source import DataUnavailable
 from unlikelihood.evaluation.evaluation import Evaluation
-from unlikelihood.evaluation.experiment import Experiment, Series, keep_checkpoints, mean_interval
+from unlikelihood.evaluation.experiment import Experiment, Series, keep_checkpoints
 from unlikelihood.storage.models import configuration
 
 
@@ -67,12 +67,20 @@ def test_a_trained_detector_leaves_no_checkpoint(tmp_path):
     assert not list(tmp_path.glob("runs/*.checkpoint"))
 
 
-def test_the_interval_of_a_mean_covers_it():
-    rng = np.random.default_rng(0)
-    inside = [
-        (interval := mean_interval(list(draw))).low <= 0.7 <= interval.high for draw in rng.normal(0.7, 0.02, (2000, 5))
-    ]
-    assert 0.935 < np.mean(inside) < 0.965
+def test_the_interval_of_seeds_that_share_test_samples_holds_the_sampling_of_the_test(tmp_path):
+    """A detector without chance, on one test set, is as uncertain as that test set leaves it."""
+    split = Digits(seed=0).split()
+    Experiment("Digits", "A test.", lambda seed: split, {"ink": lambda seed: TotalIntensity(seed=seed)}).run(tmp_path)
+    (row,) = json.loads((tmp_path / "comparison.json").read_text())["rows"]
+    one = Evaluation.load(next(tmp_path.glob("runs/ink-seed0-*"))).metrics["auroc"]
+    assert row["seeds"] == 5
+    assert (row["auroc"]["low"], row["auroc"]["high"]) == pytest.approx((one.low, one.high))
+
+
+def test_an_experiment_holds_no_detectors_and_draws_the_first_seed_alone(experiment, tmp_path):
+    experiment.run(tmp_path)
+    assert len(list(tmp_path.glob("runs/*-seed0-*/report.html"))) == 2
+    assert not list(tmp_path.glob("runs/*-seed[12]-*/report.html"))
 
 
 def test_every_part_with_a_network_keeps_a_checkpoint_of_its_own():

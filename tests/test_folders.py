@@ -427,7 +427,7 @@ def test_mvtec_with_masks_and_two_defects_end_to_end(tmp_path, capsys, monkeypat
         assert record["metrics"]["auroc"]["value"] > 0.9
     capsys.readouterr()
     assert main(["show", *source]) == 0
-    assert "left out   1 files that are no images (.txt)" in capsys.readouterr().out
+    assert "left out    1 files that are no images (.txt)" in capsys.readouterr().out
     assert main(["fit", *defects, "--data.fractions=[0,0,1]", "--detector", "KNN", "--out", "none"]) == 1
     assert "train is empty: expected normals" in capsys.readouterr().err
 

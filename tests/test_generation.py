@@ -1,5 +1,6 @@
 """What is measured of a generator, and when it raises an alarm."""
 
+import warnings
 from dataclasses import asdict
 
 import numpy as np
@@ -9,17 +10,19 @@ from torch import nn
 
 from tiny import normals, tiny
 from unlikelihood import DCGAN, Contrastive, EncoderSearch, Images, LatentSearch, Split, evaluate
+from unlikelihood.data.mnist import read_idx
 from unlikelihood.metrics.generators import (
+    copied_share,
     density_and_coverage,
     frechet_distance,
     inception_score,
     inception_scores,
     kernel_distance,
-    ms_ssim,
-    nearest,
+    missing_share,
     quality,
     quality_of,
 )
+from unlikelihood.metrics.similarity import ms_ssim
 from unlikelihood.training.alarms import NotTrustworthy
 
 
@@ -54,8 +57,76 @@ def test_coverage_shows_dropped_modes_and_density_does_not():
     assert density_and_coverage(real, again + 100) == (0, 0)
 
 
-def test_the_distance_to_the_nearest_is_that():
-    np.testing.assert_allclose(nearest(np.array([[0.0], [10.0]]), np.array([[1.0], [7.0]])), [1, 3])
+SEEDS = range(10)
+
+
+def kinds_of(seed, kinds, n, draw=0, d=6):
+    """Return samples of some of ten kinds, at random places and as dense as they happen to be."""
+    rng = np.random.default_rng(seed)
+    places, widths = 3 * rng.normal(size=(10, d)), rng.uniform(0.2, 1, (10, 1))
+    rng = np.random.default_rng([seed, draw])
+    kind = rng.choice(kinds, n)
+    return places[kind] + widths[kind] * rng.normal(size=(n, d))
+
+
+@pytest.mark.parametrize("n", [500, 5000, 20_000])
+def test_copies_are_told_from_unseen_normals_among_any_number_of_training_samples(n):
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        known = kinds_of(seed, range(10), n)
+        copies = known[rng.integers(n, size=500)]
+        assert copied_share(known, copies) > 0.9
+        assert copied_share(known, copies + rng.normal(0, 0.01, copies.shape)) > 0.6
+        assert copied_share(known, kinds_of(seed, range(10), 500, draw=1)) < 0.2
+        assert copied_share(known, kinds_of(seed, [0], 500, draw=1)) < 0.2, "a kind that happens to be dense"
+
+
+def test_values_that_normals_repeat_are_no_copies(rng):
+    known, fresh = (rng.integers(0, 3, (500, 2)).astype(float) for _ in range(2))
+    assert copied_share(known, fresh) < 0.1
+    assert copied_share(np.ones((500, 2)), np.ones((300, 2))) == 0
+
+
+def test_kinds_left_out_are_told_from_chance():
+    for seed in SEEDS:
+        real = kinds_of(seed, range(10), 500)
+        for count in (1, 3, 5):
+            kinds = np.random.default_rng(seed).permutation(10)[:count]
+            assert missing_share(real, kinds_of(seed, kinds, 500, draw=1)) == pytest.approx(1 - count / 10, abs=0.15)
+        assert abs(missing_share(real, kinds_of(seed, range(10), 500, draw=1))) < 0.12
+    assert missing_share(np.ones((300, 2)), np.ones((300, 2))) == 0
+
+
+FILES = {"images-idx3-ubyte": 3, "labels-idx1-ubyte": 1}
+
+
+class Sampler:
+    """A generator of what it is given."""
+
+    def __init__(self, samples):
+        self.samples = samples
+
+    def generate(self, n):
+        return self.samples[:n]
+
+
+def test_all_training_samples_are_looked_at_and_not_a_part():
+    known = kinds_of(0, range(10), 9000).astype(np.float32)
+    (alarm,) = quality_of(Sampler(np.random.default_rng(0).permutation(known)), known).alarms
+    assert "memorises" in alarm
+    assert quality_of(Sampler(kinds_of(0, range(10), 2000, draw=1).astype(np.float32)), known).alarms == ()
+
+
+def test_the_alarms_know_digits(mnist_path):
+    pixels, digit = (read_idx(mnist_path / f"t10k-{part}.gz", axes) for part, axes in FILES.items())
+    pixels = pixels[:, None] / np.float32(255)
+    train, unseen, kind = pixels[:4000], pixels[4000:], digit[4000:]
+    assert quality_of(Sampler(unseen), train).alarms == ()
+    for kinds in ([6], [1], [0, 1, 2], [3, 5, 8]):
+        (alarm,) = quality_of(Sampler(unseen[np.isin(kind, kinds)]), train).alarms
+        assert "has collapsed" in alarm
+    (alarm,) = quality_of(Sampler(train[::2]), train).alarms
+    assert "memorises" in alarm
 
 
 def test_the_inception_score_is_the_number_of_classes_at_best_and_one_at_worst():
@@ -151,10 +222,25 @@ def test_an_encoder_of_the_domain_raises_the_same_alarms(collapsed, train):
     encoder = Contrastive(features=8, width=8, epochs=10, batch_size=64).fit(train)
     (alarm,) = quality_of(collapsed, train, encoder).alarms
     assert "has collapsed" in alarm
-    healthy = gan(DCGAN).set_params(epochs=40, encoder=encoder).fit(train)
+    assert quality_of(Sampler(normals((1, 8, 8), n=512, seed=1)), train, encoder).alarms == ()
+    fitted = gan(DCGAN).set_params(epochs=2, encoder=encoder).fit(train)
+    assert fitted.quality_ == asdict(quality_of(fitted, train, encoder))
+    assert fitted.quality_["frechet"] != quality_of(fitted, train).frechet
+
+
+class Healthy(DCGAN):
+    """It makes new normals, whatever its network has learnt."""
+
+    def generate(self, n):
+        return normals((1, 8, 8), n=n, seed=1)
+
+
+def test_a_healthy_generator_raises_no_alarm(train):
+    healthy = gan(Healthy).set_params(epochs=1).fit(train)
     assert healthy.alarms_ == ()
-    assert healthy.quality_ == asdict(quality_of(healthy, train, encoder))
-    assert healthy.quality_["frechet"] != quality_of(healthy, train).frechet
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        LatentSearch(healthy, 1).fit(train).score_samples(train[:5])
 
 
 def test_the_album_ends_with_the_fitted_generator(train):

@@ -4,21 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from test_evaluation import Distance, Everything
+from test_evaluation import Everything
 from tiny import SHAPES, normals, tiny
-from unlikelihood.report.maps import (
-    Gradient,
-    PixelLikelihood,
-    Residual,
-    WhitenedResidual,
-    common_scale,
-    nearest,
-    suitable,
-)
+from unlikelihood.report.maps import Whitening, common_scale, gradient, maps_of, nearest_normals
 
 
-def makers(detector, held_out):
-    return [Residual(), WhitenedResidual.of(detector, held_out), PixelLikelihood.of(detector, held_out)]
+def left_over(detector, X):
+    return np.asarray(X, np.float64) - detector.reconstruct(X)
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
@@ -28,12 +20,11 @@ def test_a_change_is_brightest_where_it_was_made_whatever_the_shape(shape):
     spoilt = X.copy()
     where = tuple(2 for _ in shape[1:] or shape)
     spoilt[(slice(None), *([slice(None)] if len(shape) > 1 else []), *where)] += 3
-    for make in makers(detector, held_out):
-        before, after = make(detector, X), make(detector, spoilt)
-        assert after.shape == (len(X), *(shape[1:] or shape))
-        assert after.dtype == np.float32
-        gained = (after - before).mean(axis=0)
-        assert np.unravel_index(np.argmax(gained), gained.shape) == where
+    before, after = (maps_of(detector, each, detector.reconstruct(each), held_out).values for each in (X, spoilt))
+    assert after.shape == (len(X), *(shape[1:] or shape))
+    assert after.dtype == np.float32
+    gained = (after - before).mean(axis=0)
+    assert np.unravel_index(np.argmax(gained), gained.shape) == where
 
 
 def test_whitening_fades_what_normals_show_too(rng):
@@ -42,21 +33,10 @@ def test_whitening_fades_what_normals_show_too(rng):
     spread = np.ones((4, 4))
     spread[0, 0] = 10
     held_out, X = spread * rng.normal(size=(500, 1, 4, 4)), spread * rng.normal(size=(500, 1, 4, 4))
-    plain, white = (np.sqrt((make(detector, X) ** 2).mean(axis=0)) for make in makers(detector, held_out)[:2])
+    whitened = Whitening.of(left_over(detector, held_out))(left_over(detector, X))
+    plain, white = (np.sqrt((maps**2).mean(axis=0)) for maps in (left_over(detector, X)[:, 0], whitened))
     assert plain[0, 0] > 8 * plain[3, 3]
     assert white[0, 0] < 2 * white[3, 3]
-
-
-def test_the_likelihoods_of_the_pixels_add_up_to_that_of_the_sample(rng):
-    from scipy.stats import norm
-
-    detector = Everything()
-    detector.mean_ = np.zeros(5)
-    held_out, X = rng.normal(size=(400, 5)) * [1, 2, 3, 4, 5], rng.normal(size=(3, 5))
-    make = PixelLikelihood.of(detector, held_out, ridge=0)
-    residual = held_out / 2
-    expected = -norm.logpdf(X / 2, residual.mean(0), residual.std(0)).sum(1)
-    assert make(detector, X).sum(axis=1) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(6,), (1, 8, 8), (1, 8, 8, 8)])
@@ -64,7 +44,7 @@ def test_the_gradient_is_that_of_finite_differences(shape):
     detector = tiny("VAE").fit(normals(shape))
     detector.net_.double()
     X = normals(shape, n=3, seed=1).astype(np.float64)
-    found = Gradient()(detector, X)
+    found = gradient(detector, X)
     step = np.zeros_like(X)
     place = (slice(None), *([0] if len(shape) > 1 else []), *(3 for _ in shape[1:] or shape))
     step[place] = 1e-5
@@ -77,18 +57,19 @@ def test_the_gradient_is_that_of_finite_differences(shape):
 def test_the_map_of_a_sample_does_not_depend_on_the_others():
     detector = tiny("VAE").fit(normals((1, 8, 8)))
     X = normals((1, 8, 8), n=20, seed=1)
-    for make in (*makers(detector, X), Gradient()):
+    whiten = Whitening.of(left_over(detector, X))
+    for make in (gradient, lambda detector, X: whiten(left_over(detector, X))):
         np.testing.assert_allclose(make(detector, X)[4:6], make(detector, X[4:6]), rtol=1e-3, atol=1e-4)
 
 
 def test_a_detector_gets_the_map_that_it_can_make():
     X = normals((6,))
-    assert isinstance(suitable(tiny("VAE").fit(X), X), WhitenedResidual)
-    assert suitable(tiny("KNN").fit(X), X) is None
-    assert suitable(tiny("Contrastive").fit(X), X) is None  # its score passes through a search for neighbours
-    for make in (Residual(), Gradient()):
-        with pytest.raises(TypeError, match="detector is Distance, expected one"):
-            make(Distance().fit(X), X)
+    detector = tiny("VAE").fit(X)
+    assert maps_of(detector, X, detector.reconstruct(X), X).meaning == "unusual"
+    assert maps_of(detector, X, None, X).meaning == "the score reacts"
+    assert maps_of(tiny("KNN").fit(X), X, None, X) is None
+    # Its score passes through a search for neighbours.
+    assert maps_of(tiny("Contrastive").fit(X), X, None, X) is None
 
 
 def test_the_nearest_training_normals_are_found_in_blocks_too(rng, monkeypatch, tmp_path):
@@ -97,13 +78,13 @@ def test_the_nearest_training_normals_are_found_in_blocks_too(rng, monkeypatch, 
     X = rng.normal(size=(7, 1, 3, 3))
     expected = np.sqrt(((X[:, None] - train[None]) ** 2).sum(axis=(2, 3, 4)))
     monkeypatch.setattr("unlikelihood.report.maps.BLOCK", 60)
-    index, distance = nearest(train, X, count=4)
+    index, distance = nearest_normals(train, X, count=4)
     assert np.array_equal(index, np.argsort(expected, axis=1)[:, :4])
     assert distance == pytest.approx(np.sort(expected, axis=1)[:, :4])
-    assert nearest(train, train[:5], count=1)[0].ravel().tolist() == [0, 1, 2, 3, 4]
+    assert nearest_normals(train, train[:5], count=1)[0].ravel().tolist() == [0, 1, 2, 3, 4]
     for arguments in ((train, X, 0), (train, X[:, 0])):
         with pytest.raises(ValueError, match=r"must|expected"):
-            nearest(*arguments)
+            nearest_normals(*arguments)
 
 
 def test_the_scale_is_never_zero():

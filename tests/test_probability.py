@@ -178,3 +178,10 @@ def test_bad_input_is_refused():
     ):
         with pytest.raises(ValueError, match="must"):
             call()
+
+
+@EACH
+def test_a_score_that_is_no_number_has_no_probability(rng, model):
+    fitted = clone(model).fit(*simulated(rng))
+    with pytest.raises(ValueError, match=r"nan in 1 of 2 rows \(1\)"):
+        fitted.predict_proba([0.0, np.nan])

@@ -1,15 +1,17 @@
 import re
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import matplotlib
 import numpy as np
 import pytest
 
-from test_evaluation import Distance, judged, split_of
+from test_evaluation import Distance, Everything, judged, split_of
 from unlikelihood.metrics.intervals import Interval
 from unlikelihood.metrics.ranking import anomaly_score
 from unlikelihood.report import plots
 from unlikelihood.report.comparison import Row, save_comparison
+from unlikelihood.report.page import apart
 from unlikelihood.report.single import headline
 
 SHAPES = [(30,), (1, 8, 8), (3, 9, 12), (2, 8, 8), (1, 6, 8, 8), (1, 30, 8, 8)]
@@ -82,13 +84,13 @@ def test_sections_that_a_detector_lacks_are_absent(tmp_path, full):
 
 def test_figures_lie_beside_the_report(full):
     names = {png.stem for png in (full / "figures").iterdir()}
-    assert {"densities", "roc", "reliability", "train", "generated", "most-likely-anomalous"} <= names
+    assert {"densities", "roc", "reliability", "normals", "generated", "most-likely-anomalous"} <= names
     assert {entry.name for entry in full.iterdir()} == {"evaluation.json", "report.html", "figures"}
     assert [entry.name for entry in full.parent.iterdir()] == ["report"]
 
 
 def test_a_failure_while_drawing_leaves_nothing(tmp_path, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise RuntimeError("out of ink")
 
     evaluation = judged()
@@ -117,7 +119,7 @@ def test_names_cannot_inject_markup(tmp_path):
 
 def test_the_headline_says_it_in_plain_words():
     text = headline(judged())
-    assert "40 unseen normals and 40 anomalies" in text
+    assert "40 normals and 40 anomalies" in text
     assert "outranks a random normal" in text
     wrong = judged()
     wrong.metrics["auroc"] = Interval(0.3, 0.2, 0.4)
@@ -131,7 +133,7 @@ def test_a_comparison_has_a_line_and_a_curve_for_each(tmp_path):
     evaluation = judged()
     rows = [
         Row("a <b>", evaluation.metrics["auroc"], spread=0.01, seeds=3, reference=0.84, fit_seconds=90),
-        Row("thesis & co", Interval(0.66, 0.6, 0.7), note="read from the paper"),
+        Row("thesis & co", Interval(0.66, 0.6, 0.7)),
     ]
     page = Page(save_comparison(tmp_path / "all", "Which", "Two of them.", rows, {"a <b>": evaluation}))
     assert "0.010 (3)" in page.text
@@ -186,7 +188,8 @@ def test_drawing_changes_no_global_setting():
 
 def test_the_operating_points_are_those_of_the_roc_curve():
     from sklearn.metrics import roc_curve
-    from unlikelihood.report.decisions import steps
+
+    from unlikelihood.report.operating import steps
 
     evaluation = judged()
     fpr, tpr, threshold = roc_curve(evaluation.label, anomaly_score(evaluation.score), drop_intermediate=False)
@@ -206,5 +209,46 @@ def test_a_page_without_calibration_says_nothing_of_p_values(tmp_path):
     bare = Split(split.train, split.calibration[:0], split.test)
     page = Page(evaluate(Distance().fit(split.train.pixels), bare, draws=20).save(tmp_path / "report"))
     assert "Operating points" in page.text
-    for word in ("False alarms promised", "p-value", "<h2>Drift"):
+    assert "no p-values and no decisions" in page.text
+    for word in ("False alarms promised", "p up to", "<h2>Drift"):
         assert word not in page.text
+
+
+@pytest.mark.parametrize("classes", [(4, 4), (2, 30), (30, 2)])
+def test_few_samples_make_a_report_without_what_they_cannot_show(tmp_path, classes):
+    from unlikelihood.data.splits import Split
+    from unlikelihood.evaluation.evaluation import evaluate
+
+    split, normal = split_of(), classes[0]
+    few = Split(split.train, split.calibration[:4], split.test[np.r_[:normal, 40 : 40 + classes[1]]])
+    page = Page(evaluate(Everything().fit(split.train.pixels), few, draws=20).save(tmp_path / "report"))
+    assert f"{normal} normals are too few to tell a specificity of 80" in page.text or normal >= 5
+    assert "99\N{NARROW NO-BREAK SPACE}% specificity" not in page.text
+    assert "none can be raised" in page.text  # by 4 calibration normals, at an α of 0.1
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ([20000.3, 20000.4, 21000.0], ["20,000.3", "20,000.4", "21,000"]),
+        ([1.0, 1.0, 2.0], ["1.000", "1.000", "2.000"]),
+        ([0.0, -1e-12, 3e-7], ["0", "-1e-12", "3e-07"]),
+        ([5.0], ["5.000"]),
+        ([123456.7, -0.012345], ["123,457", "-0.01235"]),
+    ],
+)
+def test_numbers_have_the_digits_that_tell_them_apart(values, texts):
+    assert apart(values) == texts
+
+
+def test_all_thresholds_differ_and_none_is_only_an_exponent(rng):
+    values = np.unique(20000 + rng.normal(size=300)).tolist()
+    assert len(set(apart(values))) == len(values)
+    assert not any("e" in text for text in apart(values))
+
+
+def test_titles_side_by_side_do_not_touch(rng):
+    figure = plots.gallery(rng.random((8, 1, 8, 8)), ["anomalous"] * 4 + ["123,456.789"] * 4, columns=8)
+    figure.draw_without_rendering()
+    boxes = [axes.title.get_window_extent() for axes in figure.axes]
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))

@@ -86,7 +86,7 @@ def interrupt_after(module, calls):
 @pytest.mark.parametrize("steps", [1, 37])
 def test_an_interrupted_fit_resumes_to_the_same_bits(tmp_path, steps, monkeypatch):
     X, path = normals((6,), n=64), str(tmp_path / "fit.checkpoint")
-    whole = tiny("VAE", epochs=20).fit(X)
+    whole = tiny("VAE", epochs=20, learning_rate=1e-2).fit(X)
     build = VAE.build
 
     def breaking(self, shape):
@@ -97,8 +97,8 @@ def test_an_interrupted_fit_resumes_to_the_same_bits(tmp_path, steps, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(VAE, "build", breaking)
         with pytest.raises(KeyboardInterrupt):
-            tiny("VAE", epochs=20, checkpoint=path, checkpoint_seconds=0.0).fit(X)
-    assert_same_weights(tiny("VAE", epochs=20, checkpoint=path).fit(X), whole)
+            tiny("VAE", epochs=20, learning_rate=1e-2, checkpoint=path, checkpoint_seconds=0.0).fit(X)
+    assert_same_weights(tiny("VAE", epochs=20, learning_rate=1e-2, checkpoint=path).fit(X), whole)
 
 
 @pytest.mark.parametrize("change", ["data", "parameters", "bytes"])

@@ -271,6 +271,13 @@ def test_a_mask_is_as_likely_whatever_its_two_values_are(shape):
     assert made.max() <= 255
 
 
+def test_given_its_latents_the_probabilities_of_all_masks_sum_to_one():
+    masks = 255.0 * np.array(list(itertools.product([0, 1], repeat=6)))
+    vae = VAE(latent=2, width=2, epochs=2, likelihood=Bernoulli()).fit(masks)
+    log_p = vae.log_likelihood(torch.from_numpy(masks), vae.draw(1).expand(64, -1))
+    assert log_p.exp().sum().item() == pytest.approx(1)
+
+
 def test_the_mean_of_correlated_residuals_is_in_what_is_reconstructed():
     X = normals((1, 8, 8), n=128)
     fitted = VAE(latent=2, width=2, epochs=1, likelihood=CorrelatedGaussian()).fit(X)  # too short to learn the mean

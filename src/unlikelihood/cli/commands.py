@@ -1,8 +1,10 @@
 """What each command of the command line does, and the arguments it takes."""
 
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jsonargparse import ArgumentParser
@@ -124,16 +126,21 @@ def evaluate(model: Path, data: Source, out: Path, scores: Path | None, alpha: f
     detector = load(model, device=device)
     split = data.split()
     print(split.summary())
-    if not hasattr(detector, "calibration_"):
-        held_out = unseen(detector, split.calibration.pixels)
-        if len(held_out):
-            detector.calibrate(held_out)
-        else:
-            alpha = None
+    if not hasattr(detector, "calibration_") and len(held_out := unseen(detector, split.calibration.pixels)):
+        detector.calibrate(held_out)
+    known = len(getattr(detector, "calibration_", ()))
+    if alpha is not None and 0 < alpha < 1 / (known + 1):
+        print(
+            f"note: no decisions: {known} calibration normals cannot hold false alarms to {alpha:g}, "
+            f"which takes {math.ceil(1 / alpha - 1e-9) - 1}",
+            file=sys.stderr,
+        )
+        alpha = None
     decide = columns.decider(detector, alpha)
     judged = evaluation.evaluate(detector, split)
     judged.save(out)
-    write(columns.table_of(split.test, judged.score, decide))
+    tested = split.test if judged.split is None else judged.split.test
+    write(columns.table_of(tested, judged.score, decide))
     print(judged.summary())
     print(f"report: {out / 'report.html'}")
     print(f"scores: {table}")
@@ -178,17 +185,19 @@ def show(data: Source, out: Path, sample: int) -> None:
         "intensity": f"{images.pixels.min():g} to {images.pixels.max():g}, mean {images.pixels.mean():g}",
         "groups": "none" if images.group is None else f"{len(np.unique(images.group))}",
         "spacing": "unknown" if images.spacing is None else " x ".join(f"{size:g}" for size in images.spacing) + " mm",
+        "orientation": images.orientation or "unknown",
     }
-    print("\n".join(f"{key:<10} {value}" for key, value in facts.items()))
+    print("\n".join(f"{key:<11} {value}" for key, value in facts.items()))
     for reason, n in images.left_out.items():
-        print(f"{'left out':<10} {n} {reason}")
+        print(f"{'left out':<11} {n} {reason}")
     chosen = images[np.linspace(0, len(images) - 1, min(GALLERY, len(images))).astype(int)]
     titles = None if chosen.label is None else ["anomalous" if label else "" for label in chosen.label]
-    pictures = {out: plots.gallery(chosen.pixels, titles, columns=10, spacing=images.spacing)}
+    geometry: dict[str, Any] = {"spacing": images.spacing, "orientation": images.orientation}
+    pictures = {out: plots.gallery(chosen.pixels, titles, columns=8, **geometry)}
     if volumes:
-        slices = plots.montage(np.asarray(images.pixels[sample]), spacing=images.spacing)
+        slices = plots.montage(np.asarray(images.pixels[sample]), **geometry)
         pictures[out.with_stem(f"{out.stem}-slices")] = slices
     for picture, figure in pictures.items():
         with replacing(picture) as path:
             figure.savefig(path, format=out.suffix[1:] or "png", dpi=160)
-        print(f"{'picture':<10} {picture}: {figure.get_label()}")
+        print(f"{'picture':<11} {picture}: {figure.get_label()}")

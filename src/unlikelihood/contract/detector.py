@@ -130,10 +130,11 @@ class Detector(BaseEstimator, ABC):
         for alarm in self.alarms():
             warnings.warn(f"{type(self).__name__}: {alarm}", NotTrustworthy, stacklevel=2)
         scores = np.asarray(self._score(X), np.float64)
-        if not np.isfinite(scores).all():
+        if not (finite := np.isfinite(scores)).all():
+            values = " or ".join(np.unique(scores[~finite]).astype(str))
             raise ValueError(
-                f"{type(self).__name__}: the score is not finite for {_rows(~np.isfinite(scores))}: "
-                "no normal scores like that; take those out or clip their values"
+                f"{type(self).__name__}: the score is {values} for {_rows(~finite)}: no normal scores like that; take "
+                "those out or clip their values"
             )
         if len(scores) > 1 and np.ptp(scores) == 0 and any((x != X[0]).any() for x in X):
             warnings.warn(
@@ -209,22 +210,27 @@ class Detector(BaseEstimator, ABC):
         if not reset and max(len(shape), len(fitted)) > 1 and shape != fitted:
             raise ValueError(f"X has samples of shape {shape}, but this {type(self).__name__} was fitted on {fitted}")
         X = validate_data(self, X, reset=reset, allow_nd=True, dtype="numeric", ensure_all_finite=True)
-        low, high = float(X.min()), float(X.max())
         if reset:
             self.shape_ = tuple(X.shape[1:])
-            self.range_ = (low, high)
+            self.range_ = (float(X.min()), float(X.max()))
             self.n_samples_ = len(X)
-        most = np.finfo(np.float32).max if reset else SWALLOWS * (max(map(abs, self.range_)) or 1.0)
-        if max(-low, high) > most:
-            rows = _rows(np.array([np.abs(x).max() > most for x in X]))
-            raise ValueError(
-                f"X contains infinity or a value too large for float32 in {rows}"
-                if reset
-                else f"X has values up to {max(-low, high):g} in {rows}, but this {type(self).__name__} was fitted on "
-                f"{self.range_[0]:g} to {self.range_[1]:g}, which float32 loses beside those: no normal is like that; "
-                "take those out or clip them"
-            )
+        if hasattr(self, "range_"):  # else a part looks at it
+            self._refuse_extremes(X, reset=reset)
         return X
+
+    def _refuse_extremes(self, X: np.ndarray, *, reset: bool) -> None:
+        """Raise if X has values that float32 cannot hold, or not beside those of the normals."""
+        low, high = self.range_
+        most = np.finfo(np.float32).max if reset else SWALLOWS * (max(-low, high) or 1.0)
+        largest = max(-float(X.min()), float(X.max()))
+        if largest > most:
+            rows = _rows(np.array([np.abs(x).max() > most for x in X]))
+            if reset:
+                raise ValueError(f"X contains infinity or a value too large for float32 in {rows}")
+            raise ValueError(
+                f"X has values up to {largest:g} in {rows}, but this {type(self).__name__} was fitted on {low:g} to "
+                f"{high:g}, which float32 loses beside those: no normal is like that; take those out or clip them"
+            )
 
 
 def load(path: str | os.PathLike[str], **runtime: Any) -> Detector:

@@ -15,9 +15,11 @@ from typing_extensions import override
 
 from unlikelihood.contract.detector import Detector
 from unlikelihood.decisions import pvalues
-from unlikelihood.decisions.pvalues import Guarantee, Marginal
+from unlikelihood.decisions.guarantees import Guarantee, Marginal
 from unlikelihood.parameters import OpenFraction, check_parameters
 from unlikelihood.storage.identity import identities, refuse_seen
+
+LOWEST = -1e300  # stands for a score of −∞, as another library may give it: as anomalous as can be
 
 
 @runtime_checkable
@@ -166,7 +168,8 @@ class Conformal(OutlierMixin, Detector):
         Raises
         ------
         ValueError
-            If `kind` is given but was not to `fit`, or holds one that `fit` was not given.
+            If `kind` holds one that `fit` was not given, or a score is nan or +∞: about such a sample nothing is
+            decided, here and in all that follows.
         """
         score = self.score_samples(X)
         of_kind = {known: pvalues.p_values(scores, score, self.guarantee) for known, scores in self._kinds().items()}
@@ -178,17 +181,7 @@ class Conformal(OutlierMixin, Detector):
         return np.array([of_kind[each][row] for row, each in enumerate(kinds)])
 
     def predict(self, X: NDArray[Any]) -> NDArray[np.int64]:
-        r"""Return −1 for samples whose p-value is at most α, the anomalies, and +1 for all others.
-
-        Parameters
-        ----------
-        X : ndarray, shape (m, \*shape)
-            Samples.
-
-        Returns
-        -------
-        ndarray of int64, shape (m,)
-        """
+        r"""Return −1 for samples (m, \*shape) whose p-value is at most α, the anomalies, and +1 for all others."""
         return np.where(self.decision_function(X) < 0, -1, 1)
 
     def decision_function(self, X: NDArray[Any]) -> NDArray[np.float64]:
@@ -196,19 +189,9 @@ class Conformal(OutlierMixin, Detector):
         return self.score_samples(X) - self.offset_
 
     def discoveries(self, X: NDArray[Any], rate: float = 0.1) -> NDArray[np.bool_]:
-        r"""Return which samples of a batch to call anomalous so that at most a share of the calls is wrong.
+        r"""Return which samples of a batch (m, \*shape) to call anomalous so that few of the calls are wrong.
 
-        Parameters
-        ----------
-        X : ndarray, shape (m, \*shape)
-            The batch.
-        rate : float
-            False discovery rate: the expected share of normals among the calls.
-
-        Returns
-        -------
-        ndarray of bool, shape (m,)
-            By Benjamini and Hochberg; see `unlikelihood.decisions.pvalues.discoveries`.
+        At most a share `rate` of them is, the false discovery rate; see `unlikelihood.decisions.pvalues.discoveries`.
         """
         return pvalues.discoveries(self.p_value(X), rate)
 
@@ -247,7 +230,8 @@ class Conformal(OutlierMixin, Detector):
             )
         known = self.detector.calibration_
         self.detector_ = self.detector
-        self.shape_, self.n_samples_, self.seen_ = self.detector.shape_, len(known), np.empty(0, np.uint64)
+        self.shape_, self.range_ = self.detector.shape_, self.detector.range_
+        self.n_samples_, self.seen_ = len(known), np.empty(0, np.uint64)
         if hasattr(self.detector, "n_features_in_"):
             self.n_features_in_ = self.detector.n_features_in_
         self._check_support(len(known))
@@ -255,7 +239,7 @@ class Conformal(OutlierMixin, Detector):
         return self
 
     def _settle(self, scores: NDArray[np.float64], kind: NDArray[Any] | None) -> None:
-        if len(where := np.flatnonzero(~np.isfinite(scores))):
+        if len(where := np.flatnonzero(scores <= LOWEST)):
             raise ValueError(f"X has {len(where)} normals whose score is not finite, the first in row {where[0]}")
         order = np.argsort(scores, kind="stable")
         self.calibration_ = scores[order]
@@ -290,7 +274,7 @@ class Conformal(OutlierMixin, Detector):
         return np.isin(unit, np.random.default_rng(self.seed).permutation(units)[:kept])
 
     def _score(self, X: NDArray[Any]) -> NDArray[np.float64]:
-        return pvalues.judgeable(self.detector_.score_samples(X))
+        return np.maximum(pvalues.judgeable(self.detector_.score_samples(X)), LOWEST)
 
     @override
     def state(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import ks_2samp
+from typing_extensions import override
 
 from unlikelihood.parameters import Component, OpenFraction
 
@@ -80,11 +81,7 @@ class DriftTest(Component, ABC):
         calibration : array_like, shape (n,)
             Scores of the calibration normals, higher = more normal.
         score : array_like, shape (m,)
-            Scores of the batch in the order in which it came, in the same unit.
-
-        Returns
-        -------
-        Verdict
+            Scores of the batch in the order in which it came.
 
         Raises
         ------
@@ -109,6 +106,7 @@ class TwoSample(DriftTest):
     false alarms add up; `Martingale` is for that.
     """
 
+    @override
     def _test(self, known: NDArray[np.float64], new: NDArray[np.float64]) -> Verdict:
         p_value = float(ks_2samp(new, known).pvalue)
         return Verdict(p_value <= self.rate, p_value, self.rate, len(new), exceeding(known, new))
@@ -125,7 +123,7 @@ class Martingale(DriftTest):
               g_\epsilon(p) = 1 + \tfrac{\epsilon}{2} \bigl(12 (p - \tfrac12)^2 - 1\bigr),
               \qquad \epsilon \in \{-1, 0, 1\},
 
-    by players that change their ε with probability J, J ∈ {10⁻⁴, …, 1}. The mean capital M is a martingale, so by
+    by gamblers that change their ε with probability J, J ∈ {10⁻⁴, …, 1}. The mean capital M is a martingale, so by
     Ville's inequality it exceeds 1/rate with probability `rate` at most. log M is the evidence.
 
     Parameters
@@ -143,6 +141,7 @@ class Martingale(DriftTest):
 
     seed: int = 0
 
+    @override
     def _test(self, known: NDArray[np.float64], new: NDArray[np.float64]) -> Verdict:
         p = _online_p_values(known, new, np.random.default_rng(self.seed))
         capital = np.logaddexp(_log_capital(p, lambda p: p - 0.5), _log_capital(p, lambda p: 6 * (p - 0.5) ** 2 - 0.5))
@@ -160,18 +159,7 @@ class Martingale(DriftTest):
 
 
 def exceeding(known: NDArray[np.float64], new: NDArray[np.float64]) -> float:
-    """Return the chance that a new score is lower than a known one, ties counting half.
-
-    Parameters
-    ----------
-    known : ndarray, shape (n,)
-    new : ndarray, shape (m,)
-
-    Returns
-    -------
-    float
-        In [0, 1].
-    """
+    """Return the chance that a new score is lower than a known one, ties counting half."""
     ordered = np.sort(known)
     below = np.searchsorted(ordered, new, "left") + np.searchsorted(ordered, new, "right")
     return float(1 - below.mean() / (2 * len(known)))
@@ -193,7 +181,7 @@ def _online_p_values(
 def _log_capital(
     p: NDArray[np.float64], bet: Callable[[NDArray[np.float64]], NDArray[np.float64]]
 ) -> NDArray[np.float64]:
-    """Return the log of the mean capital of the players of `bet` after each p-value."""
+    """Return the log of the mean capital of the gamblers with `bet` after each p-value."""
     jump = np.array(JUMPS)[:, None]
     stakes = np.full((len(JUMPS), 3), 1 / 3)  # on ε = −1, 0, 1
     gains = 1 + np.outer(bet(p), [-1.0, 0.0, 1.0])

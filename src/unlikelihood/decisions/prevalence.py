@@ -23,11 +23,6 @@ def at_prevalence(probability: ArrayLike, fitted: float, deployed: float) -> NDA
     -------
     ndarray of float64, in the shape of `probability`
 
-    Raises
-    ------
-    ValueError
-        If a prevalence or a probability is out of its bounds.
-
     References
     ----------
     Saerens, Latinne & Decaestecker (2002), Neural Computation 14:21, equation 4 for two classes.

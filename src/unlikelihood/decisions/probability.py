@@ -1,4 +1,8 @@
-"""From a score to the probability of being anomalous: three ways to learn it from labels, cross-fitted."""
+"""From a score to the probability of being anomalous: three ways to learn it from labels, cross-fitted.
+
+Scores (n,) are a detector's, higher = more normal, in any unit; labels (n,) are 0 for normal and 1 for anomalous, and
+both must occur. A ValueError says what `ranking.validate` refuses.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -12,6 +16,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.isotonic import IsotonicRegression, isotonic_regression
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.validation import check_is_fitted
+from typing_extensions import override
 
 from unlikelihood.decisions.pvalues import judgeable
 from unlikelihood.metrics.ranking import validate
@@ -30,25 +35,7 @@ class Probability(BaseEstimator, ABC):
     """
 
     def fit(self, score: ArrayLike, label: ArrayLike) -> Self:
-        """Learn the probability of each score.
-
-        Parameters
-        ----------
-        score : array_like, shape (n,)
-            Higher = more normal, any unit.
-        label : array_like, shape (n,)
-            0 for normal, 1 for anomalous; both must occur.
-
-        Returns
-        -------
-        Probability
-            Itself, fitted.
-
-        Raises
-        ------
-        ValueError
-            If `metrics.validate` refuses the input.
-        """
+        """Learn how probable an anomaly is at each score."""
         labels, scores = validate(label, score)
         self.prevalence_ = float(labels.mean())
         self._fit(scores, labels)
@@ -56,13 +43,7 @@ class Probability(BaseEstimator, ABC):
 
     @property
     def predict_proba(self) -> Callable[[ArrayLike], NDArray[np.float64]]:
-        """The function from scores (n,) to probabilities (n, 2), normal and anomalous; only `fit` makes it exist.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            Before `fit`: labels are what a probability is learnt from.
-        """
+        """The function from scores (n,) to probabilities (n, 2), normal and anomalous; only `fit` makes it exist."""
         check_is_fitted(self)
         return self._predict_proba
 
@@ -94,6 +75,7 @@ class Logistic(Probability):
         a and b. A positive slope says that the score ranks anomalies as more normal than normals.
     """
 
+    @override
     def _fit(self, scores: NDArray[np.float64], labels: NDArray[np.int64]) -> None:
         self.mean_ = float(scores.mean())
         self.scale_ = float(scores.std()) or 1.0
@@ -101,6 +83,7 @@ class Logistic(Probability):
         self.intercept_ = float(regression.intercept_[0])
         self.slope_ = float(regression.coef_[0, 0])
 
+    @override
     def _anomalous(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         return expit(self.intercept_ + self.slope_ * (scores - self.mean_) / self.scale_)
 
@@ -117,10 +100,12 @@ class Isotonic(Probability):
         The corners of the curve.
     """
 
+    @override
     def _fit(self, scores: NDArray[np.float64], labels: NDArray[np.int64]) -> None:
         curve = IsotonicRegression(y_min=0, y_max=1, increasing=False).fit(scores, labels)
         self.score_, self.probability_ = curve.X_thresholds_, curve.y_thresholds_
 
+    @override
     def _anomalous(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.interp(scores, self.score_, self.probability_)
 
@@ -145,24 +130,14 @@ class VennAbers(Probability):
     predictors with and without guarantees of validity", equation 9.
     """
 
+    @override
     def _fit(self, scores: NDArray[np.float64], labels: NDArray[np.int64]) -> None:
         self.score_, index = np.unique(scores, return_inverse=True)
         self.weight_ = np.bincount(index).astype(np.float64)
         self.share_ = np.bincount(index, weights=labels) / self.weight_
 
     def interval(self, score: ArrayLike) -> NDArray[np.float64]:
-        """Return p₀ and p₁ of each score.
-
-        Parameters
-        ----------
-        score : array_like, shape (n,)
-            Higher = more normal, in the unit of the fitted scores.
-
-        Returns
-        -------
-        ndarray of float64, shape (n, 2)
-            p₀ ≤ p₁, in [0, 1].
-        """
+        """Return the pairs p₀ ≤ p₁ (n, 2) of scores (n,)."""
         check_is_fitted(self)
         scores = np.asarray(score, dtype=np.float64)
         # All scores between the same two neighbours have the same pair, and so have all that equal one.
@@ -182,6 +157,7 @@ class VennAbers(Probability):
         )
         return float(isotonic_regression(share, sample_weight=weight, increasing=False)[j])
 
+    @override
     def _anomalous(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         p0, p1 = self.interval(scores).T
         return p1 / (1 - p0 + p1)
@@ -203,10 +179,8 @@ def cross_fitted(
 
     Parameters
     ----------
-    score : array_like, shape (n,)
-        Higher = more normal, any unit.
-    label : array_like, shape (n,)
-        0 for normal, 1 for anomalous.
+    score, label : array_like, shape (n,)
+        Of the samples.
     group : array_like, shape (n,), optional
         Patient of each sample; a group is never split over folds.
     folds : int
@@ -219,13 +193,11 @@ def cross_fitted(
     Returns
     -------
     ndarray of float64, shape (n,)
-        Probability of being anomalous.
 
     Raises
     ------
     ValueError
-        If `folds` is below 2, a class occurs in fewer than two samples or groups, `group` has another shape
-        than `label`, or `metrics.validate` refuses the input.
+        If a class occurs in fewer than two samples or groups, or a parameter is out of its bounds.
     """
     if folds < 2:
         raise ValueError(f"folds must be at least 2, got {folds}")

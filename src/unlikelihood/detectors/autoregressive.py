@@ -17,19 +17,7 @@ from unlikelihood.training.loop import Objective, one_cycle
 
 
 class Conditionals(nn.Module):
-    r"""The product of every value's distribution given those before it.
-
-    Parameters
-    ----------
-    network : Causal
-        Makes the distributions' numbers.
-    conditional : Conditional
-        The distribution.
-    levels : Levels or None
-        Of the data; None if they are continuous.
-    standardised : Standardised
-        Of continuous data's channels.
-    """
+    r"""The product of every value's distribution given those before it."""
 
     def __init__(
         self, network: Causal, conditional: Conditional, levels: Levels | None, standardised: Standardised
@@ -87,15 +75,15 @@ class Autoregressive(Density[Conditionals]):
     learning_rate: Positive = 3e-3
     clip: Positive | None = 1.0
 
+    @override
     def build(self, shape: Sequence[int]) -> Conditionals:
-        """Return the untrained network for samples of `shape`."""
         conditional = self.conditional or (GaussianMixture() if len(shape) == 1 else LogisticMixture())
         levels = None if conditional.levels is None else Levels.of(conditional.levels, self.range_)
         network = Causal(shape, conditional.n_params, self.width, self.layers)
         return Conditionals(network, conditional, levels, self._standardised())
 
+    @override
     def objectives(self, net: Conditionals) -> list[Objective]:
-        """Return the one turn: the network steps down the negative log-likelihood, in bits per dimension."""
         adam = partial(torch.optim.Adam, lr=self.learning_rate)
 
         def loss(x: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import numpy as np
 from typing_extensions import override
 
 from unlikelihood.contract.detector import Detector, fitted
-from unlikelihood.decisions.pvalues import Combination, Fisher, Tail
+from unlikelihood.decisions.combinations import Combination, Fisher, Tail
 from unlikelihood.parameters import OpenFraction
 from unlikelihood.storage.identity import refuse_seen
 
@@ -21,7 +21,7 @@ class Committee(Detector):
     .. math:: \log p = \mathrm{combination}\bigl(\log p_1(s_1), \dots, \log p_m(s_m)\bigr)
 
     A conformal p-value cannot fall below 1 / (n + 1); here it goes on as an exponential tail, so that what lies far
-    beyond all normals stays apart from what lies just beyond (`pvalues.Tail`). No anomaly is needed. The score ranks;
+    beyond all normals stays apart from what lies just beyond (`Tail`). No anomaly is needed. The score ranks;
     for a decision with a promise, put `Conformal` around it.
 
     Parameters

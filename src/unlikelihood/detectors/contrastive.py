@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import override
 
 from unlikelihood.contract.embedder import NearestEmbeddings
 from unlikelihood.contract.trained import Learner
@@ -36,7 +37,7 @@ class Contrastive(Learner[Embedding], NearestEmbeddings):
     width : int
         Channels of the first convolution.
     temperature : float
-        τ: the lower, the more the closest strangers count.
+        τ: the lower, the more the closest other samples count.
     views : Augment or None
         The changes that leave a normal sample the same sample; two draws of it are partners. None takes `Affine` and
         `Elastic` for images and volumes and `Swap` for vectors.
@@ -56,12 +57,12 @@ class Contrastive(Learner[Embedding], NearestEmbeddings):
     batch_size: Count = 256
     learning_rate: Positive = 2e-3
 
+    @override
     def build(self, shape: Sequence[int]) -> Embedding:
-        """Return the untrained encoder for samples of `shape`."""
         return Embedding(shape, self.features, self.width)
 
+    @override
     def objectives(self, net: Embedding) -> list[Objective]:
-        """Return the one turn: the encoder steps down the contrastive loss."""
         view = self.views or (Chain((Affine(), Elastic())) if len(self.shape_) > 1 else Swap())
 
         def loss(x: Tensor) -> Tensor:
@@ -71,8 +72,10 @@ class Contrastive(Learner[Embedding], NearestEmbeddings):
         adam = partial(torch.optim.Adam, lr=self.learning_rate)
         return [Objective("contrastive loss", net, loss, optimizer=adam, schedule=one_cycle)]
 
+    @override
     def _finish(self, X: np.ndarray) -> None:
         self._remember(X)
 
+    @override
     def _embed(self, X: np.ndarray) -> np.ndarray:
         return self.map_batches(lambda x: F.normalize(self.net_(x), dim=1), X, "Embedding")

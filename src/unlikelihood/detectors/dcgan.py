@@ -19,25 +19,14 @@ class DCGAN(Adversarial):
 
     .. math:: \min_G \max_D \; E_x \log D(x) + E_z \log(1 - D(G(z)))
 
-    (equations 6 and 7 of the thesis). The generator steps down -log D(G(z)), which has the same fixed point and does
+    (equations 6 and 7 of the thesis). The generator minimises -log D(G(z)), which has the same fixed point and does
     not vanish when the discriminator wins. The defaults are the paper's: widths, N(0, 0.02) weights, Adam at 2e-4 with
     β₁ = 0.5, uniform latents of size 100. The score is the logit of D(x).
 
     Parameters
     ----------
-    latent : int
-        Dimensions of z.
-    width : int
-        Channels of the maps at half size, doubled level by level up to eight times.
-    latents : Latents
-        p(z): `UniformLatents` or `NormalLatents`.
-    average : float
-        Decay of the generator's moving average, which is what generates; 0 keeps none.
     smoothing : float
         The discriminator's target for training samples is 1 - smoothing, and 0 for generated ones.
-    encoder : Embedder or None
-        By whose features generated samples are compared with normals, for the alarms: `Contrastive`, say, fitted or
-        not; None takes the principal components of the normals.
 
     References
     ----------

@@ -58,22 +58,23 @@ class Diffusion(Density[Diffuser]):
     learning_rate: Positive = 2e-3
     clip: Positive | None = 1.0
 
+    @override
     def build(self, shape: Sequence[int]) -> Diffuser:
-        """Return the untrained network for samples of `shape`."""
         return Diffuser(UNet(shape, self.width), self.schedule, self._levels(self.levels), self._standardised())
 
+    @override
     def objectives(self, net: Diffuser) -> list[Objective]:
-        """Return the one turn: the network steps down the error of the noise that it finds."""
         adam = partial(torch.optim.Adam, lr=self.learning_rate)
         return [Objective("denoising error", net, net.loss, optimizer=adam, schedule=one_cycle)]
 
+    @override
     @torch.inference_mode()
     def _finish(self, X: np.ndarray) -> None:
         self.scored_ = repr(self.scoring)
         self.deviation_ = np.ones(1)
         if self.scoring.normals:
             some = X[np.linspace(0, len(X) - 1, min(len(X), self.scoring.normals)).astype(int)]
-            terms = torch.cat([self._terms(x) for x in self.batches(some, "Settling Diffusion")]).double()
+            terms = torch.cat([self._terms(x) for x in self.batches(some, "Standardising scores")]).double()
             # Of a term that hardly differs among normals, no difference is to count for more than rounding does.
             self.deviation_ = torch.maximum(terms.std(0, correction=0), 0.01 * terms.mean(0)).cpu().numpy()
 

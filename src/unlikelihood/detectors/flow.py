@@ -68,13 +68,13 @@ class Flow(Density[NormalisingFlow], Generator[NormalisingFlow]):
     learning_rate: Positive = 2e-3
     clip: Positive | None = 1.0
 
+    @override
     def build(self, shape: Sequence[int]) -> NormalisingFlow:
-        """Return the untrained flow for samples of `shape`."""
         steps = [self.step(shape, index, self.width) for index in range(self.steps)]
         return NormalisingFlow(steps, self._levels(self.levels), self._standardised())
 
+    @override
     def objectives(self, net: NormalisingFlow) -> list[Objective]:
-        """Return the one turn: the flow steps down the negative log-likelihood, in bits per dimension."""
         adam = partial(torch.optim.Adam, lr=self.learning_rate)
 
         def loss(x: Tensor) -> Tensor:
@@ -82,6 +82,7 @@ class Flow(Density[NormalisingFlow], Generator[NormalisingFlow]):
 
         return [Objective("bits per dimension", net, loss, optimizer=adam, schedule=one_cycle)]
 
+    @override
     def _seen(self, x: Tensor) -> Tensor:
         levels = self._levels(self.levels)
         return levels.opened(x, uniform_like(x))[0] if levels else x
@@ -93,12 +94,12 @@ class Flow(Density[NormalisingFlow], Generator[NormalisingFlow]):
         noise = torch.special.ndtr(self.noise(self.draws, *self.shape_))
         return log_mean_exp(torch.stack([self.net_.log_prob(x, u.expand_as(x)) for u in noise]))
 
+    @override
     def decode(self, z: Tensor) -> Tensor:
-        r"""Return the samples (B, \*shape) that f maps to z (B, D), differentiably."""
         return self.net_.inverse(z, self.shape_)
 
+    @override
     def draw(self, n: int, *key: int) -> Tensor:
-        """Return `n` latents (n, D) from the standard normal."""
         with seeded(self.seed, *key):
             z = normal(n, math.prod(self.shape_))
         return z.to(next(self.net_.parameters()))

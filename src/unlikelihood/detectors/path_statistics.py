@@ -7,6 +7,7 @@ import torch
 from sklearn.base import clone
 from sklearn.neighbors import KernelDensity
 from torch import Tensor
+from typing_extensions import override
 
 from unlikelihood.contract.detector import fitted
 from unlikelihood.contract.embedder import Embedder
@@ -48,6 +49,7 @@ class PathStatistics(Embedder):
     vae: Variational
     samples: Count = 16
 
+    @override
     def _fit(self, X: np.ndarray) -> None:
         self.vae_ = fitted(self.vae, X)
         found = self._statistics(X)
@@ -55,20 +57,25 @@ class PathStatistics(Embedder):
         self.scale_ = np.maximum(found.std(0), 1e-9 * np.maximum(1, np.abs(self.mean_)))
         self.train_ = (found - self.mean_) / self.scale_
 
+    @override
     def _restore(self) -> None:
         kernel = KernelDensity(bandwidth=len(self.train_) ** -0.2)
         self._densities = [clone(kernel).fit(column[:, None]) for column in self.train_.T]
 
+    @override
     def _embed(self, X: np.ndarray) -> np.ndarray:
         return (self._statistics(X) - self.mean_) / self.scale_
 
+    @override
     def _score(self, X: np.ndarray) -> np.ndarray:
         columns = zip(self._densities, self._embed(X).T, strict=True)
         return np.sum([density.score_samples(column[:, None]) for density, column in columns], 0)
 
     def _statistics(self, X: np.ndarray) -> np.ndarray:
         """Return the statistics as they are, (n, 6)."""
-        found = self.vae_.map_batches(partial(statistics, self.vae_, samples=self.samples), X, "Following paths")
+        found = self.vae_.map_batches(
+            partial(statistics, self.vae_, samples=self.samples), X, "Computing path statistics"
+        )
         return np.asarray(found, np.float64)
 
 

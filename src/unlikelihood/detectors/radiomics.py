@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.covariance import ledoit_wolf
+from typing_extensions import override
 
 from unlikelihood.contract.embedder import NearestEmbeddings
 from unlikelihood.nn.statistics import Family, Intensity, Region, Shape, Size, Texture, Thickness
@@ -50,6 +51,7 @@ class Radiomics(NearestEmbeddings):
 
     families: Sequence[Family] = (Size(), Shape(), Thickness(), Intensity(), Texture())
 
+    @override
     def _fit(self, X: np.ndarray) -> None:
         if len(self.shape_) > 1:
             self._survey(X)
@@ -64,6 +66,7 @@ class Radiomics(NearestEmbeddings):
         self.whitening_ = whitening(standardised)
         self.embeddings_ = standardised @ self.whitening_
 
+    @override
     def _embed(self, X: np.ndarray) -> np.ndarray:
         return (np.concatenate(self._measure(X), axis=1) - self.median_) / self.scale_ @ self.whitening_
 

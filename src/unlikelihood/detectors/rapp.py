@@ -1,4 +1,8 @@
-"""How a sample and its reconstruction differ on their way through the encoder: RaPP."""
+r"""How a sample and its reconstruction differ on their way through the encoder: RaPP.
+
+h₀ is the sample itself, the other h_l are the outputs of the encoder's hidden layers, and x̂ is the decoder's mean at
+the mean of q(z|x).
+"""
 
 from collections.abc import Callable
 
@@ -9,14 +13,11 @@ from torch import Tensor
 from unlikelihood.contract.detector import Detector, fitted
 from unlikelihood.contract.trained import Variational, precise
 
-SMALLEST = 1e-6  # of the largest: singular values below it are the arithmetic's noise
+ROUNDING = 1e-6  # of the largest: singular values below it are the arithmetic's noise
 
 
 class RaPP(Detector):
-    r"""A detector that compares the activations h_l of a sample with those of its reconstruction x̂.
-
-    h₀ is the sample itself, the others are the outputs of the encoder's hidden layers, and x̂ is the decoder's mean at
-    the mean of q(z|x).
+    """A detector that compares the activations h_l of a sample with those of its reconstruction x̂.
 
     Parameters
     ----------
@@ -47,13 +48,7 @@ class SAP(RaPP):
 
     .. math:: -\sum_l \lVert h_l(x) - h_l(\hat{x}) \rVert^2
 
-    RaPP's simple aggregation along pathways. h₀ is the sample itself, the others are the outputs of the encoder's
-    hidden layers, and x̂ is the decoder's mean at the mean of q(z|x).
-
-    Parameters
-    ----------
-    autoencoder : Variational
-        What encodes and reconstructs. One that is fitted already is used as it is and not trained again.
+    RaPP's simple aggregation along pathways.
 
     References
     ----------
@@ -72,15 +67,8 @@ class NAP(RaPP):
 
     RaPP's normalised aggregation along pathways. D holds d of the samples that `fit` is given, its mean is d̄, and
     directions in which these do not vary are left out. So the score is the same after any invertible linear map of d.
-    h₀ is the sample itself, the others are the outputs of the encoder's hidden layers, and x̂ is the decoder's mean at
-    the mean of q(z|x).
 
     It wants more samples than activations. Memory and time are those of the singular values of D.
-
-    Parameters
-    ----------
-    autoencoder : Variational
-        What encodes and reconstructs. One that is fitted already is used as it is and not trained again.
 
     References
     ----------
@@ -92,7 +80,7 @@ class NAP(RaPP):
         d = self._of_differences(lambda d: d, X)
         self.mean_ = d.mean(0)
         _, sigma, v = np.linalg.svd(d - self.mean_, full_matrices=False)
-        varied = sigma > SMALLEST * sigma.max()
+        varied = sigma > ROUNDING * sigma.max()
         self.whitening_ = np.ascontiguousarray(v[varied].T / sigma[varied])
 
     def _score(self, X: np.ndarray) -> np.ndarray:

@@ -203,17 +203,7 @@ class VAE(Density[Autoencoder], Variational[Autoencoder]):
 
     @torch.inference_mode()
     def reconstruct(self, X: np.ndarray) -> np.ndarray:
-        r"""Return what the model makes of samples: E[x|z] at the posterior's `loc`, a Gaussian's mean.
-
-        Parameters
-        ----------
-        X : ndarray
-            Samples of the shape that `fit` saw.
-
-        Returns
-        -------
-        ndarray of shape (n, \*shape), float32
-        """
+        r"""Return what the model makes of samples: E[x|z] at the posterior's mean, (n, \*shape), float32."""
         check_is_fitted(self, "shape_")
         X = self._checked(X, reset=False)
         return self.map_batches(lambda x: self.decode(self.net_.posterior(x).loc).float(), X, "")

@@ -27,22 +27,11 @@ class WGANGP(Adversarial):
 
     Parameters
     ----------
-    latent : int
-        Dimensions of z.
-    width : int
-        Channels of the maps at half size, doubled level by level up to eight times.
-    latents : Latents
-        p(z): `UniformLatents` or `NormalLatents`.
-    average : float
-        Decay of the generator's moving average, which is what generates; 0 keeps none.
     critic_steps : int
         Steps of the critic for each of the generator.
     penalty : float
         w, the weight of the gradient penalty. It pulls the slope to 1 from below too, also where the best critic is
         flat; of vectors in separate clusters, 10 keeps it from telling those apart, and 1 or less does not.
-    encoder : Embedder or None
-        By whose features generated samples are compared with normals, for the alarms: `Contrastive`, say, fitted or
-        not; None takes the principal components of the normals.
 
     References
     ----------

@@ -202,7 +202,7 @@ def _facts(split: Split, label: NDArray[np.int64]) -> dict[str, Any]:
     return {
         "shape": list(test.pixels.shape[1:]),
         "spacing_mm": plain(test.spacing),
-        "orientation": getattr(test, "orientation", None),
+        "orientation": test.orientation,
         "intensity": [float(np.min(test.pixels)), float(np.max(test.pixels))],
         "test_normal": int(np.sum(label == 0)),
         "test_anomalous": int(np.sum(label == 1)),

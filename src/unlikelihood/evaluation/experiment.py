@@ -162,25 +162,9 @@ class Series:
 
 
 def run_once(runs: Path, name: str, detector: Detector, split: Split, *, draw: bool) -> Record:
-    """Fit and judge one detector, unless `runs` holds the result already.
+    """Fit and judge a detector, unless the folder `runs` holds the record already, and return the record alone.
 
-    Parameters
-    ----------
-    runs : Path
-        Folder of the results.
-    name : str
-        Of the detector in the table.
-    detector : Detector
-        Unfitted.
-    split : Split
-        What it is fitted to and judged on.
-    draw : bool
-        Keep a report with pictures, not the record alone.
-
-    Returns
-    -------
-    Record
-        Without the detector, so that those of all seeds need not be held.
+    With `draw` a report with pictures is kept beside it. The detectors of all seeds need not be held.
     """
     configured = json.dumps([configuration(detector), repr(split.train), repr(split.test)], sort_keys=True)
     slug = re.sub(r"\W+", "-", name.lower()).strip("-")

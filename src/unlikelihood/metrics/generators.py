@@ -1,4 +1,7 @@
-"""Whether a generator is any good: what its samples are beside real ones."""
+r"""Whether a generator is any good: what its samples are beside real ones.
+
+`real` (n, d) and `made` (m, d) are features of real and of generated samples, by an encoder of their domain.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,40 +9,30 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.linalg import sqrtm
+from scipy.stats import ks_2samp
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch import Tensor
+
+from unlikelihood.metrics.similarity import ms_ssim
 
 Floats = NDArray[np.floating]
 
 ENOUGH = 256  # with fewer normals, what is good about a generator is noise
-MOST = 2000  # normals that its samples are compared with
+MOST = 2000  # normals that are compared with as many generated samples, and embedded at a time
 COMPONENTS = 32  # principal components, where there is no other encoder
-
-SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # weights of MS-SSIM, Wang et al., table of section 3.2
-WINDOW = 3.0  # width of SSIM's window in standard deviations of 1.5 pixels, on either side
+CELLS = 20  # clusters of normals, whose shares among generated samples are looked at
 
 
 def frechet_distance(real: Floats, made: Floats) -> float:
-    r"""Return the Fréchet distance of two Gaussians fitted to features: FID, where an encoder made the features.
+    r"""Return the Fréchet distance of two Gaussians fitted to features: FID (Heusel et al., 2017, equation 6).
 
     .. math:: \lVert \mu_r - \mu_g \rVert^2 + \mathrm{tr}\bigl(\Sigma_r + \Sigma_g - 2 (\Sigma_r \Sigma_g)^{1/2}\bigr)
-
-    Parameters
-    ----------
-    real, made : ndarray, shapes (n, d) and (m, d)
-        Features of real and of generated samples.
-
-    References
-    ----------
-    Heusel et al., "GANs trained by a two time-scale update rule converge to a local Nash equilibrium", 2017, eq. 6.
     """
     one, other = (np.cov(features, rowvar=False).reshape(real.shape[1], -1) for features in (real, made))
     # The trace of (AB)^1/2 is that of (A^1/2 B A^1/2)^1/2, whose eigenvalues are real.
@@ -49,12 +42,7 @@ def frechet_distance(real: Floats, made: Floats) -> float:
 
 
 def kernel_distance(real: Floats, made: Floats) -> float:
-    r"""Return the unbiased squared MMD of features under k(a, b) = (a·b / d + 1)³: KID, 0 in the mean for equals.
-
-    References
-    ----------
-    Bińkowski et al., "Demystifying MMD GANs", 2018, section 4.
-    """
+    """Return the unbiased squared MMD under k(a, b) = (a·b / d + 1)³: KID (Bińkowski et al., 2018, section 4)."""
     n, m, d = len(real), len(made), real.shape[1]
 
     def kernel(a: Floats, b: Floats) -> Floats:
@@ -72,22 +60,47 @@ def density_and_coverage(real: Floats, made: Floats, k: int = 5) -> tuple[float,
 
     .. math:: \frac{1}{kM} \sum_j \sum_i 1[g_j \in B_i], \qquad \frac{1}{N} \sum_i 1[\exists j: g_j \in B_i].
 
-    The density of real samples is 1, their coverage 1 - 2⁻ᵏ or so. Dropped modes show in the coverage.
-
-    References
-    ----------
-    Naeem et al., "Reliable fidelity and diversity metrics for generative models", 2020, equations 4 and 5.
+    The density of real samples is 1, their coverage 1 - 2⁻ᵏ or so (Naeem et al., 2020, equations 4 and 5).
     """
-    neighbours = NearestNeighbors(n_neighbors=k + 1).fit(real)
-    radius = neighbours.kneighbors(real)[0][:, k]
-    distance = np.sqrt(np.square(real).sum(1)[:, None] + np.square(made).sum(1) - 2 * real @ made.T + 1e-12)
-    inside = distance < radius[:, None]
+    radius = NearestNeighbors(n_neighbors=k).fit(real).kneighbors()[0][:, -1]
+    square = np.square(real).sum(1)[:, None] + np.square(made).sum(1) - 2 * real @ made.T
+    inside = np.sqrt(square.clip(1e-12)) < radius[:, None]
     return float(inside.sum() / (k * len(made))), float(inside.any(1).mean())
 
 
-def nearest(real: Floats, others: Floats) -> Floats:
-    """Return the distance of each of `others`, (m,), to the nearest of `real`."""
-    return NearestNeighbors(n_neighbors=1).fit(real).kneighbors(others)[0][:, 0]
+def missing_share(real: Floats, made: Floats) -> float:
+    r"""Return the share of the normals that generated samples leave out, however real or not they look.
+
+    Real samples are clustered into 20 cells, of which real samples have the shares r and generated ones g:
+
+    .. math:: \frac{T - T_0}{1 - T_0}, \quad T = \frac{1}{2} \sum_c |r_c - g_c|,
+              \quad T_0 = \frac{1}{2} \sum_c \sqrt{\tfrac{2}{\pi} r_c (1 - r_c) (\tfrac{1}{n} + \tfrac{1}{m})}
+
+    T₀ is the mean of T for unseen normals, so that these have about 0; of ten equal modes, three have 0.7.
+    """
+    count = min(CELLS, len(np.unique(real, axis=0)))
+    cells = KMeans(count, n_init=3, random_state=0).fit(real)
+    r, g = (np.bincount(cells.predict(features), minlength=count) / len(features) for features in (real, made))
+    chance = np.sqrt(2 / np.pi * r * (1 - r) * (1 / len(real) + 1 / len(made))).sum() / 2
+    return float((np.abs(r - g).sum() / 2 - chance) / (1 - chance))
+
+
+def copied_share(known: Floats, made: Floats) -> float:
+    r"""Return the share of generated samples that lie nearer to a training sample than unseen normals would.
+
+    With d₁ and d₂ the distances to the nearest and the second nearest training sample (of a training sample: among the
+    others), it is the Kolmogorov-Smirnov statistic
+
+    .. math:: \max_t \; P_\text{made}(d_1 / d_2 \le t) - P_\text{training}(d_1 / d_2 \le t).
+
+    The ratio does not depend on how dense normals are (Yoon et al., 2023). Unseen normals have about 0, copies 1.
+    `known` (n, d) are the features of all training samples.
+    """
+    index = NearestNeighbors(n_neighbors=2).fit(known)
+    made_, unseen = index.kneighbors(made)[0], index.kneighbors(known[_spaced(len(known))], 3)[0][:, 1:]
+    tiny = 1e-5 * np.median(unseen) + 1e-300
+    ours, others = (np.where(d[:, 0] > tiny, d[:, 0] / d[:, 1].clip(tiny), 0) for d in (made_, unseen))
+    return float(ks_2samp(ours, others, alternative="greater", method="asymp").statistic)
 
 
 def inception_score(probability: Floats) -> float:
@@ -96,27 +109,17 @@ def inception_score(probability: Floats) -> float:
     .. math:: \exp E_x \, \mathrm{KL}(p(y \mid x) \,\|\, p(y))
 
     From 1, if the classifier sees no difference between them, to k, if it is sure of every one and finds all classes
-    equally often. Away from the classifier's own domain it does not compare models (Barratt and Sharma, 2018).
-
-    References
-    ----------
-    Salimans et al., "Improved techniques for training GANs", 2016, section 4.
+    equally often (Salimans et al., 2016, section 4). Away from the classifier's own domain it does not compare models.
     """
     p = np.asarray(probability, np.float64).clip(1e-12)
     return float(np.exp((p * (np.log(p) - np.log(p.mean(0)))).sum(1).mean()))
 
 
 def inception_scores(real: Floats, made: Floats, count: int = 10) -> tuple[int, float | None, float | None]:
-    """Return how many kinds of real samples there are taken to be, and the `inception_score` of `made` and of `real`.
+    """Return the number of kinds of real samples, `count` or fewer, and the `inception_score` of `made` and of `real`.
 
     Nobody labels the kinds of normals: they are clusters of the features, and the classifier is a logistic regression.
-
-    Parameters
-    ----------
-    real, made : ndarray, shapes (n, d) and (m, d)
-        Features of real and of generated samples.
-    count : int
-        The number of kinds, or as many as there are different samples. Of one kind there are no scores.
+    Of one kind there are no scores.
     """
     kinds = min(count, len(np.unique(real, axis=0)))
     if kinds < 2:
@@ -125,63 +128,6 @@ def inception_scores(real: Floats, made: Floats, count: int = 10) -> tuple[int, 
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(real, kind)
     of_made, of_real = (inception_score(classifier.predict_proba(features)) for features in (made, real))
     return kinds, of_made, of_real
-
-
-def ms_ssim(x: Tensor, y: Tensor, span: float) -> Tensor:
-    r"""Return the multi-scale structural similarity of pairs of images or volumes: 1 for equal ones.
-
-    .. math:: l_M^{w_M} \prod_{j \le M} (c_j s_j)^{w_j}
-
-    over as many of the paper's five scales as fit the samples, each half the size of the one before, with the weights
-    scaled to sum to 1. Negative terms count as 0.
-
-    Parameters
-    ----------
-    x, y : Tensor
-        (B, C, \*space).
-    span : float
-        Range of the intensities.
-
-    References
-    ----------
-    Wang, Simoncelli and Bovik, "Multi-scale structural similarity for image quality assessment", 2003, equation 7.
-    """
-    axes = x.ndim - 2
-    smallest = 2 * round(1.5 * WINDOW) + 1
-    scales = max(1, min(len(SCALES), int(np.log2(max(1.0, min(x.shape[2:]) / smallest))) + 1))
-    weights = [weight / sum(SCALES[:scales]) for weight in SCALES[:scales]]
-    pool = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}[axes]
-    product = torch.ones(len(x), dtype=x.dtype, device=x.device)
-    for scale, weight in enumerate(weights):
-        luminance, structure = ssim(x, y, span)
-        term = structure * luminance if scale == scales - 1 else structure
-        product = product * term.flatten(1).mean(1).clamp_min(0) ** weight
-        if scale < scales - 1:
-            x, y = pool(x, 2), pool(y, 2)
-    return product
-
-
-def ssim(x: Tensor, y: Tensor, span: float) -> tuple[Tensor, Tensor]:
-    r"""Return the maps l and c·s of structural similarity, (B, C, \*space), under a Gaussian window of 1.5 pixels."""
-    small = (0.01 * span) ** 2, (0.03 * span) ** 2
-    mean_x, mean_y = blurred(x), blurred(y)
-    variance_x, variance_y = blurred(x * x) - mean_x**2, blurred(y * y) - mean_y**2
-    covariance = blurred(x * y) - mean_x * mean_y
-    luminance = (2 * mean_x * mean_y + small[0]) / (mean_x**2 + mean_y**2 + small[0])
-    return luminance, (2 * covariance + small[1]) / (variance_x + variance_y + small[1])
-
-
-def blurred(x: Tensor) -> Tensor:
-    """Return samples after a Gaussian of 1.5 pixels along each spatial axis, with nothing beyond their borders."""
-    reach = round(1.5 * WINDOW)
-    window = torch.exp(-((torch.arange(-reach, reach + 1, dtype=x.dtype, device=x.device) / 1.5) ** 2) / 2)
-    for axis in range(2, x.ndim):
-        lines = x.movedim(axis, -1)
-        flat = lines.reshape(-1, 1, lines.shape[-1])
-        share = F.conv1d(torch.ones_like(flat[:1]), window[None, None], padding=reach)
-        flat = F.conv1d(flat, window[None, None], padding=reach) / share
-        x = flat.reshape(lines.shape).movedim(-1, axis)
-    return x
 
 
 class Generates(Protocol):
@@ -206,18 +152,16 @@ class Quality:
         FID and KID, in the units of the features.
     variance : float
         Total variance of the real features: what FID is of a generator that makes nothing but their mean.
-    density, coverage : float
-        See `density_and_coverage`; about 1 for real samples.
+    density, coverage, missing, copied : float
+        See `density_and_coverage`, `missing_share` and `copied_share`.
     diversity : float
         Mean distance of the features of two generated samples over that of two real ones.
+    likeness, real_likeness : float, optional
+        MS-SSIM of random pairs of generated and of real samples; for images and volumes.
     inception, real_inception : float, optional
         See `inception_score`; of generated and of real samples, by a classifier of the `kinds` of real ones.
     kinds : int
         How many kinds it tells apart.
-    likeness, real_likeness : float, optional
-        MS-SSIM of random pairs of generated and of real samples; for images and volumes.
-    novelty : float
-        Median distance of generated samples to the nearest training sample, over that of unseen normals.
     """
 
     frechet: float
@@ -226,7 +170,8 @@ class Quality:
     density: float
     coverage: float
     diversity: float
-    novelty: float
+    missing: float
+    copied: float
     likeness: float | None = None
     real_likeness: float | None = None
     inception: float | None = None
@@ -235,28 +180,37 @@ class Quality:
 
     @property
     def alarms(self) -> tuple[str, ...]:
-        """What is wrong, in plain words; empty if nothing is."""
+        """What is wrong, in plain words; empty if nothing is.
+
+        The limits are sizes of faults. Unseen normals, 256 of them or more, keep below 0.1 of missing kinds and 0.2 of
+        copies; they would exceed 0.12 of copies among 500 once in a thousand times.
+        """
         found = []
-        if self.diversity < 0.5 or (self.coverage < 0.2 and self.density > 0.2):
+        astray = self.frechet > 0.7 * self.variance
+        narrow = self.density > 0.2 and self.coverage < 0.2
+        # Samples that are nowhere near a normal one leave all of them out, and that is another fault.
+        lacking = self.missing > 0.25 and (self.density > 0.2 or not astray)
+        if self.diversity < 0.5 or narrow or lacking:
             found.append(
-                f"the generator has collapsed: its samples cover {self.coverage:.0%} of the normal ones and differ "
-                f"from one another {self.diversity:.2f} times as much"
+                f"the generator has collapsed: {max(self.missing, 0):.0%} of the normal samples are of kinds that it "
+                f"leaves out, {self.coverage:.0%} have one of its samples near, and these differ from one another "
+                f"{self.diversity:.2f} times as much"
             )
-        elif self.frechet > 0.7 * self.variance:
+        elif astray:
             found.append(
                 "the generator has not learnt: the normal samples' own mean would stand in for them about as well as "
                 f"its samples do (Fréchet distance {self.frechet:.3g}, of the mean {self.variance:.3g})"
             )
-        if self.novelty < 0.5:
+        if self.copied > 1 / 3:
             found.append(
-                "the generator memorises: its samples are "
-                f"{self.novelty:.2f} times as far from training samples as unseen normals are"
+                f"the generator memorises: {self.copied:.0%} of its samples are nearer to a training sample than "
+                "unseen normals are"
             )
         return tuple(found)
 
 
 def quality(
-    real: np.ndarray, made: np.ndarray, features: tuple[Floats, Floats], unseen: Floats | None = None
+    real: np.ndarray, made: np.ndarray, features: tuple[Floats, Floats], known: Floats | None = None
 ) -> Quality:
     r"""Compare generated samples with real ones.
 
@@ -266,19 +220,11 @@ def quality(
         Training normals and generated samples.
     features : tuple of ndarray, shapes (n, d) and (m, d)
         What an encoder of the domain makes of both.
-    unseen : ndarray, shape (k, d), optional
-        Features of normals that were not trained on. Without them each training sample is compared with the others.
-
-    Returns
-    -------
-    Quality
+    known : ndarray, shape (k, d), optional
+        Features of all training normals, where `real` are a part of them.
     """
     one, other = (np.asarray(part, np.float64) for part in features)
     density, coverage = density_and_coverage(one, other)
-    if unseen is None:
-        apart = NearestNeighbors(n_neighbors=1).fit(one).kneighbors()[0][:, 0]
-    else:
-        apart = nearest(one, np.asarray(unseen, np.float64))
     likeness = [None, None] if real.ndim == 2 else [_likeness(made, real), _likeness(real, real)]
     kinds, inception, real_inception = inception_scores(one, other)
     return Quality(
@@ -288,7 +234,8 @@ def quality(
         density=density,
         coverage=coverage,
         diversity=_spread(other) / max(_spread(one), 1e-12),
-        novelty=float(np.median(nearest(one, other)) / max(np.median(apart), 1e-12)),
+        missing=missing_share(one, other),
+        copied=copied_share(one if known is None else np.asarray(known, np.float64), other),
         likeness=likeness[0],
         real_likeness=likeness[1],
         inception=inception,
@@ -298,26 +245,31 @@ def quality(
 
 
 def quality_of(generator: Generates, X: np.ndarray, encoder: Embeds | None = None) -> Quality:
-    r"""Compare samples of a fitted generator with as many normals, by the features of an encoder of their domain.
+    r"""Compare samples of a fitted generator with normals, by the features of an encoder of their domain.
 
     Parameters
     ----------
     generator : Generator
         Fitted.
     X : ndarray, shape (n, \*shape)
-        The normals that it was fitted to; 2,000 of them are enough.
+        All normals that it was fitted to: a copy is found only of a sample that is among them.
     encoder : Embedder, optional
         Fitted to normals of this domain, such as `Contrastive`. None takes the first 32 principal components of `X`,
         an encoder of the domain too, that costs no training and sees pixels only.
-
-    Returns
-    -------
-    Quality
     """
-    real = np.asarray(X[np.linspace(0, len(X) - 1, min(MOST, len(X))).astype(int)], np.float32)
+    at = _spaced(len(X))
+    real = np.asarray(X[at], np.float32)
     made = generator.generate(len(real))
     embed = encoder.embed if encoder else _principal(real)
-    return quality(real, made, (_flat(embed(real)), _flat(embed(made))))
+    # A part at a time, for X may be a memory map.
+    parts = np.array_split(X, -(-len(X) // MOST))
+    known = np.concatenate([_flat(embed(np.asarray(part, np.float32))) for part in parts])
+    return quality(real, made, (known[at], _flat(embed(made))), known)
+
+
+def _spaced(n: int) -> NDArray[np.intp]:
+    """Return the places of at most `MOST` of `n` samples, evenly spaced."""
+    return np.linspace(0, n - 1, min(MOST, n)).astype(int)
 
 
 def _principal(real: np.ndarray) -> Callable[[np.ndarray], Floats]:

@@ -9,13 +9,7 @@ from scipy.stats import norm
 
 @dataclass(frozen=True)
 class SampleSize:
-    """Numbers of test samples, of independent patients where patients have several.
-
-    Parameters
-    ----------
-    anomalous, normal : int
-        How many of each class.
-    """
+    """Numbers of test samples of each class, of independent patients where patients have several."""
 
     anomalous: int
     normal: int
@@ -97,19 +91,8 @@ def cases_needed(
 def binormal_variance(auroc: float, normal_per_anomalous: float = 1.0) -> float:
     r"""Return m times the variance of an AUROC from m anomalies, where both classes have normal scores.
 
-    The chance Φ₂(q, q; ½) that two anomalies both outrank a normal is θ − 2 T(q, 1/√3), T being Owen's.
-
-    Parameters
-    ----------
-    auroc : float
-        θ, strictly between 0 and 1.
-    normal_per_anomalous : float
-        κ, above 0.
-
-    Returns
-    -------
-    float
-        V(θ) as in `cases_needed`, for many cases: a term of 1/m is left out.
+    It is V(θ) as in `cases_needed`, for many cases: a term of 1/m is left out. The chance Φ₂(q, q; ½) that two
+    anomalies both outrank a normal is θ − 2 T(q, 1/√3), T being Owen's.
 
     References
     ----------

@@ -1,4 +1,7 @@
-"""Generator and critic of an adversarial network, for vectors, images and volumes from one definition each."""
+"""Generator and critic of an adversarial network, for vectors, images and volumes from one definition each.
+
+`shape` and `width` are those of `nn.networks`, `width` at half the size; `intensities` is the samples' range.
+"""
 
 import copy
 import math
@@ -45,17 +48,6 @@ class Synthesis(nn.Module):
     Transposed convolutions with batch normalisation and ReLU, doubling axes of about 4; fully connected layers for
     vectors. The output ends in tanh, whose [-1, 1] stands for the intensities' range.
 
-    Parameters
-    ----------
-    shape : sequence of int
-        Of one sample: (F,), (C, H, W) or (C, D, H, W).
-    latent : int
-        Dimensions of z.
-    width : int
-        Channels of the last map, doubled level by level towards the first; an eighth of the units for vectors.
-    intensities : Intensities
-        The samples' range.
-
     References
     ----------
     Radford, Metz and Chintala, "Unsupervised representation learning with deep convolutional generative adversarial
@@ -96,19 +88,9 @@ class Synthesis(nn.Module):
 class Critic(nn.Module):
     r"""Maps samples (B, \*shape) to a number each, (B,): DCGAN's discriminator, as a logit, or the critic of WGAN-GP.
 
-    Convolutions of stride 2 with LeakyReLU, the mirror of `Synthesis`; fully connected layers for vectors.
-
-    Parameters
-    ----------
-    shape : sequence of int
-        Of one sample: (F,), (C, H, W) or (C, D, H, W).
-    width : int
-        Channels of the first map, doubled level by level; an eighth of the units for vectors.
-    intensities : Intensities
-        The samples' range.
-    normalised : bool
-        Batch normalisation in all layers but the first. The gradient penalty of WGAN-GP allows none, for it is of
-        one sample at a time.
+    Convolutions of stride 2 with LeakyReLU, the mirror of `Synthesis`, and if `normalised` batch
+    normalisation in all layers but the first. The gradient penalty of WGAN-GP allows none, for it is of one sample at a
+    time.
     """
 
     def __init__(self, shape: Sequence[int], width: int, intensities: Intensities, *, normalised: bool) -> None:
@@ -129,7 +111,7 @@ class Critic(nn.Module):
         self.head = linear(flat, 1)
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """Return what every layer makes of the samples, but not the answer: the f of L_D."""
+        """Return the outputs of all layers but the last: the f of L_D."""
         found, h = [], self.intensities.scaled(x)
         for layer in self.layers:
             h = layer(h)
@@ -151,16 +133,8 @@ class Players(nn.Module):
 
     so that it does not remember the initial weights. All of this is state of the network: a checkpoint holds it.
 
-    Parameters
-    ----------
-    generator, critic : Module
-        The players.
-    decay : float
-        β; 0 keeps no average.
-    z : Tensor
-        Latents (k, latent) of the album.
-    moments : sequence of int
-        Steps of the generator after which the album gets a page.
+    `z`, (k, latent), are the album's latents; after each of the `moments`, steps of the generator, it gets a page.
+
 
     References
     ----------
@@ -198,7 +172,7 @@ class Players(nn.Module):
 
     @torch.no_grad()
     def follow(self) -> None:
-        """Move the average after a step of the generator, and photograph it if it is time."""
+        """Move the average after a step of the generator, and add a page to the album at its moments."""
         taken = int(self.steps) if self._taken is None else self._taken
         decay = min(self.decay, (1 + taken) / (10 + taken))
         live = self.generator.state_dict()

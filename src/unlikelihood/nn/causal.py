@@ -19,18 +19,8 @@ class Causal(nn.Module):
 
     Those for the value x_i depend on x_1, ..., x_{i-1} alone, in raster order: slice by slice, row by row, position by
     position, and there channel by channel. Gated convolutions sum up all earlier positions, without a blind spot; a
-    masked multi-layer perceptron, MADE, goes on to the channels. Vectors have one position, and so only the latter.
-
-    Parameters
-    ----------
-    shape : sequence of int
-        Of one sample: (F,), (C, H, W) or (C, D, H, W).
-    outputs : int
-        Numbers for each value.
-    width : int
-        Channels of the convolutions, or an eighth of the hidden units for vectors.
-    layers : int
-        Layers of convolutions.
+    masked multi-layer perceptron, MADE, goes on to the channels. Vectors have one position, and so only the latter,
+    with 8 `width` hidden units.
 
     References
     ----------
@@ -65,20 +55,13 @@ class Gated(nn.Module):
     r"""One gated layer of as many stacks as there are axes.
 
     Stack d knows, at the position p, the positions q that share p's first d coordinates and come before it in the
-    next: q_1 = p_1, ..., q_d = p_d, q_{d+1} < p_{d+1}. It hears of the others that are earlier from stack d - 1. With
+    next: q_1 = p_1, ..., q_d = p_d, q_{d+1} < p_{d+1}. Of the others that are earlier it learns from stack d - 1. With
     two axes these are PixelCNN's vertical and horizontal stacks.
 
     .. math:: h_d \leftarrow h_d + W (\tanh a_d \odot \sigma(b_d)), \qquad
               (a_d, b_d) = K_d * h_d + L \, h_{d-1}
 
-    Parameters
-    ----------
-    axes : int
-        Spatial axes.
-    channels_in, width : int
-        Channels before and after.
-    first : bool
-        Whether this is the layer that must not see p itself; the others may, for they see only what it lets through.
+    The `first` layer must not see p itself; the others may, for they see only what it lets through.
     """
 
     def __init__(self, axes: int, channels_in: int, width: int, *, first: bool) -> None:

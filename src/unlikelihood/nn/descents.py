@@ -13,13 +13,7 @@ from unlikelihood.parameters import Component, Fraction, Positive
 
 @dataclass(frozen=True)
 class Descent(Component, ABC):
-    """Makes the optimiser of latents; each latent moves by its own gradient alone.
-
-    Parameters
-    ----------
-    step_size : float
-        α.
-    """
+    """Makes the optimiser of latents; each latent moves by its own gradient alone."""
 
     step_size: Positive
 

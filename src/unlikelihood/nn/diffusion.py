@@ -85,16 +85,8 @@ class Diffuser(nn.Module):
 
     Noise is measured by the log signal-to-noise ratio λ = log(α² / σ²), a number or (B,).
 
-    Parameters
-    ----------
-    network : Module
-        Maps z and where λ is, from 0 for the cleanest to 1 for the noisiest, to an estimate of ε.
-    schedule : Schedule
-        λ at every time.
-    levels : Levels or None
-        Of the data, that are scaled to [-1, 1]; None if they are continuous.
-    standardised : Standardised
-        Scales continuous data.
+    The network maps z and where λ is, from 0 for the cleanest to 1 for the noisiest, to an estimate of ε. Grey levels
+    are scaled to [-1, 1] for it, continuous data (`levels` is None) standardised.
     """
 
     def __init__(
@@ -200,23 +192,13 @@ def log_level(y: Tensor, mean: Tensor, scale: Tensor, count: int) -> Tensor:
 
 @dataclass(frozen=True)
 class DiffusionScore(Component, ABC):
-    """Numbers that a diffusion says of a sample, and one that is made of them."""
+    """Statistics of a sample under a diffusion, and the score that is made of them."""
 
     normals: ClassVar[int] = 512  # training samples that the numbers are standardised on
 
     @abstractmethod
     def terms(self, net: Diffuser, x: Tensor, noise: Callable[..., Tensor]) -> Tensor:
-        r"""Return K numbers for each sample, (B, K).
-
-        Parameters
-        ----------
-        net : Diffuser
-            The diffusion.
-        x : Tensor
-            Samples (B, \*shape).
-        noise : callable
-            Maps a number n to noise (n, \*shape), the same for every sample.
-        """
+        r"""Return K numbers for each sample, (B, K), given noise(n), the same (n, \*shape) for all samples."""
 
     def __call__(self, terms: Tensor, deviation: Tensor) -> Tensor:
         r"""Return the score, (B,), from the terms and their standard deviations s among training normals.

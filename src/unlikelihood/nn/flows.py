@@ -1,4 +1,8 @@
-"""Steps of a normalising flow, for vectors, images and volumes from one definition each."""
+"""Steps of a normalising flow, for vectors, images and volumes from one definition each.
+
+`shape` is that of one sample; `width` is the channels of a step's convolutions, or an eighth of its hidden units for
+vectors; `of_values` maps the `n_params` numbers θ of a value to the invertible map f of that value.
+"""
 
 import math
 from abc import ABC, abstractmethod
@@ -63,19 +67,7 @@ class AffineMap(FlowStep):
 
 @dataclass(frozen=True)
 class SplineMap(FlowStep):
-    """A monotonic rational-quadratic spline on [-bound, bound], the identity outside.
-
-    Parameters
-    ----------
-    bins : int
-        Pieces of the spline.
-    bound : float
-        In standard deviations.
-
-    References
-    ----------
-    Durkan et al., "Neural spline flows", 2019.
-    """
+    """A monotonic rational-quadratic spline on [-bound, bound], the identity outside."""
 
     bins: Annotated[int, Range(2)] = 8
     bound: Positive = 5.0
@@ -92,7 +84,7 @@ class SplineMap(FlowStep):
 
 @dataclass(frozen=True)
 class CouplingStep(FlowStep):
-    """Maps half of the values, as the other half says."""
+    """Maps half of the values, with parameters that follow from the other half."""
 
     @override
     def __call__(self, shape: Sequence[int], index: int, width: int) -> nn.Module:
@@ -101,13 +93,7 @@ class CouplingStep(FlowStep):
 
 @dataclass(frozen=True)
 class AutoregressiveStep(FlowStep):
-    """Maps every value, as those before it say; every second step starts from the last value.
-
-    Parameters
-    ----------
-    layers : int
-        Layers of the causal convolutions of images and volumes.
-    """
+    """Maps every value, with parameters that follow from those before it; odd steps take them in reverse order."""
 
     layers: Count = 4
 
@@ -167,21 +153,7 @@ def checkerboard(shape: Sequence[int], index: int) -> Tensor:
 
 
 class Coupling(nn.Module):
-    r"""A step that keeps the values under `keeps` and maps the others: y_a = x_a, y_b = f(x_b; θ(x_a)).
-
-    Parameters
-    ----------
-    shape : sequence of int
-        Of one sample.
-    keeps : Tensor
-        True where a value stays, (D,).
-    n_params : int
-        How many numbers θ has for each value.
-    of_values : callable
-        Maps θ to f.
-    width : int
-        Channels of the network.
-    """
+    r"""A step that keeps the values under `keeps` and maps the others: y_a = x_a, y_b = f(x_b; θ(x_a))."""
 
     keeps: Tensor
 
@@ -211,15 +183,6 @@ class Conditioner(nn.Module):
     r"""Maps samples and their mask, (B, 2C, \*space), to numbers for every value, (B, D, n_params), at first all zero.
 
     Residual convolutions at half the size; fully connected layers for vectors.
-
-    Parameters
-    ----------
-    shape : sequence of int
-        Of one sample.
-    n_params : int
-        Numbers for each value.
-    width : int
-        Channels of the convolutions, or an eighth of the hidden units for vectors.
     """
 
     def __init__(self, shape: Sequence[int], n_params: int, width: int) -> None:
@@ -274,21 +237,7 @@ class Residual(nn.Module):
 
 
 class Masked(nn.Module):
-    r"""A step that maps every value as those before it say: y_i = f(x_i; θ_i(x_1, ..., x_{i-1})).
-
-    Parameters
-    ----------
-    shape : sequence of int
-        Of one sample.
-    backwards : bool
-        From the last value to the first.
-    n_params : int
-        How many numbers θ_i has.
-    of_values : callable
-        Maps θ to f.
-    width, layers : int
-        Of the network.
-    """
+    r"""A step that maps every value, given those before it: y_i = f(x_i; θ_i(x_1, ..., x_{i-1}))."""
 
     def __init__(
         self,
@@ -328,15 +277,6 @@ class NormalisingFlow(nn.Module):
     .. math:: \log p(x) = \log N(f(x); 0, I) + \log \left| \det \frac{\partial f(x)}{\partial x} \right|
 
     f levels out grey levels if there are any, standardises the channels, and goes through the steps.
-
-    Parameters
-    ----------
-    steps : sequence of Module
-        Their calls return `Transform` s of flat samples.
-    levels : Levels or None
-        Of the data; None if they are continuous.
-    standardised : Standardised
-        Of the channels.
     """
 
     def __init__(self, steps: Sequence[nn.Module], levels: Levels | None, standardised: Standardised) -> None:

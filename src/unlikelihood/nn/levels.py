@@ -77,13 +77,7 @@ class Levels:
 
 
 class Standardised(nn.Module):
-    r"""Subtracts a location from every channel and divides by a scale; of vectors, every feature is a channel.
-
-    Parameters
-    ----------
-    location, scale : Tensor
-        Such as mean and standard deviation, (C,).
-    """
+    """Subtracts a location from every channel and divides by a scale, (C,); of vectors, every feature is a channel."""
 
     def __init__(self, location: Tensor, scale: Tensor) -> None:
         super().__init__()

@@ -1,4 +1,8 @@
-"""Encoder and decoder for vectors, images and volumes, from one definition each."""
+"""Encoder and decoder for vectors, images and volumes, from one definition each.
+
+`shape` is that of one sample: (F,), (C, H, W) or (C, D, H, W). `width` is the channels of the convolutions at full
+size, doubled level by level up to eight times as many; for vectors, an eighth of the units of fully connected layers.
+"""
 
 import math
 from collections.abc import Sequence
@@ -35,19 +39,7 @@ def widths(width: int, levels: int) -> list[int]:
 
 
 class Encoder(nn.Sequential):
-    r"""Maps samples (B, \*shape) to features (B, features).
-
-    Strided convolutions for images and volumes, fully connected layers for vectors.
-
-    Parameters
-    ----------
-    shape : sequence of int
-        Of one sample: (F,), (C, H, W) or (C, D, H, W).
-    features : int
-        Outputs.
-    width : int
-        Channels of the first level, or an eighth of the hidden units for vectors.
-    """
+    r"""Maps samples (B, \*shape) to features (B, features)."""
 
     def __init__(self, shape: Sequence[int], features: int, width: int) -> None:
         channels, *space = shape
@@ -74,15 +66,6 @@ class Embedding(nn.Sequential):
     r"""Maps samples (B, \*shape) to embeddings (B, features), with batch normalisation in every layer.
 
     Contrastive learning needs it: without, the embeddings of an untrained network are almost the same for all samples.
-
-    Parameters
-    ----------
-    shape : sequence of int
-        Of one sample: (F,), (C, H, W) or (C, D, H, W).
-    features : int
-        Outputs.
-    width : int
-        Channels of the first level, or an eighth of the hidden units for vectors.
     """
 
     def __init__(self, shape: Sequence[int], features: int, width: int) -> None:
@@ -121,19 +104,7 @@ class Upsample(nn.Module):
 
 
 class Decoder(nn.Sequential):
-    r"""Maps features (B, features) to samples (B, \*shape), the mirror of `Encoder`.
-
-    Up-samplings and convolutions for images and volumes, fully connected layers for vectors.
-
-    Parameters
-    ----------
-    shape : sequence of int
-        Of one sample: (F,), (C, H, W) or (C, D, H, W).
-    features : int
-        Inputs.
-    width : int
-        Channels of the last level, or an eighth of the hidden units for vectors.
-    """
+    r"""Maps features (B, features) to samples (B, \*shape), the mirror of `Encoder`."""
 
     def __init__(self, shape: Sequence[int], features: int, width: int) -> None:
         channels, *space = shape

@@ -20,15 +20,7 @@ from unlikelihood.parameters import Component, Count
 
 
 class Flowed:
-    """The distribution of f(z_0), with z_0 of a Gaussian, and what scores ask of one.
-
-    Parameters
-    ----------
-    base : Normal
-        Of z_0, (B, latent).
-    transform : ComposedTransform
-        f, of latents (..., B, latent).
-    """
+    """The distribution of f(z_0): a Gaussian `base`, (B, latent), under a `transform` f of latents (..., B, latent)."""
 
     draws: ClassVar[int] = 16  # from which the entropy is estimated
 
@@ -65,12 +57,9 @@ class Flowed:
 
 
 class PosteriorModule(nn.Module, ABC):
-    """q(z|x), made of what the encoder says of x.
+    """q(z|x), from what the encoder makes of x.
 
-    Parameters
-    ----------
-    n_features : int
-        How many numbers the encoder has to say.
+    `n_features` is how many numbers the encoder makes.
     """
 
     def __init__(self, n_features: int) -> None:

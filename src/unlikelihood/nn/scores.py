@@ -80,8 +80,8 @@ class LatentDensity(Score):
 
     .. math:: \frac{1}{L} \sum_l \log p(z^{(l)}), \qquad z^{(l)} \sim q(z \mid x)
 
-    **Not** a bound of log p(x): it asks whether the encoder puts the sample where it puts normal ones, which takes
-    a prior that knows where that is, `Exemplars`. Under the standard normal it says little.
+    **Not** a bound of log p(x): it tells whether the encoder puts the sample where it puts normal ones, which
+    takes a prior that has learnt where that is, `Exemplars`. Under the standard normal it tells little.
     """
 
     @override

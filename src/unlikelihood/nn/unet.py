@@ -1,4 +1,4 @@
-"""A U-Net that knows the time, for vectors, images and volumes from one definition."""
+"""A U-Net with the time as an input, for vectors, images and volumes from one definition."""
 
 import math
 from collections.abc import Sequence
@@ -18,15 +18,8 @@ FASTEST = 1000.0
 class UNet(nn.Module):
     r"""Maps samples (B, \*shape) at times in [0, 1], (B,), to as many numbers, at first all zero.
 
-    Residual blocks at the sizes of `pyramid`, down and up again, each given the time. Vectors have one size,
-    at which the blocks are fully connected.
-
-    Parameters
-    ----------
-    shape : sequence of int
-        Of one sample: (F,), (C, H, W) or (C, D, H, W).
-    width : int
-        Channels at full size, doubled level by level; an eighth of the hidden units for vectors.
+    Residual blocks of `widths` at the sizes of `pyramid`, down and up again, each given the time. Vectors have one
+    size, at which the blocks are fully connected.
 
     References
     ----------

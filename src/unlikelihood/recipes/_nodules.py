@@ -38,29 +38,13 @@ that even the wide intervals are too narrow. The volume that a radiologist outli
 
 
 def on_phantom(title: str, text: str, rows: Rows, references: Mapping[str, float], quick: bool) -> Experiment:
-    """Return the experiment on phantoms, with the baselines of size and intensity.
-
-    Parameters
-    ----------
-    title, text : str
-        What the recipe does, and how.
-    rows : mapping
-        As the detectors of an `Experiment`.
-    references : mapping
-        Published figures by row.
-    quick : bool
-        Three seeds instead of five.
-
-    Returns
-    -------
-    Experiment
-    """
+    """Return the experiment on phantoms, with the baselines of size and intensity."""
     seeds = (0, 1, 2) if quick else (0, 1, 2, 3, 4)
     phantom = Phantom()
-    told = PHANTOM.format(train=phantom.train, each=phantom.evaluated, size=true_size(seeds))
+    data = PHANTOM.format(train=phantom.train, each=phantom.evaluated, size=true_size(seeds))
     return Experiment(
         title=f"{title} on phantoms of lung nodules",
-        text=told + text,
+        text=data + text,
         split=phantoms,
         # The neck was chosen by how the volume follows the true diameters of benign nodules.
         detectors=dict(rows) | baselines(neck=3.0),

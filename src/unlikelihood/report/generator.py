@@ -13,7 +13,8 @@ FIGURES = {
     "density": ("Density", "How densely normals lie around generated samples; 1 for normals."),
     "coverage": ("Coverage", "Share of the normals that have a generated sample near; dropped kinds lower it."),
     "diversity": ("Diversity", "Distance of two generated samples over that of two normals."),
-    "novelty": ("Novelty", "Distance to the nearest training sample over that of unseen normals; 0 for copies."),
+    "missing": ("Missing kinds", "Share of the normals that are of kinds it leaves out; about 0 for unseen normals."),
+    "copied": ("Copies", "Share of its samples nearer to a training sample than unseen normals are; 0 for those."),
     "inception": (
         "Inception-like score",
         "1 if all are of one kind, {kinds:.0f} if all kinds of normals occur equally often and none is in between.",

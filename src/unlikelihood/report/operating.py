@@ -106,7 +106,8 @@ def promised(record: Record) -> Section | None:
     return Section(
         "False alarms promised and kept",
         f"A p-value says how many of {n:,} calibration normals, which training never saw, look at least as anomalous. "
-        "If new normals are like them, at most a share α gets a p-value up to α.",
+        "If new normals are like them, at most a share α gets a p-value up to α. "
+        f"With {n:,} of them no alarm is possible at an α below {1 / (n + 1):.2g}.",
         [Plate("p-values", "Share of each class that is called anomalous", shares)],
         Table(("", "normals flagged", f"to be expected, 95{THIN}%", "anomalies found"), rows),
     )

@@ -22,17 +22,7 @@ THIN = "\N{NARROW NO-BREAK SPACE}"
 
 @dataclass(frozen=True)
 class Plate:
-    """A figure on the page.
-
-    Parameters
-    ----------
-    stem : str
-        Name of its PNG file, without the ending.
-    caption : str
-        What it shows.
-    figure : Figure
-        Drawn by `plots`.
-    """
+    """A figure on the page, under a caption; `stem` is the name of its PNG file without the ending."""
 
     stem: str
     caption: str
@@ -48,14 +38,7 @@ class Plate:
 class Table:
     """Rows of text, the first cell of each its name.
 
-    Parameters
-    ----------
-    head : sequence of str
-        Names of the columns.
-    rows : sequence of sequence of str
-        The cells.
-    words : bool
-        The last column is prose, so on a phone each row becomes a paragraph.
+    Where the last column is prose (`words`), each row becomes a paragraph on a phone.
     """
 
     head: Sequence[str]
@@ -65,15 +48,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Panel:
-    """A part of the page that a reader moves.
-
-    Parameters
-    ----------
-    template : str
-        Name of its file beside this one.
-    values : mapping
-        What the template shows.
-    """
+    """A part of the page that a reader moves: a template beside this file and the values that it shows."""
 
     template: str
     values: Mapping[str, Any]
@@ -81,19 +56,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page under a heading; what it lacks is left out.
-
-    Parameters
-    ----------
-    title, text : str
-        Heading and the sentence below it.
-    plates : sequence of Plate
-        Figures, two beside each other where there is room.
-    table : Table, optional
-    panel : Panel, optional
-    facts : mapping of str to str
-        Terms and what they are.
-    """
+    """A part of the page under a heading; what it lacks is left out."""
 
     title: str
     text: str = ""
@@ -107,15 +70,7 @@ class Section:
 def draft(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield an empty folder whose entries move into `path` when the block ends well, and vanish otherwise.
 
-    Parameters
-    ----------
-    path : path
-        The folder to write; entries of other names that it has stay.
-
-    Yields
-    ------
-    Path
-        A temporary folder beside it.
+    Entries of other names that `path` has stay.
     """
     target = Path(path).absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -136,12 +91,11 @@ def write_page(
     sections: Sequence[Section],
     provenance: Mapping[str, Any],
 ) -> None:
-    """Write ``report.html`` and ``figures/*.png``.
+    """Write ``report.html`` and ``figures/*.png`` into a folder that exists.
 
     Parameters
     ----------
     folder : Path
-        Where to; it exists.
     kind, title, lede : str
         What the page is, its heading, and the sentence that says it all.
     sections : sequence of Section

@@ -18,10 +18,7 @@ PACKAGES = ("unlikelihood", "torch", "numpy", "scipy", "scikit-learn")
 def provenance() -> dict[str, str | None]:
     """Return the command that runs, the time in UTC, the machine, and the versions of what runs on it.
 
-    Returns
-    -------
-    dict of str to str
-        None for a package that is not installed, and for the command unless it is `unlikelihood`.
+    None stands for a package that is not installed, and for the command unless it is `unlikelihood`.
     """
     called = Path(sys.argv[0]).parts[-2:] if sys.argv else ()
     return {
@@ -35,18 +32,7 @@ def provenance() -> dict[str, str | None]:
 
 
 def display_name(detector: Any) -> str:
-    """Return a detector's class and, in brackets, those of the detectors inside it.
-
-    Parameters
-    ----------
-    detector : detector
-        Anything with scikit-learn's ``get_params``.
-
-    Returns
-    -------
-    str
-        Such as ``LatentSearch(DCGAN)``.
-    """
+    """Return a detector's class and, in brackets, those of the detectors inside it: ``LatentSearch(DCGAN)``."""
     values = detector.get_params(deep=False).values()
     parts = [part for value in values for part in (value if isinstance(value, (list, tuple)) else [value])]
     inner = ", ".join(display_name(part) for part in parts if hasattr(part, "score_samples"))
@@ -56,15 +42,8 @@ def display_name(detector: Any) -> str:
 def plain(value: Any) -> Any:
     """Return what strict JSON can hold of a value.
 
-    Parameters
-    ----------
-    value : object
-        Arrays become lists, mappings dictionaries, estimators their class and parameters,
-        numbers that are not finite and anything unknown their text.
-
-    Returns
-    -------
-    None, bool, int, float, str, list or dict
+    Arrays become lists, mappings dictionaries, estimators their class and parameters, numbers that are not finite and
+    anything unknown their text.
     """
     match value:
         case None | bool() | int() | str():

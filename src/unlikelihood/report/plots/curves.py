@@ -1,4 +1,8 @@
-"""Pictures of scores and of what they are worth."""
+"""Pictures of scores and of what they are worth.
+
+Labels (n,) are 0 for normal and 1 for anomalous. Scores (n,) are the detector's, higher = more normal, in any unit;
+what is drawn is the anomaly score.
+"""
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
@@ -15,6 +19,7 @@ from unlikelihood.metrics.intervals import Interval
 from unlikelihood.metrics.ranking import anomaly_score
 from unlikelihood.report.plots.style import ANOMALOUS, FAINT, INK, MUTED, NORMAL, PALETTE, WIDTH, styled
 
+FEWEST = 5  # samples in a bin: of a single one the share is 0 or 1
 _CLASSES = ((0, "normal", NORMAL), (1, "anomalous", ANOMALOUS))
 
 
@@ -23,17 +28,6 @@ def score_densities(label: ArrayLike, score: ArrayLike) -> Figure:
     """Draw the Gaussian kernel density of the scores of each class, over a rug of the scores themselves.
 
     The bandwidth is 0.9 min(s, IQR / 1.34) n^(−1/5) (Silverman, 1986, eq. 3.31).
-
-    Parameters
-    ----------
-    label : array_like, shape (n,)
-        0 for normal, 1 for anomalous.
-    score : array_like, shape (n,)
-        The detector's scores, higher = more normal, any unit; drawn are anomaly scores.
-
-    Returns
-    -------
-    Figure
     """
     labels, scores = np.asarray(label), anomaly_score(score)
     # A few far outliers would flatten everything else, so the axis ends a little beyond 99 % of the scores.
@@ -67,21 +61,7 @@ def score_densities(label: ArrayLike, score: ArrayLike) -> Figure:
 
 @styled
 def roc(label: ArrayLike, score: ArrayLike, interval: Interval | None = None) -> Figure:
-    """Draw the ROC curve of a score.
-
-    Parameters
-    ----------
-    label : array_like, shape (n,)
-        0 for normal, 1 for anomalous.
-    score : array_like, shape (n,)
-        The detector's scores, higher = more normal, any unit; drawn are anomaly scores.
-    interval : Interval, optional
-        The AUROC, written beside the curve.
-
-    Returns
-    -------
-    Figure
-    """
+    """Draw the ROC curve of a score, with its AUROC beside it if that is given."""
     figure, axes = _roc_canvas()
     fpr, tpr, _ = roc_curve(label, anomaly_score(score))
     axes.fill_between(fpr, tpr, color=INK, alpha=0.05, linewidth=0)
@@ -101,17 +81,7 @@ def roc(label: ArrayLike, score: ArrayLike, interval: Interval | None = None) ->
 
 @styled
 def rocs(curves: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Figure:
-    """Draw the ROC curves of several detectors in one frame.
-
-    Parameters
-    ----------
-    curves : mapping of str to (label, score)
-        Name of each detector, and arrays of shape (n,) as `roc` takes them.
-
-    Returns
-    -------
-    Figure
-    """
+    """Draw the ROC curves of several detectors in one frame, from their names, labels and scores."""
     figure, axes = _roc_canvas()
     # Where there are more curves than colours, the next round is dashed.
     strokes = [(colour, line) for line in ("-", "--", ":") for colour in PALETTE]
@@ -126,19 +96,7 @@ def rocs(curves: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Figure:
 
 @styled
 def forest(intervals: Mapping[str, Interval], references: Mapping[str, float] | None = None) -> Figure:
-    """Draw the AUROC of several detectors as points with intervals, one below the other.
-
-    Parameters
-    ----------
-    intervals : mapping of str to Interval
-        Name of each detector and its AUROC.
-    references : mapping of str to float, optional
-        Published AUROC to compare a detector with, by the same names.
-
-    Returns
-    -------
-    Figure
-    """
+    """Draw the AUROC of several detectors as points with intervals, one below the other, beside published ones."""
     known = {} if references is None else references
     figure = Figure(figsize=(WIDTH, 0.75 + 0.3 * len(intervals)), layout="constrained")
     axes = figure.subplots()
@@ -161,25 +119,15 @@ def forest(intervals: Mapping[str, Interval], references: Mapping[str, float] | 
 
 @styled
 def reliability(label: ArrayLike, probability: ArrayLike, bins: int = 10) -> Figure:
-    """Draw how often samples were anomalous against how probable that was said to be, in bins of equal count.
+    """Draw how often samples were anomalous against how probable, in [0, 1], that was said to be.
 
-    Parameters
-    ----------
-    label : array_like, shape (n,)
-        0 for normal, 1 for anomalous.
-    probability : array_like, shape (n,)
-        Probability of being anomalous, in [0, 1].
-    bins : int
-        Number of bins; their 95 % intervals are Wilson's.
-
-    Returns
-    -------
-    Figure
+    In bins of equal count, fewer where there are few samples; their 95 % intervals are Wilson's.
     """
     labels, probabilities = np.asarray(label), np.asarray(probability)
     figure, axes = _canvas("probability said", "share anomalous", height=3.4)
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
-    for part in np.array_split(np.argsort(probabilities, kind="stable"), min(bins, len(labels))):
+    bins = max(1, min(bins, len(labels) // FEWEST))
+    for part in np.array_split(np.argsort(probabilities, kind="stable"), bins):
         share = binomtest(int(labels[part].sum()), len(part)).proportion_ci(method="wilson")
         x = float(probabilities[part].mean())
         axes.plot([x, x], [share.low, share.high], color=INK, linewidth=1, clip_on=False)
@@ -191,17 +139,7 @@ def reliability(label: ArrayLike, probability: ArrayLike, bins: int = 10) -> Fig
 
 @styled
 def training_curve(history: Mapping[str, Sequence[float]]) -> Figure:
-    """Draw the mean loss of each epoch, a frame for each loss.
-
-    Parameters
-    ----------
-    history : mapping of str to sequence of float
-        Name of the loss, and its mean in each epoch.
-
-    Returns
-    -------
-    Figure
-    """
+    """Draw the mean of each loss in each epoch, a frame for each."""
     figure = Figure(figsize=(WIDTH, 1.3 + 1.6 * len(history)), layout="constrained")
     frames = figure.subplots(len(history), sharex=True, squeeze=False)[:, 0]
     for axes, (name, losses) in zip(frames, history.items(), strict=True):

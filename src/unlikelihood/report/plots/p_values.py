@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from unlikelihood.report.plots.style import ANOMALOUS, FAINT, INK, NORMAL, WIDTH, styled
@@ -9,19 +10,9 @@ from unlikelihood.report.plots.style import ANOMALOUS, FAINT, INK, NORMAL, WIDTH
 
 @styled
 def p_value_steps(label: ArrayLike, p_value: ArrayLike) -> Figure:
-    """Draw the share of each class whose p-value is at most α, against α.
+    """Draw the share of each class, label (n,) 0 or 1, whose p-value is at most α, against α.
 
-    Parameters
-    ----------
-    label : array_like, shape (n,)
-        0 for normal, 1 for anomalous.
-    p_value : array_like, shape (n,)
-        In (0, 1].
-
-    Returns
-    -------
-    Figure
-        Normals on the diagonal raise as many false alarms as was promised, below it fewer.
+    Normals on the diagonal raise as many false alarms as was promised, below it fewer.
     """
     labels, p = np.asarray(label), np.asarray(p_value)
     figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
@@ -48,19 +39,7 @@ def p_value_steps(label: ArrayLike, p_value: ArrayLike) -> Figure:
 
 @styled
 def evidence(log10: ArrayLike, rate: float) -> Figure:
-    """Draw how the evidence of drift grew from sample to sample.
-
-    Parameters
-    ----------
-    log10 : array_like, shape (n,)
-        log₁₀ of the evidence after each sample: `Verdict.evidence`.
-    rate : float
-        Probability of a false alarm: the alarm is raised at 1/rate.
-
-    Returns
-    -------
-    Figure
-    """
+    """Draw how log₁₀ of the evidence of drift grew from sample to sample, and the alarm at 1/rate."""
     values = np.asarray(log10, np.float64)
     figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
     axes = figure.subplots()
@@ -70,6 +49,7 @@ def evidence(log10: ArrayLike, rate: float) -> Figure:
     axes.axhline(0, color=FAINT, linewidth=1)
     axes.plot(np.arange(1, len(values) + 1), values, color=INK)
     axes.set(xlabel="samples seen", ylabel="evidence of drift, log₁₀", xlim=(1, max(len(values), 2)))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(min(-1.0, values.min()), max(-np.log10(rate) + 0.6, values.max() + 0.3))
     figure.set_label(f"Evidence of drift after each of {len(values)} samples; at most 10 to the {values.max():.2g}")
     return figure

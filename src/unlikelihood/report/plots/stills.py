@@ -71,37 +71,12 @@ def still(sample: NDArray[Any], limits: tuple[float, float], colours: str = "gra
 
 
 def heat(values: NDArray[Any], scale: float) -> str:
-    r"""Return an anomaly map as the address of a picture.
-
-    Parameters
-    ----------
-    values : ndarray, shape \*space or (F,)
-        The map.
-    scale : float
-        Value of the strongest colour; 0 is black.
-
-    Returns
-    -------
-    str
-        ``data:image/png;base64,…``
-    """
+    r"""Return an anomaly map, (\*space) or (F,), as the address of a picture, black at 0."""
     return still(values if values.ndim == 1 else values[None], (0.0, scale), HEAT)
 
 
 def sheet(volume: NDArray[Any], limits: tuple[float, float]) -> Sheet:
-    """Return a volume as the address of a picture of all its slices.
-
-    Parameters
-    ----------
-    volume : ndarray, shape (C, D, H, W)
-        Of more than 64 voxels along an axis only every second, third and so on is kept.
-    limits : tuple of float
-        Intensities of black and white.
-
-    Returns
-    -------
-    Sheet
-    """
+    """Return all slices of a volume (C, D, H, W) in one picture, thinned where an axis has more than 64 voxels."""
     thin, step = _thinned(volume)
     shown = _shown(_tiled(thin), limits)
     source = _address(shown if shown.ndim == 3 else np.repeat(shown[..., None], 3, axis=2))
@@ -109,37 +84,15 @@ def sheet(volume: NDArray[Any], limits: tuple[float, float]) -> Sheet:
 
 
 def hot_sheet(values: NDArray[Any], scale: float) -> Sheet:
-    """Return an anomaly map of a volume as a sheet to lay over that of the volume: clear where nothing is unusual.
-
-    Parameters
-    ----------
-    values : ndarray, shape (D, H, W)
-        The map.
-    scale : float
-        Value of the strongest colour.
-
-    Returns
-    -------
-    Sheet
-    """
+    """Return an anomaly map (D, H, W) as a sheet to lay over that of the volume: clear where nothing is unusual."""
     thin, step = _thinned(values[None])
     return Sheet(_address(glow(_tiled(thin), scale)), thin.shape[1:], step)
 
 
 def glow(values: NDArray[Any], scale: float) -> NDArray[np.float64]:
-    r"""Return the colours of a map that is laid over a picture.
+    r"""Return red, green, blue and opacity, (\*space, 4) in [0, 1], of a map that is laid over a picture.
 
-    Parameters
-    ----------
-    values : ndarray, shape \*space
-        The map.
-    scale : float
-        Value of the strongest colour. From its half on the picture below is covered, at 0 it is bare.
-
-    Returns
-    -------
-    ndarray, shape (\*space, 4)
-        Red, green, blue and opacity, in [0, 1].
+    From the half of `scale` on the picture below is covered, at 0 it is bare.
     """
     share = _shown(np.asarray(values, np.float64), (0.0, scale))
     colours = colormaps[HEAT](share)
@@ -150,24 +103,7 @@ def glow(values: NDArray[Any], scale: float) -> NDArray[np.float64]:
 def overlaid(
     plane: NDArray[np.float64], values: NDArray[Any], limits: tuple[float, float], scale: float
 ) -> NDArray[np.float64]:
-    """Return a flat view with an anomaly map over it.
-
-    Parameters
-    ----------
-    plane : ndarray, shape (H, W) or (H, W, 3)
-        The view.
-    values : ndarray, shape (H, W)
-        The map.
-    limits : tuple of float
-        Intensities of black and of the brightest grey.
-    scale : float
-        Value of the map's strongest colour.
-
-    Returns
-    -------
-    ndarray, shape (H, W, 3)
-        Red, green and blue in [0, 1].
-    """
+    """Return a flat view, (H, W) or (H, W, 3), dimmed, with an anomaly map (H, W) over it: (H, W, 3) in [0, 1]."""
     below = DIMMED * _shown(plane, limits)
     above = glow(values, scale)
     opacity = above[..., 3:]
