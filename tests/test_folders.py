@@ -448,3 +448,14 @@ def test_a_layout_says_none_of_a_folder_of_another_kind():
 
     found = [layout(Tree(Path(), ("a.png",)), Names(("good",))) for layout in LAYOUTS]
     assert [one is None for one in found] == [True, True, False]
+
+
+@pytest.mark.parametrize("lost", [20, 0.5])  # the last 2 bytes of PNG and GIF hold no pixels
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_file_that_is_cut_short_is_named_in_every_format(tmp_path, suffix, lost):
+    file = tmp_path / f"a.{suffix}"
+    FORMATS[suffix][0](file, np.random.default_rng(0).integers(0, 255, (40, 40), np.uint8))
+    whole = file.read_bytes()
+    file.write_bytes(whole[: int(len(whole) * lost) if lost < 1 else len(whole) - lost])
+    with pytest.raises(ValueError, match=rf"a\.{suffix}: cannot be read as an image"):
+        Folder(tmp_path).read()
