@@ -255,7 +255,7 @@ def test_evaluate_on_four_normals_reports_without_decisions_and_says_so(knn, tmp
     assert main(["evaluate", str(knn), "--data", "Digits", "--out", str(tmp_path / "report")]) == 0
     said = capsys.readouterr()
     assert said.err == "note: no decisions: 4 calibration normals cannot hold false alarms to 0.05, which takes 19\n"
-    assert said.out.startswith("KNN on 4 unseen normals and 4 anomalies\n")
+    assert "KNN on 4 unseen normals and 4 anomalies\n" in said.out
     assert "specificity" not in said.out
     assert list(table(tmp_path / "report" / "scores.csv")) == ["name", "anomaly_score", "p_value", "label"]
     split = few(split, 0, 1, 4)
