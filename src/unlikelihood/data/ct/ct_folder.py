@@ -21,8 +21,8 @@ class CTFolder(LabelledFolder):
 
     Each is resampled once, from its scan's own grid to voxels of one size along the world axes z, y and x ("SPL"),
     whatever the direction of the scan; see `Scan.crop`. It is kept in HU in the cache, rounded to 1 HU where the scan
-    holds integers, so the window may change at no cost. Paths, sizes and times of change stand for the content of the
-    files, and a run that was killed goes on where it was.
+    holds integers, so the window may change at no cost. A file whose content changes is resampled again, and a run that
+    was killed goes on where it was.
 
     Further parameters are those of `LabelledFolder`.
 

@@ -1,5 +1,6 @@
 """One CT scan: its voxels in HU and where in the patient each of them lies."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -9,10 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
-from unlikelihood.data.ct.dicom import Slice, dicom_series, stacked
+from unlikelihood.data.ct.dicom import Header, Series, Slice, headers_in, series_in
 from unlikelihood.data.ct.dicom_writer import UID, write_slices
-from unlikelihood.data.ct.formats import FORMATS, UnreadableScan, files_in, image_fields, sitk, suffix_of
+from unlikelihood.data.ct.formats import FORMATS, UnreadableScan, files_in, sitk, suffix_of
 from unlikelihood.data.ct.hounsfield import AIR
+from unlikelihood.data.ct.image_scans import image_fields
+from unlikelihood.data.ct.stack import stacked
 from unlikelihood.data.source import existing
 from unlikelihood.storage.files import replacing
 
@@ -88,7 +91,7 @@ class Scan:
         """Read a scan.
 
         Of a DICOM folder, with all folders in it, the CT images are read, whatever the names and the order of the
-        files; other objects and localizers are left out, and slope and intercept make HU of what is stored.
+        files; other objects, localizers and reformats are left out (`series` may name one of these), and slope and intercept make HU of what is stored.
 
         Parameters
         ----------
@@ -113,18 +116,14 @@ class Scan:
         place = existing("path", path)
         if suffix_of(place) in FORMATS and place.is_file():
             return cls._made(place, image_fields(place))
-        files = [place] if place.is_file() else list(files_in(place))
-        found = dicom_series(files)
-        if place.is_file() and found:  # one slice stands for its series
-            (series,) = found
-            found = dicom_series(files_in(place.parent))
-        if series is None and len(found) > 1:
-            listed = "; ".join(f"{uid} ({len(own)} slices, {own[0].description})" for uid, own in found.items())
-            raise UnreadableScan(f"{place}: holds {len(found)} series, expected series= one of {listed}")
-        if not found or (series is not None and series not in found):
-            wanted = "CT images" if series is None else f"series {series!r}, but {sorted(found)}"
-            raise UnreadableScan(f"{place}: holds no {wanted}")
-        return cls.stack(next(iter(found.values())) if series is None else found[series], resample=resample)
+        headers = headers_in([place] if place.is_file() else files_in(place))
+        if place.is_file() and (own := series_in(headers, foreign=True)):  # one slice stands for its series
+            series = series or next(iter(own))
+            headers = headers_in(files_in(place.parent))
+        chosen = _chosen(place, headers, series)
+        if chosen.damage:
+            raise UnreadableScan(chosen.damage)
+        return cls.stack(list(chosen.slices), resample=resample)
 
     @classmethod
     def stack(cls, slices: list[Slice], *, resample: bool = False) -> Self:
@@ -267,6 +266,25 @@ class Scan:
         image.SetSpacing(self.spacing.tolist())
         image.SetDirection(self.direction.ravel().tolist())
         return image
+
+
+def _chosen(place: Path, headers: list[Header], series: str | None) -> Series:
+    """Return the one series, or that which is named, which may be a reformat."""
+    found = series_in(headers, foreign=series is not None)
+    if series is None and len(found) > 1:
+        listed = "; ".join(
+            f"{uid} ({len(one.slices)} slices, {one.slices[0].description if one.slices else 'damaged'})"
+            for uid, one in found.items()
+        )
+        raise UnreadableScan(f"{place}: holds {len(found)} series, expected series= one of {listed}")
+    if not found or (series is not None and series not in found):
+        if hidden := [one.damage for one in headers if one.damage]:
+            raise UnreadableScan(hidden[0])
+        others = Counter(one.foreign for one in headers if one.foreign)
+        beside = f", but {', '.join(f'{n} {kind}' for kind, n in sorted(others.items()))}" if others else ""
+        wanted = f"CT images{beside}" if series is None else f"series {series!r}, but {sorted(found)}"
+        raise UnreadableScan(f"{place}: holds no {wanted}")
+    return next(iter(found.values())) if series is None else found[series]
 
 
 def _hu(hu: NDArray[Any]) -> NDArray[Any]:
