@@ -141,6 +141,15 @@ def test_a_flipped_bit_fails_the_checksum(tmp_path, noise, form, at):
     assert_refused(place, voxels, tmp_path / "ct")
 
 
+def refusal(place):
+    """Return why a scan cannot be read, None if it can; any other error is one of ours."""
+    try:
+        Scan.read(place)
+    except UnreadableScan as error:
+        return str(error)
+    return None
+
+
 @pytest.mark.parametrize("form", [".nii", ".hdr", ".mha", ".mhd", ".nrrd", ".nhdr"])
 @pytest.mark.parametrize("seed", range(12))
 def test_no_byte_of_a_header_makes_another_error(tmp_path, noise, form, seed):
@@ -150,11 +159,8 @@ def test_no_byte_of_a_header_makes_another_error(tmp_path, noise, form, seed):
     for _ in range(3):
         content[rng.integers(min(len(content), 320))] = rng.integers(256)
     place.write_bytes(content)
-    try:
-        Scan.read(place)
-    except UnreadableScan as error:
-        assert place.name in str(error)
-        assert "\n" not in str(error)
+    said = refusal(place)
+    assert said is None or (place.name in said and "\n" not in said)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -165,10 +171,8 @@ def test_no_byte_of_a_dicom_header_makes_another_error(tmp_path, noise, seed):
     for _ in range(3):
         content[rng.integers(132, len(content) - 1000)] = rng.integers(256)
     file.write_bytes(content)
-    try:
-        Scan.read(place)
-    except UnreadableScan as error:
-        assert "\n" not in str(error)
+    said = refusal(place)
+    assert said is None or "\n" not in said
 
 
 def test_a_header_that_asks_for_more_than_there_is_allocates_nothing(tmp_path, noise):

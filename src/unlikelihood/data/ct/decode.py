@@ -91,11 +91,8 @@ def _check_pixels(file: Path, data: Any) -> None:
 
 
 def _check_bits(file: Path, data: Any) -> None:
-    allocated, stored, high = (
-        int(data.BitsAllocated),
-        int(data.BitsStored),
-        int(data.get("HighBit", data.BitsStored - 1)),
-    )
+    allocated, stored = int(data.BitsAllocated), int(data.BitsStored)
+    high = int(data.get("HighBit", stored - 1))
     if int(data.SamplesPerPixel) != 1 or allocated not in (8, 16, 32) or not 1 < stored <= allocated:
         raise UnreadableScan(f"{file}: stores {stored} of {allocated} bits, {data.SamplesPerPixel} values a pixel")
     if high != stored - 1:
@@ -109,7 +106,8 @@ def _check_size(file: Path, data: Any) -> None:
     expected = frames * int(data.Rows) * int(data.Columns) * item
     if len(data.PixelData) not in (expected, expected + expected % 2):
         raise UnreadableScan(
-            f"{file}: cannot be read as a scan (holds {len(data.PixelData)} bytes of voxels, its header says {expected})"
+            f"{file}: cannot be read as a scan (holds {len(data.PixelData)} bytes of voxels, "
+            f"its header says {expected})"
         )
 
 

@@ -143,7 +143,8 @@ def _header(file: Path, data: Any) -> Header:
         if not own:  # which is no slice, so it need not be a whole one
             return Header(file, series, foreign=reasons[0])
         said = str(error) if isinstance(error, UnreadableScan) else f"{file}: cannot be read as DICOM ({error})"
-        return Header(file, series, damage=said)
+        whole = data.get("Rows") is not None  # else it may end in the middle of what names its series
+        return Header(file, series if whole else "", damage=said)
 
 
 def _slice(file: Path, frame: Frame) -> Slice:

@@ -26,9 +26,14 @@ def _other_modality(data: Any) -> str:
 
 
 def _image_type(data: Any) -> str:
-    words = {str(word).strip().upper() for word in data.get("ImageType") or ()}
+    words = _words(data)
     kinds = {"localizer": LOCALIZERS, "reformat": REFORMATS, "rendered image": RENDERED}
     return next((kind for kind, names in kinds.items() if words.intersection(names)), "")
+
+
+def _words(data: Any) -> set[str]:
+    words = data.get("ImageType") or ()
+    return {str(word).strip().upper() for word in ([words] if isinstance(words, str) else words)}
 
 
 def _colour(data: Any) -> str:
@@ -37,7 +42,7 @@ def _colour(data: Any) -> str:
 
 
 def _derived(data: Any) -> str:
-    derived = {"DERIVED", "SECONDARY"}.intersection(map(str, data.get("ImageType") or ()))
+    derived = {"DERIVED", "SECONDARY"} & _words(data)
     places = data.get("ImagePositionPatient"), data.get("ImageOrientationPatient")
     return "derived image without a position" if derived and None in places else ""
 

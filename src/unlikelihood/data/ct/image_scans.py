@@ -55,7 +55,7 @@ def _heard(file: Path) -> Iterator[None]:
         def DisplayText(self, text: str) -> None:  # noqa: N802 - ITK's name
             said.append(" ".join(text.split()))
 
-        DisplayErrorText = DisplayWarningText = DisplayText  # noqa: N815
+        DisplayErrorText = DisplayWarningText = DisplayText
 
     heard = Heard()
     before = heard.SetAsGlobalITKLogger()

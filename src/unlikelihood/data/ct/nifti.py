@@ -10,6 +10,7 @@ from unlikelihood.data.ct.formats import UnreadableScan, imported, suffix_of
 from unlikelihood.data.ct.voxel_bytes import check_size, unpacked_size
 
 TO_LPS = np.diag((-1.0, -1.0, 1.0, 1.0))  # NIfTI's axes are right, front, head (RAS)
+REPAIRED = 30  # the level from which on what nibabel would repair, and go on, is damage
 AGREEMENT = 0.05  # of a voxel, by which a corner may lie apart in the two places that a header may say
 GZIP = b"\x1f\x8b"
 
@@ -28,7 +29,8 @@ def image_fields(file: Path) -> dict[str, Any]:
     Not by ITK, which fills up with zeros what is missing at the end of a file, and makes oblique axes right-angled.
     """
     nibabel = imported("nibabel")
-    image = nibabel.load(file, mmap=False)
+    with nibabel.imageglobals.ErrorLevel(REPAIRED):
+        image = nibabel.load(file, mmap=False)
     if not isinstance(image, nibabel.Nifti1Pair):
         raise UnreadableScan(f"{file}: cannot be read as a scan (it is a {type(image).__name__}, expected NIfTI)")
     for check in (_check_unit, _check_scale, _check_voxels, _check_place):

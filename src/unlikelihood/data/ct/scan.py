@@ -19,6 +19,7 @@ from unlikelihood.data.ct.stack import stacked
 from unlikelihood.data.source import existing
 from unlikelihood.storage.files import replacing
 
+LENGTHS = (1.0, 4000.0)  # mm, from the smallest sample to more than a patient
 POINTS_AT_ONCE = 2**21  # interpolated points, to bound the memory
 DIRECTIONS = ("RL", "AP", "IS")  # in which the world axes x, y and z decrease and increase
 WORLD = "SPL"  # the orientation of the world axes (z, y, x)
@@ -91,7 +92,8 @@ class Scan:
         """Read a scan.
 
         Of a DICOM folder, with all folders in it, the CT images are read, whatever the names and the order of the
-        files; other objects, localizers and reformats are left out (`series` may name one of these), and slope and intercept make HU of what is stored.
+        files; other objects, localizers and reformats are left out (unless `series` names the latter), and slope and
+        intercept make HU of what is stored.
 
         Parameters
         ----------
@@ -133,9 +135,13 @@ class Scan:
     @classmethod
     def _made(cls, where: Path, fields: dict[str, Any]) -> Self:
         try:
-            return cls(**fields)
+            scan = cls(**fields)
         except ValueError as error:
             raise UnreadableScan(f"{where}: {error}") from error
+        longest = float(scan.extent.max())
+        if not LENGTHS[0] <= longest <= LENGTHS[1]:
+            raise UnreadableScan(f"{where}: is {longest:g} mm long, expected lengths in mm")
+        return scan
 
     def save(self, path: str | Path) -> None:
         """Write the scan; nothing is at `path` before all of it is.

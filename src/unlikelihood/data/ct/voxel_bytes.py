@@ -32,7 +32,8 @@ def check_size(file: Path, found: int, shape: Sequence[int], item: int) -> None:
     if found != expected:
         size = " x ".join(map(str, shape))
         raise UnreadableScan(
-            f"{file}: cannot be read as a scan (holds {found} bytes of voxels, {size} of {item} bytes each are {expected})"
+            f"{file}: cannot be read as a scan (holds {found} bytes of voxels, "
+            f"{size} of {item} bytes each are {expected})"
         )
 
 
