@@ -132,7 +132,7 @@ def gather(
         for one, at in zip(cropped, rows, strict=True):
             pixels[list(at)] = windowed(_crops(one), window)
         return pixels
-    target = folder / f"{_hash([[str(one.file) for one in cropped], [list(map(int, at)) for at in rows]])}.npy"
+    target = folder / f"{hashed([[str(one.file) for one in cropped], [list(map(int, at)) for at in rows]])}.npy"
     if not target.is_file():
         dtype = np.result_type(*[one.dtype for one in cropped])
         with replacing(target) as part, part.open("wb") as file:
@@ -198,9 +198,10 @@ def _beside(index: NDArray[np.float64]) -> str:
 
 def _key(request: Request, grid: Grid, content_hash: Callable[[Path], str]) -> str:
     # Series and name too: two series may share a folder, and a damaged one has no files.
-    content = [content_hash(file) for file in request.scan.read_files]
-    return _hash([VERSION, request.scan.series, request.scan.name, content, request.centres, grid])
+    scan = request.scan
+    return hashed([VERSION, scan.series, scan.name, scan.content(content_hash), request.centres, grid])
 
 
-def _hash(value: Any) -> str:
+def hashed(value: Any) -> str:
+    """Return a short hash of plain values."""
     return blake2b(json.dumps(value).encode(), digest_size=16).hexdigest()

@@ -2,7 +2,8 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
@@ -44,15 +45,13 @@ class ScanFiles(NamedTuple):
                 raise UnreadableScan(wrong)
             return Scan.stack(list(found[self.series].slices), resample=resample)
 
-    @property
-    def read_files(self) -> list[Path]:
-        """All files that bytes of the scan come from, wherever its voxels lie."""
-        if not self.files or suffix_of(self.files[0]) not in FORMATS:
-            return sorted(self.files)
-        try:
-            return [*self.files, *voxel_files(self.files[0])]
-        except UnreadableScan:  # as `read` will say
-            return list(self.files)
+    def content(self, content_hash: Callable[[Path], str]) -> list[str]:
+        """Return the hashes of all files that bytes of the scan come from, wherever its voxels lie."""
+        files = sorted(self.files)
+        if files and suffix_of(files[0]) in FORMATS:
+            with suppress(UnreadableScan):  # as `read` will say
+                files += voxel_files(files[0])
+        return [content_hash(file) for file in files]
 
 
 class Survey(NamedTuple):
