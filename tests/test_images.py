@@ -1,5 +1,7 @@
 """Images refuse what does not fit together, and a cut leaks nothing from one part to another."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, reject, settings
@@ -126,7 +128,6 @@ SOUND = {"train": images(4), "calibration": images(2, first=10), "test": images(
         ({"calibration": images(2, first=21)}, r"calibration and test share name '21', '22'"),
         ({"test": images(2, first=30, shape=(1, 2, 3))}, r"train has images of shape \(1, 2, 2\), test of"),
         ({"test": Images(np.zeros((2, 1, 2, 2)))}, r"test.label=None"),
-        ({"train": images(0)}, r"train is empty"),
     ],
 )
 def test_a_split_refuses_leaks_and_names_them(part, message):
@@ -200,11 +201,38 @@ def test_fractions_sum_to_one(fractions):
         partition(images(9), fractions=fractions)
 
 
-def test_a_partition_needs_labels_and_normals():
-    with pytest.raises(ValueError, match="label=None"):
-        partition(Images(pixels=np.zeros((3, 1))))
+def test_a_partition_needs_normals_and_takes_what_has_no_label_for_them():
+    split = partition(Images(pixels=np.zeros((10, 1))))
+    assert split.counts == {"train": 8, "calibration": 2, "test, normal": 0, "test, anomalous": 0}
+    assert split.summary().startswith("no labels: all are taken as normal\n       8 train")
     with pytest.raises(ValueError, match="at least one normal"):
         partition(images(3, label=1))
+
+
+def test_nothing_is_left_out_of_a_split_without_being_counted():
+    whole = Images(np.arange(40.0)[:, None], label=np.arange(40) % 4 == 0, left_out={"unreadable": 2, "none": 0})
+    split = partition(whole, balanced=True, fractions=(0.2, 0, 0.8))
+    assert split.counts["test, normal"] == split.counts["test, anomalous"] == 10
+    assert split.left_out == {"unreadable": 2, "images of the more frequent kind, for a balanced test": 14}
+    assert sum(split.counts.values()) == 42
+    tested = partition(whole, fractions=(0, 0, 1))
+    assert (len(tested.train), len(tested.calibration), len(tested.test)) == (0, 0, 40)
+    with pytest.raises(ValueError, match="train is empty, and so are"):
+        Split(whole[:0], whole[:0], whole[:0])
+
+
+def test_published_parts_are_kept_and_groups_of_train_stay_whole():
+    part = np.repeat(["train", "test"], [20, 10])
+    whole = Images(np.arange(30.0)[:, None], label=np.arange(30) % 5 == 4, part=part, group=np.arange(30) // 2)
+    split = partition(whole)
+    assert split.test.pixels.ravel().tolist() == list(range(20, 30))
+    assert len(split.train) + len(split.calibration) == 16
+    assert len(split.calibration) > 0
+    assert split.left_out == {"anomalies that are not in the published test": 4}
+    with_own = partition(replace(whole, part=np.where(np.arange(30) < 6, "calibration", part)))
+    assert with_own.calibration.pixels.ravel().tolist() == [0, 1, 2, 3, 5]
+    with pytest.raises(ValueError, match="part holds 'dev': expected train, calibration or test"):
+        replace(whole, part=np.full(30, "dev"))
 
 
 def test_groups_that_leave_nothing_to_train_on_are_counted():

@@ -18,6 +18,11 @@ from .data.images import Images as Images
 from .data.lidc import LIDC as LIDC
 from .data.medmnist import MedMNIST as MedMNIST
 from .data.mnist import MNIST as MNIST
+from .data.parts import Parts as Parts
+from .data.sizing import CentreCrop as CentreCrop
+from .data.sizing import Letterbox as Letterbox
+from .data.sizing import Pad as Pad
+from .data.sizing import Resize as Resize
 from .data.source import Source as Source
 from .data.splits import Split as Split
 from .decisions.conformal import Conformal as Conformal

@@ -43,6 +43,9 @@ def fit_arguments(parser: ArgumentParser) -> None:
 def fit(data: Source, detector: Detector, out: Path) -> None:
     """Fit a detector to the training normals of a source and save it."""
     split = data.split()
+    print(split.summary())
+    if not len(split.train):
+        raise ValueError("train is empty: expected normals to fit the detector to")
     keep_checkpoints(detector, out)
     detector.fit(split.train.pixels)
     held_out = unseen(detector, split.calibration.pixels)
@@ -86,6 +89,7 @@ def score(
     if evaluation is not None:
         judges.append(columns.learnt_probability(detector, evaluation, prevalence))
     images = data.read()
+    print(images.summary())
     if trained_on := int(seen(detector, images.pixels).sum()):
         print(
             f"note: {trained_on} of the {len(images)} samples were trained on: their p-values are too high",
@@ -119,6 +123,7 @@ def evaluate(model: Path, data: Source, out: Path, scores: Path | None, alpha: f
     write = tables.writer(table)
     detector = load(model, device=device)
     split = data.split()
+    print(split.summary())
     if not hasattr(detector, "calibration_"):
         held_out = unseen(detector, split.calibration.pixels)
         if len(held_out):
@@ -167,6 +172,7 @@ def show(data: Source, out: Path, sample: int) -> None:
     else:
         counts = f"{int((images.label == 0).sum())} normal and {int((images.label == 1).sum())} anomalous samples"
     facts = {
+        "layout": images.layout or "as the source has it",
         "samples": counts,
         "shape": f"{images.shape} {images.pixels.dtype}",
         "intensity": f"{images.pixels.min():g} to {images.pixels.max():g}, mean {images.pixels.mean():g}",
@@ -174,6 +180,8 @@ def show(data: Source, out: Path, sample: int) -> None:
         "spacing": "unknown" if images.spacing is None else " x ".join(f"{size:g}" for size in images.spacing) + " mm",
     }
     print("\n".join(f"{key:<10} {value}" for key, value in facts.items()))
+    for reason, n in images.left_out.items():
+        print(f"{'left out':<10} {n} {reason}")
     chosen = images[np.linspace(0, len(images) - 1, min(GALLERY, len(images))).astype(int)]
     titles = None if chosen.label is None else ["anomalous" if label else "" for label in chosen.label]
     pictures = {out: plots.gallery(chosen.pixels, titles, columns=10, spacing=images.spacing)}

@@ -1,7 +1,7 @@
 """NumPy arrays in files."""
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, is_zipfile
@@ -10,10 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from unlikelihood.data.images import LAYOUTS, Images, numbered, windowed
+from unlikelihood.data.images import LAYOUTS, MAX_CHANNELS, Images, numbered, windowed
 from unlikelihood.data.source import RandomSplitSource, existing
-
-MAX_CHANNELS = 4  # beyond which (N, D, H, W) is likelier than (N, C, H, W)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +45,7 @@ class Arrays(RandomSplitSource):
         The intensities that become 0 and 1, in the unit of the file; what lies outside is clipped.
     """
 
-    path: str | Path
+    path: str | Path = field(kw_only=False)
     pixels: str = "pixels"
     label: str | Path | None = None
     group: str | Path | None = None
@@ -126,4 +124,6 @@ def _channels_first(pixels: NDArray[Any], channel_axis: int | None) -> NDArray[A
             f"{said}: expected None if these are volumes (N, D, H, W), -1 if the channels come last, "
             f"or -3 if there really are {pixels.shape[1]} channels"
         )
+    if channel_axis == 1 and pixels.ndim == 5 and pixels.shape[-1] <= MAX_CHANNELS < pixels.shape[1]:
+        raise ValueError(f"{said}: expected -1, for the last axis looks like channels, or -4 if it does not")
     return np.moveaxis(pixels, channel_axis, 1)

@@ -69,6 +69,7 @@ class DigitSource(Source):
             train=self._images(digits, train),
             calibration=self._images(digits, calibration),
             test=self._images(digits, test),
+            left_out={"digits beyond the counts": len(digits.digit) - len(train) - len(calibration) - len(test)},
         )
 
     def _images(self, digits: StoredDigits, chosen: NDArray[np.intp] | slice) -> Images:

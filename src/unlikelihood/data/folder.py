@@ -1,10 +1,10 @@
-"""Images in a folder: PNG, JPEG and TIFF."""
+"""Images in a folder, in the layouts that people keep them in."""
 
 import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,18 +12,30 @@ from typing_extensions import override
 
 from unlikelihood.data.image_files import READERS, read_image
 from unlikelihood.data.images import Images, windowed
-from unlikelihood.data.labelled_folder import Entry, LabelledFolder
+from unlikelihood.data.labelled_folder import LabelledFolder
+from unlikelihood.data.labels import Entry
+from unlikelihood.data.layouts import Found, found_in
+from unlikelihood.data.sizing import Resize, Sizing
 from unlikelihood.data.source import existing
+from unlikelihood.data.splits import Split, partition
+from unlikelihood.data.tree import tree_of
 from unlikelihood.progress import progress
+from unlikelihood.storage.identity import identities
+
+GREY = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue (ITU-R BT.601)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Folder(LabelledFolder):
-    """Images of one size and type in a folder, labelled by its sub-folders or by a table, or not at all.
+    """Images in a folder: PNG, JPEG, TIFF, WebP, BMP, GIF, JPEG 2000, NPY and single DICOM images.
 
-    8-bit intensities are divided by 255 into [0, 1]. All others (16-bit, floating point) stay as they are in
-    the files, unless a `window` maps them to [0, 1]. Colours and an alpha channel become channels. Images are turned
-    as their EXIF orientation says, and named by their paths in the folder.
+    What lies there says what is what: a table; published parts (train, test and perhaps valid, with class folders and
+    masks, as in MVTec AD and BMAD); class folders, such as normal and anomalous; or images alone, without labels.
+
+    8-bit intensities are divided by 255 into [0, 1]; DICOM is in [0, 1] as it is displayed. All others (16-bit,
+    floating point) stay as they are in the files, unless a `window` maps them to [0, 1]. Images are turned as their
+    EXIF orientation says, lose their alpha channel, and are named by their paths in the folder. A TIFF file of several
+    slices is a volume; of a GIF the first frame is read. The same image in both classes is an error.
 
     Further parameters are those of `LabelledFolder`.
 
@@ -32,73 +44,135 @@ class Folder(LabelledFolder):
     window : tuple of float, optional
         The intensities that become 0 and 1, in the unit of the files; what lies outside is clipped.
     spacing : tuple of float, optional
-        Height and width of a pixel in mm.
+        Height and width of a pixel in mm, after a change of size.
+    size : int or tuple of int, optional
+        Height and width that all images are brought to; one number stands for both.
+    sizing : Sizing
+        How they are brought there: `Resize`, `Letterbox`, `Pad` or `CentreCrop`.
+    channels : int, optional
+        1 makes all images grey (their luma), 3 makes grey ones red, green and blue.
+    background : float, optional
+        What shines through where images are transparent, from 0 (black) to 1 (white).
     skip_unreadable : bool
         Leave out images that cannot be read or differ from the first in shape or type, with one warning that
         counts and names them, where otherwise the first of them is an error.
     """
 
     window: tuple[float, float] | None = None
-    spacing: tuple[float, float] | None = None
+    spacing: tuple[float, ...] | None = None
+    size: int | tuple[int, ...] | None = None
+    sizing: Sizing = field(default_factory=Resize)
+    channels: int | None = None
+    background: float | None = None
     skip_unreadable: bool = False
 
     @override
     def read(self) -> Images:
+        return self._images(self._found())
+
+    @override
+    def split(self) -> Split:
+        found = self._found()
+        unknown = [entry.file for entry in found.entries if entry.label is None and entry.part is None]
+        if nested := sorted({file.split("/")[0] for file in unknown if "/" in file}):
+            raise ValueError(
+                f"path={str(self.path)!r} has sub-folders {nested[:9]} whose images have no label: expected "
+                "anomalous to name those with anomalies; an empty one, (), says that all are normal"
+            )
+        return partition(self._images(found), fractions=self.fractions, seed=self.seed, balanced=self.balanced)
+
+    def _found(self) -> Found:
+        self._check()
         folder = existing("path", self.path)
-        entries = self._entries(folder)
-        pixels, kept = self._pixels(folder, entries)
-        label = [entry.label for entry in kept]
-        group = [entry.group for entry in kept]
-        return Images(
-            pixels=pixels,
-            label=None if None in label else np.array(label),
-            group=None if None in group else np.array(group),
+        if not folder.is_dir():
+            raise NotADirectoryError(f"path={str(self.path)!r}: expected a folder")
+        found = found_in(tree_of(folder), self.names, None if self.table is None else existing("table", self.table))
+        if not found.entries:
+            raise ValueError(
+                f"path={str(self.path)!r} holds no {', '.join(READERS)} files; {found.left_out or 'nothing'}"
+            )
+        return found
+
+    def _check(self) -> None:
+        if self.channels not in (None, 1, 3):
+            raise ValueError(f"channels={self.channels}: expected 1 (grey) or 3 (red, green, blue)")
+        if self.size is not None and np.min(self.size) < 1:
+            raise ValueError(f"size={self.size}: expected at least 1 pixel along each axis")
+        if self.background is not None and not 0 <= self.background <= 1:
+            raise ValueError(f"background={self.background}: expected 0 (black) to 1 (white)")
+
+    def _images(self, found: Found) -> Images:
+        folder = Path(self.path).expanduser()
+        masked = [entry for entry in found.entries if entry.mask]
+        bare = [entry.file for entry in found.entries if entry.label == 1 and not entry.mask]
+        left_out = dict(found.left_out)
+        if masked and bare:
+            left_out[f"masks, as some anomalies have none, such as {bare[0]}"] = len(masked)
+        kept: list[Entry] = []
+        pixels, mask = np.empty(0, np.float32), None
+        for row in self._read(folder, found.entries, masks=bool(masked) and not bare, left_out=left_out):
+            if not kept:
+                pixels = np.empty((len(found.entries), *row.pixels.shape), np.float32)
+                mask = None if row.mask is None else np.empty((len(pixels), *row.mask.shape), bool)
+            pixels[len(kept)] = row.pixels
+            if mask is not None:
+                mask[len(kept)] = row.mask
+            kept.append(row.entry)
+        images = Images(
+            pixels=pixels[: len(kept)],
+            label=_column([entry.label for entry in kept]),
+            group=_column([entry.group for entry in kept]),
             spacing=self.spacing,
             name=np.array([entry.file for entry in kept]),
+            mask=None if mask is None else mask[: len(kept)],
+            part=_column([entry.part for entry in kept]),
+            layout=found.layout,
+            left_out=left_out,
         )
+        _refuse_in_both_classes(images)
+        return images
 
-    def _entries(self, folder: Path) -> list[Entry]:
-        if self.table is not None:
-            return self.table_entries()
-        entries = [
-            Entry(file, label)
-            for place, label in self.labelled_folders(folder)
-            for file in _images_in(place.iterdir() if label is None else place.rglob("*"), folder)
-        ]
-        if not entries:
-            others = sorted(place.name for place in folder.iterdir() if place.is_dir())
-            raise ValueError(
-                f"path={str(self.path)!r} holds no {', '.join(READERS)} files, in itself or in "
-                f"normal={self.normal!r} and anomalous={self.anomalous!r}; its sub-folders are {others}"
-            )
-        return entries
-
-    def _pixels(self, folder: Path, entries: list[Entry]) -> tuple[NDArray[np.float32], list[Entry]]:
-        kept: list[Entry] = []
+    def _read(self, folder: Path, entries: list[Entry], *, masks: bool, left_out: dict[str, int]) -> Iterator["Row"]:
         failures: list[str] = []
-        first: NDArray[Any] | None = None
-        pixels = np.empty(0, dtype=np.float32)
+        first: tuple[Any, ...] | None = None
         with progress("Reading images", total=len(entries)) as update:
             for entry in entries:
                 try:
-                    image = read_image(folder / entry.file)
-                    if first is None:
-                        first, pixels = image, np.empty((len(entries), *image.shape), dtype=np.float32)
-                    _refuse_other(image, first, folder / entry.file)
+                    row, kind = self._row(folder, entry, masks=masks)
+                    first = first or kind
+                    if kind != first:
+                        raise ValueError(_differs(folder / entry.file, kind, first))
                 except ValueError as error:
                     if not self.skip_unreadable:
                         raise
                     failures.append(str(error))
                 else:
-                    pixels[len(kept)] = self._scaled(image)
-                    kept.append(entry)
+                    yield row
                 update()
         if failures:
             reasons = "\n".join(failures)
-            if not kept:
+            if len(failures) == len(entries):
                 raise ValueError(f"path={str(self.path)!r}: none of {len(failures)} images can be read\n{reasons}")
-            warnings.warn(f"{len(failures)} of {len(entries)} images skipped\n{reasons}", stacklevel=3)
-        return pixels[: len(kept)], kept
+            left_out["images that cannot be read, or differ from the first"] = len(failures)
+            warnings.warn(f"{len(failures)} of {len(entries)} images skipped\n{reasons}", stacklevel=4)
+
+    def _row(self, folder: Path, entry: Entry, *, masks: bool) -> tuple["Row", tuple[Any, ...]]:
+        """Return an image as it is used, with its shape and type."""
+        file = folder / entry.file
+        image = read_image(file, self.background)
+        mask: NDArray[np.bool_] = np.zeros(image.shape[1:], bool)
+        if masks and entry.mask:
+            mask = (read_image(folder / entry.mask, background=0) != 0).any(0)
+            if mask.shape != image.shape[1:]:
+                raise ValueError(
+                    f"{folder / entry.mask}: mask of {mask.shape} pixels, expected {image.shape[1:]} as in {file}"
+                )
+        try:
+            pixels = self._sized(_coloured(self._scaled(image), self.channels))
+            mask = self._sized(mask[None].astype(np.float32))[0] >= 0.5
+        except ValueError as error:
+            raise ValueError(f"{file}: {error}") from error
+        return Row(entry, pixels, mask if masks else None), (pixels.shape, image.dtype)
 
     def _scaled(self, image: NDArray[Any]) -> NDArray[np.float32]:
         if self.window is not None:
@@ -106,20 +180,53 @@ class Folder(LabelledFolder):
         scale = 255 if image.dtype == np.uint8 else 1
         return image.astype(np.float32) / np.float32(scale)
 
+    def _sized(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self.size is None:
+            return image
+        axes = image.ndim - 1
+        size = (self.size,) * axes if isinstance(self.size, int) else tuple(self.size)
+        if len(size) != axes:
+            raise ValueError(f"image with {axes} spatial axes, expected {len(size)} as size={self.size} has")
+        return self.sizing(image, size)
 
-def _images_in(files: Iterable[Path], folder: Path) -> list[str]:
-    # Dot files are what a file system left behind, such as the ._ files of macOS. A link to nothing is an image that
-    # cannot be read, not one that is not there.
-    return sorted(
-        file.relative_to(folder).as_posix()
-        for file in files
-        if file.suffix.lower() in READERS and not file.name.startswith(".") and not file.is_dir()
+
+class Row(NamedTuple):
+    """An image (C, *space) as it is used, and its mask (*space)."""
+
+    entry: Entry
+    pixels: NDArray[np.float32]
+    mask: NDArray[np.bool_] | None
+
+
+def _column(values: Sequence[object]) -> NDArray[Any] | None:
+    return None if None in values else np.array(values)
+
+
+def _coloured(image: NDArray[np.float32], channels: int | None) -> NDArray[np.float32]:
+    if channels is None or len(image) == channels:
+        return image
+    if len(image) not in (1, 3):
+        raise ValueError(f"image of {len(image)} channels, expected 1 or 3 to make it channels={channels}")
+    return np.repeat(image, 3, axis=0) if channels == 3 else np.tensordot(GREY, image, 1)[None]
+
+
+def _differs(file: Path, kind: tuple[Any, ...], first: tuple[Any, ...]) -> str:
+    said = (
+        f"{file}: image of shape {kind[0]} and type {kind[1]}, expected {first[0]} and {first[1]} as in the first image"
     )
+    if kind[0][0] != first[0][0]:
+        return f"{said}; channels=1 or channels=3 makes all grey or coloured"
+    return f"{said}; size=(H, W) brings all to one size" if kind[0] != first[0] else said
 
 
-def _refuse_other(image: NDArray[Any], first: NDArray[Any], file: Path) -> None:
-    if (image.shape, image.dtype) != (first.shape, first.dtype):
+def _refuse_in_both_classes(images: Images) -> None:
+    if images.label is None or images.name is None or len(np.unique(images.label)) < 2:
+        return
+    content = identities(images.pixels)
+    both = np.intersect1d(content[images.label == 0], content[images.label == 1])
+    if len(both):
+        normal, anomalous = (images.name[(content == both[0]) & (images.label == label)][0] for label in (0, 1))
         raise ValueError(
-            f"{file}: image of shape {image.shape} and type {image.dtype}, "
-            f"expected {first.shape} and {first.dtype} as in the first image"
+            f"{normal} (normal) and {anomalous} (anomalous) are the same image, and {len(both) - 1} others are in both "
+            "classes: expected each in one"
         )

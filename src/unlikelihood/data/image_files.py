@@ -1,17 +1,20 @@
-"""PNG, JPEG and TIFF files, with every bit they have, upright."""
+"""Image files, with every bit they have, upright, and without what only their display needs."""
 
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+from PIL import Image
+
+from unlikelihood.data.dicom_image import has_preamble, read_dicom
 
 ORIENTATION = 274  # a tag of TIFF, which EXIF is
-# What shows a stored image (H, W, C) upright, by the tag's value; 1 is upright already.
+# What shows a stored image (H, W, …) upright, by the tag's value; 1 is upright already.
 UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     2: lambda stored: stored[:, ::-1],
     3: lambda stored: stored[::-1, ::-1],
@@ -21,60 +24,149 @@ UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     7: lambda stored: stored[::-1, ::-1].swapaxes(0, 1),
     8: lambda stored: np.rot90(stored),
 }
+STACKS = {f"{depth}{plane}" for depth in "ZIQ" for plane in ("YX", "YXS")}  # axes of TIFF files of several pages
 
 
-def read_image(file: Path) -> NDArray[Any]:
-    """Read a PNG, JPEG or TIFF image, turned as its EXIF orientation says.
+class Decoded(NamedTuple):
+    """What a decoder gives: an array (H, W), (H, W, C), (D, H, W, C), how to turn it, and whether C ends in alpha."""
+
+    image: NDArray[Any]
+    orientation: int = 1
+    alpha: bool = False
+
+
+def is_image(file: Path) -> bool:
+    """Return whether a file is an image by its suffix, or DICOM by its content, whatever its name."""
+    return file.suffix.lower() in READERS or has_preamble(file)
+
+
+def read_image(file: Path, background: float | None = None) -> NDArray[Any]:
+    r"""Read an image or a volume, turned as its EXIF orientation says.
 
     Parameters
     ----------
     file : Path
         The file.
+    background : float, optional
+        What shines through where the image is transparent, from 0 (black) to 1 (white).
 
     Returns
     -------
-    ndarray of shape (C, H, W)
-        Intensities as they are stored, in the type of the file.
+    ndarray of shape (C, \*space)
+        Intensities as they are stored, in the type of the file; of DICOM as they are displayed, float32 in [0, 1].
 
     Raises
     ------
     ValueError
-        If it is not a whole image of these kinds, or holds more than one; the message names the file.
+        If it is not a whole image, or holds more than one; or is transparent and there is no background. The message
+        names the file.
     """
+    reader = READERS.get(file.suffix.lower(), _dicom)
     try:
-        image, orientation = READERS[file.suffix.lower()](file)
+        image, orientation, alpha = reader(file)
+        image = image[..., None] if image.ndim == 2 else image
+        if orientation in UPRIGHT:
+            depth_last = np.moveaxis(image, 0, -1) if image.ndim == 4 else image
+            upright = UPRIGHT[orientation](depth_last)
+            image = np.moveaxis(upright, -1, 0) if image.ndim == 4 else upright
+        if alpha:
+            image = _opaque(image, background)
+    except ImportError:
+        raise
     except Exception as error:  # the decoders of damaged files raise all kinds
-        raise ValueError(f"{file}: cannot be read as an image ({type(error).__name__}: {error})") from error
+        reason = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
+        raise ValueError(f"{file}: cannot be read as an image ({reason})") from error
+    if image.dtype.kind not in "buif":
+        raise ValueError(f"{file}: holds values of type {image.dtype}, expected real numbers")
     if image.dtype.kind == "f" and not np.isfinite(image).all():
         raise ValueError(f"{file}: holds intensities that are not finite")
-    upright = UPRIGHT[orientation](image) if orientation in UPRIGHT else image
-    return np.moveaxis(upright, -1, 0).astype(image.dtype.newbyteorder("="), copy=False)
+    return np.moveaxis(image, -1, 0).astype(image.dtype.newbyteorder("="), copy=False)
 
 
-def _png(file: Path) -> tuple[NDArray[Any], int]:
+def _opaque(image: NDArray[Any], background: float | None) -> NDArray[Any]:
+    colours, alpha = image[..., :-1], image[..., -1:]
+    full = np.iinfo(image.dtype).max if image.dtype.kind in "iu" else 1
+    if (alpha == full).all():
+        return colours
+    if background is None:
+        raise ValueError("it is transparent in places; background=0 puts it on black, background=1 on white")
+    share = alpha / full
+    mixed = colours * share + background * full * (1 - share)
+    return (np.rint(mixed) if image.dtype.kind in "iu" else mixed).astype(image.dtype)
+
+
+def _png(file: Path) -> Decoded:
     content = file.read_bytes()
     exif = content.partition(b"IDAT")[0].partition(b"eXIf")[2]
-    return _with_channels(imagecodecs.png_decode(content)), _exif_orientation(exif)
+    image = imagecodecs.png_decode(content)
+    return Decoded(image, _exif_orientation(exif), alpha=image.ndim == 3 and image.shape[-1] in (2, 4))
 
 
-def _jpeg(file: Path) -> tuple[NDArray[Any], int]:
+def _jpeg(file: Path) -> Decoded:
     content = file.read_bytes()
     # The decoder fills what is missing with grey; so look for the end mark after the last start of a scan.
     if content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda"):
         raise ValueError("it ends before its end mark")
-    return _with_channels(imagecodecs.jpeg_decode(content)), _exif_orientation(content.partition(b"Exif\0\0")[2])
+    image = imagecodecs.jpeg_decode(content)
+    if image.ndim == 3 and image.shape[-1] == 4:
+        raise ValueError("its colours are printing inks, CMYK; expected grey or RGB")
+    return Decoded(image, _exif_orientation(content.partition(b"Exif\0\0")[2]))
 
 
-def _tiff(file: Path) -> tuple[NDArray[Any], int]:
+def _jpeg2000(file: Path) -> Decoded:
+    image = imagecodecs.jpeg2k_decode(file.read_bytes())
+    return Decoded(image, alpha=image.ndim == 3 and image.shape[-1] in (2, 4))
+
+
+def _tiff(file: Path) -> Decoded:
     with tifffile.TiffFile(file) as content:
         page = content.pages.first
         axes = content.series[0].axes
-        if len(content.series) > 1 or axes not in ("YX", "YXS", "SYX", "CYX"):
-            raise ValueError(f"{len(content.series)} image(s) with axes {axes}, expected one, grey or in colour")
-        if page.photometric in (tifffile.PHOTOMETRIC.PALETTE, tifffile.PHOTOMETRIC.MINISWHITE):
+        if len(content.series) > 1 or axes not in ("YX", "YXS", "SYX", "CYX", *STACKS):
+            raise ValueError(
+                f"{len(content.series)} image(s) with axes {axes}, expected one, grey or in colour, or one stack"
+            )
+        if page.photometric not in (
+            tifffile.PHOTOMETRIC.MINISBLACK,
+            tifffile.PHOTOMETRIC.RGB,
+            tifffile.PHOTOMETRIC.YCBCR,
+        ):
             raise ValueError(f"its intensities are coded ({page.photometric!r}), expected plain ones")
+        extra = [int(kind) for kind in page.extrasamples]
+        if extra and max(extra) == 0 and page.photometric == tifffile.PHOTOMETRIC.RGB:
+            raise ValueError("it has a channel beside its colours that is called neither alpha nor anything else")
+        if 1 in extra:
+            raise ValueError("its colours are stored multiplied by alpha; expected them as they are")
         image, orientation = content.asarray(), int(page.tags.valueof(ORIENTATION, default=1))
-    return np.moveaxis(image, 0, -1) if axes in ("SYX", "CYX") else _with_channels(image), orientation
+    if axes in ("SYX", "CYX"):
+        image = np.moveaxis(image, 0, -1)
+    elif axes in STACKS and axes[-1] != "S":
+        image = image[..., None]
+    return Decoded(image, orientation, alpha=2 in extra)
+
+
+def _pillow(file: Path) -> Decoded:
+    with Image.open(file) as opened:  # the first frame, where there are several
+        opened.load()
+        transparent = opened.has_transparency_data
+        colours = "L" if opened.mode in ("1", "L", "LA") else "RGB"
+        image = np.asarray(opened.convert(f"{colours}A" if transparent else colours))
+        return Decoded(image, opened.getexif().get(ORIENTATION, 1), transparent)
+
+
+def _npy(file: Path) -> Decoded:
+    image = np.load(file, allow_pickle=False)
+    if image.ndim == 2 or (image.ndim == 3 and image.shape[-1] == 3):
+        return Decoded(image)
+    if image.ndim == 3 and min(image.shape[0], image.shape[-1]) > 4:
+        return Decoded(image[..., None])
+    raise ValueError(
+        f"its shape is {image.shape}, expected (H, W), (H, W, 3) or more than 4 slices of a volume (D, H, W)"
+    )
+
+
+def _dicom(file: Path) -> Decoded:
+    return Decoded(read_dicom(file))
 
 
 def _exif_orientation(exif: bytes) -> int:
@@ -87,8 +179,12 @@ def _exif_orientation(exif: bytes) -> int:
     return next((value for tag, value in tags if tag == ORIENTATION), 1)
 
 
-def _with_channels(image: NDArray[Any]) -> NDArray[Any]:
-    return image[..., None] if image.ndim == 2 else image
-
-
-READERS = {".png": _png, ".jpg": _jpeg, ".jpeg": _jpeg, ".tif": _tiff, ".tiff": _tiff}
+READERS: dict[str, Callable[[Path], Decoded]] = {
+    **dict.fromkeys((".png",), _png),
+    **dict.fromkeys((".jpg", ".jpeg"), _jpeg),
+    **dict.fromkeys((".tif", ".tiff"), _tiff),
+    **dict.fromkeys((".webp", ".bmp", ".gif"), _pillow),
+    **dict.fromkeys((".jp2", ".j2k", ".jpx"), _jpeg2000),
+    **dict.fromkeys((".npy",), _npy),
+    **dict.fromkeys((".dcm", ".dicom"), _dicom),
+}

@@ -1,18 +1,20 @@
 """What every source reads and every detector is shown: images with what is known about them."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 LAYOUTS = "(N, C, H, W) for images, (N, C, D, H, W) for volumes or (N, F) for vectors"
+MAX_CHANNELS = 4  # beyond which an axis is likelier one of space
 AXIS_OF = {"L": 0, "R": 0, "P": 1, "A": 1, "S": 2, "I": 2}  # left, right; posterior, anterior; superior, inferior
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Images:
-    """Images or volumes of one shape, with what is known about each of them.
+    r"""Images or volumes of one shape, with what is known about each of them.
 
     Parameters
     ----------
@@ -31,6 +33,14 @@ class Images:
         feet to the head, rows from front to back, columns from the patient's right to left.
     name : ndarray of str of shape (N,), optional
         Where each image came from.
+    mask : ndarray of bool of shape (N, \*space), optional
+        Where each image is anomalous.
+    part : ndarray of str of shape (N,), optional
+        The part of an experiment that its publisher put each image in: train, calibration or test.
+    layout : str
+        How the files are arranged that these were read from.
+    left_out : dict of str to int
+        What the source did not read: how many for each reason.
 
     Examples
     --------
@@ -47,6 +57,10 @@ class Images:
     spacing: tuple[float, ...] | None = None
     orientation: str | None = None
     name: NDArray[np.str_] | None = None
+    mask: NDArray[np.bool_] | None = None
+    part: NDArray[np.str_] | None = None
+    layout: str = ""
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         pixels = _pixels(self.pixels)
@@ -57,9 +71,11 @@ class Images:
             "spacing": None if self.spacing is None else _spacing(self.spacing, pixels.ndim - 2),
             "orientation": None if self.orientation is None else _orientation(self.orientation, pixels.ndim - 2),
             "name": None if self.name is None else _identity("name", self.name, len(pixels)).astype(str),
+            "mask": None if self.mask is None else _mask(self.mask, pixels),
+            "part": None if self.part is None else _part(self.part, len(pixels)),
         }
-        for field, value in checked.items():
-            object.__setattr__(self, field, value)  # the dataclass is frozen for everyone else
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)  # the dataclass is frozen for everyone else
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -69,13 +85,8 @@ class Images:
         chosen = index if isinstance(index, slice) else np.atleast_1d(np.asarray(index))
         if isinstance(chosen, np.ndarray) and not len(chosen):
             chosen = chosen.astype(np.intp)  # NumPy takes an empty list for floats
-        return replace(
-            self,
-            pixels=self.pixels[chosen],
-            label=None if self.label is None else self.label[chosen],
-            group=None if self.group is None else self.group[chosen],
-            name=None if self.name is None else self.name[chosen],
-        )
+        known = {name: getattr(self, name) for name in ("pixels", "label", "group", "name", "mask", "part")}
+        return replace(self, **{name: value[chosen] for name, value in known.items() if value is not None})
 
     def __repr__(self) -> str:
         known = "no label" if self.label is None else f"{int(self.label.sum())} anomalous"
@@ -95,6 +106,19 @@ class Images:
     def anomalous(self) -> Self:
         """The anomalous images alone."""
         return self[self._labelled() == 1]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many images there are of what, and how many the source left out for which reason."""
+        if self.label is None:
+            read = {"without labels": len(self)}
+        else:
+            read = {"normal": int((self.label == 0).sum()), "anomalous": int((self.label == 1).sum())}
+        return read | {f"left out: {reason}": n for reason, n in self.left_out.items()}
+
+    def summary(self) -> str:
+        """Return how the data are arranged, and how many there are, in lines."""
+        return in_lines([self.layout], self.counts)
 
     def _labelled(self) -> NDArray[np.int64]:
         if self.label is None:
@@ -116,6 +140,20 @@ def windowed(pixels: NDArray[Any], window: tuple[float, float]) -> NDArray[np.fl
     return np.clip((pixels.astype(np.float32) - low) / np.float32(high - low), 0, 1)
 
 
+def in_lines(layouts: Iterable[str], counts: Mapping[str, int]) -> str:
+    """Return the layouts that are known and the counts, a line each."""
+    return "\n".join([*dict.fromkeys(filter(None, layouts)), *(f"{n:8,} {what}" for what, n in counts.items())])
+
+
+def refuse_channels_last(name: str, shape: tuple[int, ...]) -> None:
+    """Raise a ValueError, with the line that mends it, if the last axis of an array looks like colours."""
+    if len(shape) in (4, 5) and shape[-1] in (1, 3, 4) and min(shape[1:-1]) > MAX_CHANNELS:
+        raise ValueError(
+            f"{name} has shape {shape}, whose last axis looks like channels: expected {LAYOUTS}; "
+            f"np.moveaxis({name}, -1, 1) puts them there"
+        )
+
+
 def numbered(prefix: str, n: int) -> NDArray[np.str_]:
     """Return the names of the `n` rows of a file, or of a part of it.
 
@@ -134,6 +172,7 @@ def _pixels(value: ArrayLike) -> NDArray[Any]:
     if pixels.ndim not in (2, 4, 5):
         hint = "; grey images lack their channel axis, pixels[:, None] has it" if pixels.ndim == 3 else ""
         raise ValueError(f"pixels of shape {pixels.shape}: expected {LAYOUTS}{hint}")
+    refuse_channels_last("pixels", pixels.shape)
     if isinstance(pixels, np.memmap):
         return pixels
     return np.asarray(pixels, dtype=np.float32)
@@ -161,6 +200,21 @@ def _identity(parameter: str, value: ArrayLike, n: int) -> NDArray[Any]:
     if n and column.dtype.kind not in "iuU":
         raise TypeError(f"{parameter} of type {column.dtype}: expected integers or text without gaps")
     return column
+
+
+def _mask(value: ArrayLike, pixels: NDArray[Any]) -> NDArray[np.bool_]:
+    mask = np.asarray(value)
+    expected = (len(pixels), *pixels.shape[2:])
+    if mask.dtype != bool or mask.shape != expected or pixels.ndim < 4:
+        raise ValueError(f"mask of shape {mask.shape} and type {mask.dtype}: expected {expected} and bool")
+    return mask
+
+
+def _part(value: ArrayLike, n: int) -> NDArray[np.str_]:
+    part = _column("part", value, n).astype(str)
+    if other := sorted(set(part.tolist()) - {"train", "calibration", "test"}):
+        raise ValueError(f"part holds {other[0]!r}: expected train, calibration or test")
+    return part
 
 
 def _spacing(value: tuple[float, ...], axes: int) -> tuple[float, ...]:

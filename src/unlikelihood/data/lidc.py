@@ -50,6 +50,7 @@ class LIDC(Source):
             label=(malignancy[rated] > INDETERMINATE).astype(np.int64),
             group=name,
             name=name,
+            left_out={"nodules rated 3, indeterminate": int((~rated).sum())},
         )
 
     @override

@@ -80,9 +80,12 @@ class MedMNIST(Source):
     def split(self) -> Split:
         images, part = self._read()
         train, calibration, test = (images[part == one] for one in PARTS)
+        left_out = {"anomalies of train and val": len(train.anomalous) + len(calibration.anomalous)}
         if self.balanced:
+            left_out["images of the more frequent kind"] = len(test)
             test = balance(test, np.random.default_rng(self.seed))
-        return Split(train=train.normal, calibration=calibration.normal, test=test)
+            left_out["images of the more frequent kind"] -= len(test)
+        return Split(train=train.normal, calibration=calibration.normal, test=test, left_out=left_out)
 
     def _read(self) -> tuple[Images, NDArray[np.str_]]:
         file = self._file()

@@ -51,17 +51,18 @@ class Source(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class RandomSplitSource(Source):
-    """A source whose normals are divided at random; a group (patient) is never in two parts.
+    """A source whose normals are divided at random unless its files say how; a group (patient) is never in two parts.
 
     Parameters
     ----------
-    fractions : tuple of float
-        Shares of the normals for train, calibration and test; they sum to 1.
+    fractions : tuple of float, optional
+        Shares of the normals for train, calibration and test, which sum to 1; (0.6, 0.2, 0.2) unless given, and
+        (0.8, 0.2, 0) where there is no anomaly to test. Some may be 0: (0, 0, 1) tests all.
     balanced : bool
         Leave images out of the test, at random, until it holds as many normals as anomalies.
     """
 
-    fractions: tuple[float, float, float] = (0.6, 0.2, 0.2)
+    fractions: tuple[float, float, float] | None = None
     balanced: bool = False
 
     @override

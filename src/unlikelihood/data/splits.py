@@ -1,14 +1,14 @@
 """The parts of an experiment, between which nothing leaks."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unlikelihood.data.images import Images
+from unlikelihood.data.images import Images, in_lines
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,21 +23,28 @@ class Split:
         Normals that no detector was fitted to, for its decision threshold. As `train`; may be empty.
     test : Images
         Labelled normals and anomalies that nothing was fitted to.
+    left_out : dict of str to int
+        What is in no part: how many for each reason. What the source did not read is added to it.
 
     Raises
     ------
     ValueError
-        If `train` is empty, `train` or `calibration` holds an anomaly, `test` has no labels, two parts share
+        If all parts are empty, `train` or `calibration` holds an anomaly, `test` has no labels, two parts share
         a group or a name, or their images differ in shape, spacing or orientation.
     """
 
     train: Images
     calibration: Images
     test: Images
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not len(self.train):
-            raise ValueError("train is empty: expected at least one normal image")
+        if not (len(self.train) or len(self.calibration) or len(self.test)):
+            raise ValueError("train is empty, and so are calibration and test: expected at least one image")
+        unread = {
+            reason: n for part in (self.train, self.calibration, self.test) for reason, n in part.left_out.items()
+        }
+        object.__setattr__(self, "left_out", {reason: n for reason, n in (unread | dict(self.left_out)).items() if n})
         if self.test.label is None:
             raise ValueError("test.label=None: expected 0 (normal) or 1 (anomalous) for every image")
         for part, images in (("train", self.train), ("calibration", self.calibration)):
@@ -55,15 +62,33 @@ class Split:
             _refuse_shared("group", a, one.group, b, other.group)
             _refuse_shared("name", a, one.name, b, other.name)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many images went where; the keys of what went nowhere begin with "left out: "."""
+        normal, anomalous = (int(np.sum(self.test.label == label)) for label in (0, 1))
+        return {
+            "train": len(self.train),
+            "calibration": len(self.calibration),
+            "test, normal": normal,
+            "test, anomalous": anomalous,
+        } | {f"left out: {reason}": n for reason, n in self.left_out.items()}
+
+    def summary(self) -> str:
+        """Return how the data are arranged, and what went where, in lines."""
+        return in_lines([part.layout for part in (self.train, self.calibration, self.test)], self.counts)
+
 
 def partition(
     images: Images,
     *,
-    fractions: tuple[float, float, float] = (0.6, 0.2, 0.2),
+    fractions: tuple[float, float, float] | None = None,
     seed: int = 0,
     balanced: bool = False,
 ) -> Split:
-    """Divide labelled images at random: the normals among all three parts, the anomalies into the test.
+    """Divide images at random: the normals among all three parts, the anomalies into the test.
+
+    Published parts are kept where images have them: only where none is for calibration, some of the training normals
+    are taken for it, and anomalies in the first two are left out. Images without labels count as normal.
 
     A group stays whole. A group that holds an anomaly belongs to the test with its normals too, so with groups the
     parts follow the fractions as far as whole groups allow.
@@ -71,9 +96,10 @@ def partition(
     Parameters
     ----------
     images : Images
-        Labelled images, normal and anomalous.
-    fractions : tuple of float
-        Shares of the normals for train, calibration and test; they sum to 1.
+        Images, normal and anomalous.
+    fractions : tuple of float, optional
+        Shares of the normals for train, calibration and test, which sum to 1; (0.6, 0.2, 0.2) unless given, and
+        (0.8, 0.2, 0) where there is no anomaly to test.
     seed : int
         Equal seeds give equal parts.
     balanced : bool
@@ -87,30 +113,32 @@ def partition(
     Raises
     ------
     ValueError
-        If there are no labels or no normals, no group of normals alone is left to train on, or the fractions are not
+        If there are no normals, no group of normals alone is left to train on, or the fractions are not
         three that sum to 1.
     """
+    if images.label is None:
+        if images.part is not None and np.any(images.part == "test"):
+            raise ValueError("label=None: expected labelled images in the published test")
+        layout = f"{images.layout or 'no labels'}: all are taken as normal"
+        images = replace(images, label=np.zeros(len(images), np.int64), layout=layout)
+    label = np.asarray(images.label)
+    if not (label == 0).any():
+        raise ValueError(f"{images!r}: expected at least one normal image")
+    fractions = fractions or ((0.6, 0.2, 0.2) if label.any() else (0.8, 0.2, 0.0))
     if len(fractions) != 3 or min(fractions) < 0 or not np.isclose(sum(fractions), 1):
         raise ValueError(f"fractions={fractions!r}: expected train, calibration and test parts that sum to 1")
-    if images.label is None:
-        raise ValueError("label=None: expected labelled images, for only normals may be trained on")
-    if not (images.label == 0).any():
-        raise ValueError(f"{images!r}: expected at least one normal image")
     part_rng, balance_rng = np.random.default_rng(seed).spawn(2)
+    if images.part is not None:
+        return _published(images, fractions, part_rng, balance_rng if balanced else None)
     unit = np.arange(len(images)) if images.group is None else np.unique(images.group, return_inverse=True)[1]
-    part = _parts(unit, images.label, fractions, part_rng)[unit]
-    if images.group is not None and not (part == 2).any():
-        groups, mixed = (len(set(group.tolist())) for group in (images.group, images.group[images.label == 1]))
+    part = _parts(unit, label, fractions, part_rng)[unit]
+    if images.group is not None and fractions[0] and not (part == 2).any():
+        groups, mixed = (len(set(group.tolist())) for group in (images.group, images.group[label == 1]))
         raise ValueError(
             f"train is empty: a group (patient) is never divided, and tested if it holds an anomaly, as {mixed} of "
             f"{groups} do; expected more groups of normals alone, or other fractions than {fractions}"
         )
-    test = images[part == 0]
-    return Split(
-        train=images[part == 2],
-        calibration=images[part == 1],
-        test=balance(test, balance_rng) if balanced else test,
-    )
+    return _split(images, part, balance_rng if balanced else None)
 
 
 def balance(images: Images, rng: np.random.Generator) -> Images:
@@ -145,6 +173,41 @@ def draw(kind: NDArray[Any], n: int, rng: np.random.Generator) -> NDArray[np.int
         members = shuffled[kind[shuffled] == one]
         turn[members] = np.arange(len(members))
     return np.sort(shuffled[np.argsort(turn[shuffled], kind="stable")][:n])
+
+
+def _published(
+    images: Images,
+    fractions: tuple[float, float, float],
+    rng: np.random.Generator,
+    balance_rng: np.random.Generator | None,
+) -> Split:
+    part = np.array([("test", "calibration", "train").index(name) for name in np.asarray(images.part)])
+    part[(part > 0) & (images.label == 1)] = -1
+    if not (part == 1).any() and (wanted := fractions[0] + fractions[1]):
+        train = np.flatnonzero(part == 2)
+        unit = np.arange(len(train))
+        if images.group is not None:
+            unit = np.unique(images.group[train], return_inverse=True)[1]
+        shares = (fractions[0] / wanted, fractions[1] / wanted, 0.0)
+        part[train] = np.maximum(_parts(unit, np.zeros(len(train), np.int64), shares, rng)[unit], 1)
+    return _split(images, part, balance_rng, {"anomalies that are not in the published test": int((part < 0).sum())})
+
+
+def _split(
+    images: Images,
+    part: NDArray[np.intp],
+    balance_rng: np.random.Generator | None,
+    left_out: Mapping[str, int] | None = None,
+) -> Split:
+    test = images[part == 0]
+    balanced = test if balance_rng is None else balance(test, balance_rng)
+    rest = dict(left_out or {}) | {"images of the more frequent kind, for a balanced test": len(test) - len(balanced)}
+    return Split(
+        train=images[part == 2],
+        calibration=images[part == 1],
+        test=balanced,
+        left_out=rest,
+    )
 
 
 def _parts(

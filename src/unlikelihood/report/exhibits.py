@@ -102,7 +102,8 @@ def choose(detector: object, split: Split, score: NDArray[np.float64]) -> Exhibi
     -------
     Exhibits
     """
-    pixels, train, label = split.test.pixels, split.train.pixels, np.asarray(split.test.label)
+    pixels, label = split.test.pixels, np.asarray(split.test.label)
+    train = split.train.pixels if len(split.train) else pixels[label == 0]
     few = 12 if pixels[0].nbytes <= LARGE else 6
     order = np.argsort(score, kind="stable")  # the most anomalous first
     ranked = {k: order[label[order] == k] for k in (0, 1)}

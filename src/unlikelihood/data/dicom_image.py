@@ -1,0 +1,81 @@
+"""Single DICOM images, such as X-rays and mammograms, as a viewer shows them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SLICES = ("CT", "MR", "PT")  # modalities of slices, whose windows differ from slice to slice
+
+
+def has_preamble(file: Path) -> bool:
+    """Return whether a file begins as DICOM files do."""
+    try:
+        with file.open("rb") as content:
+            return content.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def read_dicom(file: Path) -> NDArray[Any]:
+    """Read a DICOM image as it is displayed: by its modality and VOI look-up tables or window, black to white.
+
+    Parameters
+    ----------
+    file : Path
+        The file.
+
+    Returns
+    -------
+    ndarray of shape (H, W) or (H, W, 3)
+        Grey: float32 from 0 (black) to 1 (white), MONOCHROME1 too. Colours as they are stored, in RGB.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged, a slice of a series, or holds several frames or no image.
+    ImportError
+        If pydicom is not installed.
+    """
+    try:
+        from pydicom import dcmread
+        from pydicom.pixels.processing import apply_color_lut
+    except ImportError as error:
+        raise ImportError(f"{file}: DICOM needs pydicom: pip install unlikelihood[ct]") from error
+    dataset = dcmread(file)
+    if dataset.get("Modality") in SLICES:
+        raise ValueError(f"a slice of {dataset.Modality}, which the source Volumes reads by series")
+    if int(dataset.get("NumberOfFrames") or 1) > 1:
+        raise ValueError(f"{dataset.NumberOfFrames} frames, expected one")
+    stored = dataset.pixel_array  # YBR as RGB
+    kind = dataset.PhotometricInterpretation
+    if kind == "PALETTE COLOR":
+        return apply_color_lut(stored, dataset)
+    if not kind.startswith("MONOCHROME"):
+        return stored
+    shown = _displayed(stored, dataset)
+    return 1 - shown if kind == "MONOCHROME1" else shown
+
+
+def _displayed(stored: NDArray[Any], dataset: Any) -> NDArray[np.float32]:
+    from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
+
+    image = _whole(apply_modality_lut(stored, dataset))
+    if "WindowCenter" in dataset or "VOILUTSequence" in dataset:
+        ends = np.array([-(2**40), 2**40])  # beyond every window and table
+    else:
+        signed, bits = dataset.PixelRepresentation == 1, dataset.BitsStored
+        span = [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] if signed else [0, 2**bits - 1]
+        ends = apply_modality_lut(np.array(span, stored.dtype), dataset)
+    # The ends of the display are not those of this image: a faint image stays faint.
+    with np.errstate(over="ignore"):
+        image, (low, high) = (np.asarray(apply_voi_lut(values, dataset), np.float64) for values in (image, ends))
+    if not low < high:
+        raise ValueError(f"its look-up tables map all intensities to {low:g}")
+    return np.clip((image - low) / (high - low), 0, 1).astype(np.float32)
+
+
+def _whole(values: NDArray[Any]) -> NDArray[Any]:
+    # A look-up table takes integers, which rescaling makes floating point.
+    return values.astype(np.int64) if (values == np.rint(values)).all() else values

@@ -1,0 +1,110 @@
+"""What is normal and what is anomalous, by the names of classes, and the tables that say it file by file."""
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+# What folders, or the split column of a table, call the part that a publisher puts an image in.
+PARTS = {
+    "train": "train",
+    "valid": "calibration",
+    "val": "calibration",
+    "validation": "calibration",
+    "calibration": "calibration",
+    "test": "test",
+}
+
+
+class Entry(NamedTuple):
+    """A sample by its path in the folder, with its label, group, part and mask file as far as they are known."""
+
+    file: str
+    label: int | None = None
+    group: str | None = None
+    part: str | None = None
+    mask: str | None = None
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the normal classes are called, and what the anomalous ones, in any case; None where nobody said."""
+
+    normal: tuple[str, ...]
+    anomalous: tuple[str, ...] | None = None
+
+    def labels(self, classes: Iterable[str], *, defects: bool = False) -> dict[str, int]:
+        """Return the labels of those classes that have one: 0 normal, then 1 anomalous.
+
+        Where anomalous classes were named and no normal one is there, all others are normal. Where none was named,
+        "anomalous" is one, and with `defects` every class beside a normal one.
+
+        Raises
+        ------
+        ValueError
+            If an anomalous class that was named is not there, or is called normal too.
+        """
+        known = {name.casefold(): name for name in sorted(classes)}
+        normal = [known[name] for name in map(str.casefold, self.normal) if name in known]
+        if self.anomalous is None:
+            anomalous = [name for key, name in known.items() if key == "anomalous" or (defects and normal)]
+            anomalous = [name for name in anomalous if name not in normal]
+        else:
+            if lost := [name for name in self.anomalous if name.casefold() not in known]:
+                raise ValueError(f"anomalous={lost[0]!r}: expected some of the classes {sorted(known.values())}")
+            anomalous = [known[name.casefold()] for name in self.anomalous]
+            normal = normal or [name for name in known.values() if name not in anomalous]
+        if both := [name for name in normal if name in anomalous]:
+            raise ValueError(f"normal={self.normal!r} and anomalous={self.anomalous!r} both name {both[0]!r}")
+        return dict.fromkeys(normal, 0) | dict.fromkeys(anomalous, 1)
+
+    def label_in(self, row: Mapping[str, str], column: str, where: str) -> int:
+        """Return the label that a row of a table has in a column: 0 normal, 1 anomalous."""
+        anomalous = ("anomalous",) if self.anomalous is None else self.anomalous
+        known = {"0": 0, "1": 1} | dict.fromkeys(self.normal, 0) | dict.fromkeys(anomalous, 1)
+        if row[column] not in known:
+            raise ValueError(f"{where}: {column}={row[column]!r}, expected one of {', '.join(known)}")
+        return known[row[column]]
+
+
+def columns_of(table: Path) -> list[str]:
+    """Return the columns of what may be a CSV file."""
+    with table.open(newline="", encoding="utf-8-sig", errors="replace") as lines:
+        return next(csv.reader(lines), [])
+
+
+def read_table(table: Path, needed: Sequence[str]) -> tuple[list[str], list[tuple[int, dict[str, Any]]]]:
+    """Return the columns of a CSV file, which must have those `needed`, and its rows, each after its line's number."""
+    with table.open(newline="", encoding="utf-8-sig") as lines:  # Excel begins its CSV files with a mark
+        reader = csv.DictReader(lines)
+        columns = list(reader.fieldnames or [])
+        if missing := [column for column in needed if column not in columns]:
+            raise ValueError(f"table={table} has the columns {columns}, expected {missing} too")
+        rows = [(reader.line_num, row) for row in reader]
+    if not rows:
+        raise ValueError(f"table={table} has no rows")
+    return columns, rows
+
+
+def entries_of(table: Path, names: Names) -> list[Entry]:
+    """Read a table of files; a ValueError names the line in which a value is missing or unknown, or a file repeated."""
+    columns, rows = read_table(table, ["file"])
+    entries: dict[str, Entry] = {}
+    for line, row in rows:
+        where, file = f"table={table}, line {line}", row["file"]
+        if file in entries:
+            raise ValueError(f"{where}: file={file!r} for the second time, expected it once")
+        if "group" in columns and not row["group"]:
+            raise ValueError(f"{where}: group={row['group']!r}, expected one for every file")
+        part = row.get("split")
+        if "split" in columns and str(part).casefold() not in PARTS:
+            raise ValueError(f"{where}: split={part!r}, expected one of {', '.join(PARTS)}")
+        entries[file] = Entry(
+            file,
+            names.label_in(row, "label", where) if "label" in columns else None,
+            row.get("group"),
+            PARTS[part.casefold()] if part else None,
+            row.get("mask") or None,
+        )
+    return list(entries.values())
