@@ -66,9 +66,9 @@ def lung_mask(hu: Floats, step: float) -> NDArray[np.bool_]:
 def find_blobs(scan: Scan, limit: int) -> list[Candidate]:
     """Return at most `limit` places in a scan that look like nodules, the most likely first.
 
-    On a grid of 1 mm, differences of Gaussians [1]_ answer to bright blobs of 4 to 20 mm; where the answer is largest in
-    space and scale, the score is the least of the three curvatures there, times the squared scale: a vessel is bright
-    but straight along one axis, so it scores little. What is found depends on the scan alone.
+    On a grid of 1 mm, differences of Gaussians [1]_ answer to bright blobs of 4 to 20 mm; where the answer is largest
+    in space and scale, the score is the least of the three curvatures there, times the squared scale: a vessel is
+    bright but straight along one axis, so it scores little. What is found depends on the scan alone.
 
     References
     ----------

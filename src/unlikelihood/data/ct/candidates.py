@@ -75,7 +75,7 @@ class Candidates(Cubes):
     def found(self) -> list[Found]:
         """Return what is found in each scan of the folder."""
         self.grid((self.size,) * 3)  # which checks the parameters
-        return self._found(self.scans(existing("path", self.path)))
+        return self._found(self.survey(existing("path", self.path)).scans)
 
     def save_marks(self, path: str | Path) -> None:
         """Write what is found as a CSV table with LUNA16's columns, centres in world coordinates in mm (LPS)."""

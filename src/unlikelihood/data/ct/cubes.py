@@ -3,7 +3,7 @@
 import csv
 import warnings
 from abc import abstractmethod
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from unlikelihood.data.ct.cropping import Cropped, Request
 from unlikelihood.data.ct.ct_folder import CTFolder
-from unlikelihood.data.ct.scan_files import ScanFiles
+from unlikelihood.data.ct.scan_files import ScanFiles, by_name
 from unlikelihood.data.images import Images
 from unlikelihood.data.source import existing
 from unlikelihood.parameters import Positive
@@ -77,7 +77,8 @@ class Cubes(CTFolder):
 
     @override
     def read(self) -> Images:
-        centres, made, rejections = self._cropped()
+        found = self.survey(existing("path", self.path))
+        centres, made, rejections = self._cropped(found.scans)
         wrong = {one.line for one in rejections}
         kept = [one for one in centres if one.line not in wrong]
         self._report(rejections, len(centres))
@@ -91,22 +92,24 @@ class Cubes(CTFolder):
             label=[one.label for one in kept],
             group=[one.group or patient[row] or one.scan for row, one in enumerate(kept)],
             name=[one.name for one in kept],
+            left_out=found.left_out + Counter({"centres that give no cube": len(rejections)}),
         )
 
     def rejections(self) -> list[Rejection]:
         """Return the centres that give no cube, in their order, after the cubes are made."""
-        return self._cropped()[2]
+        return self._cropped(self.survey(existing("path", self.path)).scans)[2]
 
-    def _cropped(self) -> tuple[list[Centre], list[tuple[Cropped, list[Centre]]], list[Rejection]]:
+    def _cropped(
+        self, scans: list[ScanFiles]
+    ) -> tuple[list[Centre], list[tuple[Cropped, list[Centre]]], list[Rejection]]:
         """Return the centres, the crops of each scan with the centres in it, and what gave nothing."""
         grid = self.grid((self.size,) * 3)
         path = existing("path", self.path)
-        scans = self.scans(path)
         centres = self.centres(path, scans)
         by_scan: dict[str, list[Centre]] = defaultdict(list)
         for one in centres:
             by_scan[one.scan].append(one)
-        known = _by_name(scans)
+        known = by_name(scans)
         reasons: dict[int, str] = {}
         for name, own in by_scan.items():
             there = known.get(name, [])
@@ -141,12 +144,3 @@ class Cubes(CTFolder):
                 f"skip_rejected=True leaves them out\n{few}"
             )
         warnings.warn(f"{len(rejections)} of {total} centres skipped, all are in {target}\n{few}", stacklevel=3)
-
-
-def _by_name(scans: Sequence[ScanFiles]) -> dict[str, list[ScanFiles]]:
-    """Return the scans under each of the names that a table may call them by."""
-    known: dict[str, list[ScanFiles]] = defaultdict(list)
-    for one in scans:
-        for name in {one.series, one.name}:
-            known[name].append(one)
-    return known

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from unlikelihood.data.ct.formats import imported
+
 SHARED, OWN = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
 GROUPS = {
     "PlanePositionSequence": ("ImagePositionPatient",),
@@ -13,6 +15,7 @@ GROUPS = {
     "CTImageFrameTypeSequence": ("FrameType",),
 }
 TAGS = (SHARED, OWN)
+NESTED = {0x52009229, 0x52009230, 0x00280008}  # the tags of these, and that of the number of frames
 
 
 class Frame(NamedTuple):
@@ -33,8 +36,7 @@ def frames_of(data: Any) -> list[Frame]:
 
 
 def _frame(data: Any, number: int) -> Frame:
-    flat = data.copy()
-    del flat[OWN], flat.NumberOfFrames
+    flat = imported("pydicom").Dataset({tag: data[tag] for tag in data.keys() - NESTED})
     for group, tags in GROUPS.items():
         for one in _items(data, number, group):
             for tag in tags:

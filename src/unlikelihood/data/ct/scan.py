@@ -143,6 +143,24 @@ class Scan:
             raise UnreadableScan(f"{where}: is {longest:g} mm long, expected lengths in mm")
         return scan
 
+    @classmethod
+    def of_crop(cls, values: NDArray[Any], centre: ArrayLike, spacing: float = 1.0, series: str = "") -> Self:
+        """Return a map of a crop, or the crop, as a scan of its own, which `save` puts where it lies in the patient.
+
+        A map on the grid of a scan is `dataclasses.replace(scan, hu=values)`.
+
+        Parameters
+        ----------
+        values : ndarray of shape (D, H, W)
+            In any unit, indexed (z, y, x).
+        centre, spacing
+            As of `crop`.
+        series : str
+            Its name.
+        """
+        middle = (np.array(np.shape(values))[::-1] - 1) / 2 * spacing
+        return cls(values, np.asarray(centre, np.float64) - middle, (spacing,) * 3, series=series)
+
     def save(self, path: str | Path) -> None:
         """Write the scan; nothing is at `path` before all of it is.
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -60,11 +60,28 @@ class Survey(NamedTuple):
     scans: list[ScanFiles]
     foreign: Counter[tuple[str, str, str]]
 
-    def __str__(self) -> str:
+    @property
+    def left_out(self) -> Counter[str]:
+        """How many files are left out for which reason."""
         counts = Counter[str]()
         for (_, _, reason), files in self.foreign.items():
-            counts[reason] += files
-        return ", ".join(f"{files} {reason}" for reason, files in sorted(counts.items()))
+            counts[f"DICOM files: {reason}"] += files
+        return counts
+
+    def contents(self, *, resample: bool = False) -> list[tuple[str, str, int, str]]:
+        """Read all, and return the folder, the series, the number of files and what it is of each series.
+
+        That is the size of a scan, why it is refused, or what else it is.
+        """
+        told = []
+        for scan in self.scans:
+            try:
+                size = " x ".join(map(str, scan.read(resample=resample).hu.shape))
+                told.append((scan.name, scan.series, len(scan.files), f"scan of {size} voxels (z, y, x)"))
+            except UnreadableScan as error:
+                told.append((scan.name, scan.series, len(scan.files), f"refused: {error}"))
+        others = [(folder, series, n, f"foreign: {reason}") for (folder, series, reason), n in self.foreign.items()]
+        return [*told, *sorted(others)]
 
 
 def find_scans(path: Path, memory: Path | None = None) -> list[ScanFiles]:
@@ -101,6 +118,15 @@ def survey(path: Path, memory: Path | None = None) -> Survey:
     known = _known([file for file in files if suffix_of(file) not in FORMATS], index)
     foreign = Counter((_name(one.file.parent, root), one.series, one.foreign) for one in known if one.foreign)
     return Survey(sorted([*scans, *_dicom(known, root)], key=lambda one: (one.name, one.series)), foreign)
+
+
+def by_name(scans: Sequence[ScanFiles]) -> dict[str, list[ScanFiles]]:
+    """Return the scans under each of the names that a table may call them by."""
+    known: dict[str, list[ScanFiles]] = defaultdict(list)
+    for one in scans:
+        for name in {one.series, one.name}:
+            known[name].append(one)
+    return known
 
 
 class _Known(NamedTuple):
