@@ -79,6 +79,7 @@ FOREIGN = {
     "reformat": ({"ImageType": ["DERIVED", "SECONDARY", "REFORMATTED", "AVERAGE"]}, (), "reformat"),
     "derived": ({"ImageType": ["DERIVED", "SECONDARY"]}, PLACE, "derived image without a position"),
     "colour": ({"PhotometricInterpretation": "RGB"}, (), "colour image (RGB)"),
+    "unnamed scout": ({"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}, (), "single image"),
     "segmentation": ({"Modality": "SEG"}, (), "modality SEG"),
 }
 
@@ -100,7 +101,7 @@ class TestForeign:
         images = Volumes(path=dicom, jobs=1).read()
         assert (len(images), dict(images.left_out)) == (1, {f"DICOM files: {reason}": 1})
 
-    @pytest.mark.parametrize("kind", FOREIGN)
+    @pytest.mark.parametrize("kind", sorted(FOREIGN.keys() - {"unnamed scout"}))
     def test_each_may_be_in_the_series_itself(self, dicom, noise, kind):
         tags, lost, _ = FOREIGN[kind]
         beside(dicom, "x.dcm", "1.2.3", lost, **tags)
@@ -118,7 +119,8 @@ class TestForeign:
         assert "2 DICOM files: reformat" in capsys.readouterr().out
 
     def test_a_folder_without_a_scan_says_what_is_in_it(self, study):
-        for file in study.glob("0*.dcm"):
+        lone = f"x{[*FOREIGN].index('unnamed scout')}.dcm"  # which without others is a scan that lost the rest
+        for file in [*study.glob("0*.dcm"), study / lone]:
             file.unlink()
         with pytest.raises(UnreadableScan, match=r"holds no CT images, but .*2 localizer"):
             Scan.read(study)
@@ -132,6 +134,11 @@ class TestForeign:
         with pytest.raises(UnreadableScan, match="holds no CT images, but 6 reformat"):
             Scan.read(tmp_path / "a")
         np.testing.assert_array_equal(Scan.read(tmp_path / "a", series="1.2.3").hu, noise.hu)
+
+    def test_one_slice_of_another_study_is_a_scan_that_lost_the_others(self, dicom):
+        beside(dicom, "x.dcm", "1.2.4", StudyInstanceUID="1.9", ImageOrientationPatient=[0, 1, 0, 0, 0, -1])
+        with pytest.raises(ValueError, match=r"1 of 2 volumes cannot be read\n.*1\.2\.4: holds one slice"):
+            Volumes(path=dicom, jobs=1).read()
 
     def test_two_phases_are_two_scans(self, dicom, noise):
         replace(noise, hu=noise.hu // 2, series="1.2.4").save(dicom / "late")

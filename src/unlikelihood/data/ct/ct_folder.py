@@ -12,7 +12,7 @@ from unlikelihood.data.ct.scan import WORLD
 from unlikelihood.data.ct.scan_files import Survey, survey
 from unlikelihood.data.images import Images, windowed
 from unlikelihood.data.labelled_folder import LabelledFolder
-from unlikelihood.data.source import cache
+from unlikelihood.data.source import cache, existing
 from unlikelihood.parameters import Count, Positive, check_parameters
 
 
@@ -68,6 +68,10 @@ class CTFolder(LabelledFolder):
         if size is not None:
             grid.shape(())
         return grid
+
+    def contents(self) -> list[tuple[str, str, int, str]]:
+        """Read all, and say of each series what it is, a scan, refused and why, or foreign; see `Survey.contents`."""
+        return self.survey(existing("path", self.path)).contents(resample=self.resample)
 
     def survey(self, path: Path) -> Survey:
         """Return what is in a folder."""

@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +27,7 @@ TAGS = [
     *NEEDED,
     *ENHANCED_TAGS,
     "SOPClassUID",
+    "StudyInstanceUID",
     "SeriesDescription",
     "Modality",
     "ImageType",
@@ -43,6 +44,7 @@ class Slice(NamedTuple):
 
     file: Path
     frame: int
+    study: str
     series: str
     description: str
     patient: str
@@ -52,6 +54,11 @@ class Slice(NamedTuple):
     axes: tuple[float, ...]
     slope: float
     intercept: float
+
+    @property
+    def view(self) -> tuple[str, str]:
+        """The study, and the directions as far as they matter to tell a scout from an axial slice."""
+        return self.study, " ".join(f"{abs(value):.1f}" for value in self.axes)
 
 
 class Header(NamedTuple):
@@ -91,6 +98,23 @@ def series_in(headers: Iterable[Header], *, foreign: bool = False) -> dict[str, 
         if header.series:
             slices[header.series] += []
     return {uid: Series(tuple(own), _damage_of(uid, own, damaged)) for uid, own in sorted(slices.items())}
+
+
+def single_images(views: Mapping[str, Collection[tuple[str, str]]]) -> set[str]:
+    """Return the series of one image across the larger ones of their study: such as scouts that do not say so.
+
+    Parameters
+    ----------
+    views : mapping of str to collection of tuple
+        Of each series, the study and the directions of each of its slices.
+    """
+    larger = {view for own in views.values() if len(own) > 1 for view in own}
+    studies = {study for study, _ in larger}
+    return {
+        uid
+        for uid, own in views.items()
+        if len(own) == 1 and not larger.issuperset(own) and studies.issuperset(dict(own))
+    }
 
 
 def _damage_of(uid: str, slices: list[Slice], damaged: list[Header]) -> str:
@@ -154,6 +178,7 @@ def _slice(file: Path, frame: Frame) -> Slice:
     return Slice(
         file,
         frame.number,
+        str(data.get("StudyInstanceUID") or ""),
         f"{data.SeriesInstanceUID}{frame.stack}",
         str(data.get("SeriesDescription") or "no description"),
         str(data.get("PatientID") or ""),

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
-from unlikelihood.data.ct.dicom import Header, Series, Slice, headers_in, series_in
+from unlikelihood.data.ct.dicom import Header, Series, Slice, headers_in, series_in, single_images
 from unlikelihood.data.ct.dicom_writer import UID, write_slices
 from unlikelihood.data.ct.formats import FORMATS, UnreadableScan, files_in, sitk, suffix_of
 from unlikelihood.data.ct.hounsfield import AIR
@@ -295,6 +295,9 @@ class Scan:
 def _chosen(place: Path, headers: list[Header], series: str | None) -> Series:
     """Return the one series, or that which is named, which may be a reformat."""
     found = series_in(headers, foreign=series is not None)
+    if series is None:
+        for lone in single_images({uid: [part.view for part in one.slices] for uid, one in found.items()}):
+            del found[lone]
     if series is None and len(found) > 1:
         listed = "; ".join(
             f"{uid} ({len(one.slices)} slices, {one.slices[0].description if one.slices else 'damaged'})"

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from unlikelihood.data.ct.content import identity
-from unlikelihood.data.ct.dicom import Header, header_of, headers_in, series_in
+from unlikelihood.data.ct.dicom import Header, header_of, headers_in, series_in, single_images
 from unlikelihood.data.ct.formats import FORMATS, UnreadableScan, files_in, naming, suffix_of
 from unlikelihood.data.ct.image_scans import voxel_files
 from unlikelihood.data.ct.scan import Scan
 from unlikelihood.progress import progress
 from unlikelihood.storage.files import replacing
 
-VERSION = 2  # of what is remembered of headers: with another one they are read again
+VERSION = 3  # of what is remembered of headers: with another one they are read again
 
 
 class ScanFiles(NamedTuple):
@@ -116,6 +116,7 @@ def survey(path: Path, memory: Path | None = None) -> Survey:
     scans = [_image_file(file, root) for file in files if suffix_of(file) in FORMATS]
     index = None if memory is None else memory / f"index-{_short_hash(path)}.json"
     known = _known([file for file in files if suffix_of(file) not in FORMATS], index)
+    known = _without_single_images(known)
     foreign = Counter((_name(one.file.parent, root), one.series, one.foreign) for one in known if one.foreign)
     return Survey(sorted([*scans, *_dicom(known, root)], key=lambda one: (one.name, one.series)), foreign)
 
@@ -133,6 +134,7 @@ class _Known(NamedTuple):
     """What is remembered of a header; `slices` are the series of its slices."""
 
     file: Path
+    view: tuple[str, str]
     series: str
     slices: tuple[str, ...]
     foreign: str
@@ -160,6 +162,17 @@ def _dicom(known: list[_Known], root: Path) -> list[ScanFiles]:
         found.append(ScanFiles(series, name, tuple(own), wrong))
     lost = [Path(place) for place in damage.keys() - hit]
     return found + [ScanFiles(place.name, _name(place, root), (), damage[str(place)]) for place in lost]
+
+
+def _without_single_images(known: list[_Known]) -> list[_Known]:
+    views: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for one in known:
+        for series in one.slices if not one.foreign else ():
+            views[series].append((one.view[0], one.view[1]))
+        if one.damage and one.series:
+            views[one.series] += [("", "")] * 2  # which is not known to be one
+    lone = single_images(views)
+    return [one._replace(foreign="single image") if lone.intersection(one.slices) else one for one in known]
 
 
 def _name(place: Path, root: Path) -> str:
@@ -198,8 +211,9 @@ def _known(files: Iterable[Path], index: Path | None) -> list[_Known]:
 
 def _facts(header: Header | None) -> list[object]:
     if header is None:
-        return ["", [], "", ""]
-    return [header.series, [one.series for one in header.slices], header.foreign, header.damage]
+        return [["", ""], "", [], "", ""]
+    view = header.slices[0].view if header.slices else ("", "")
+    return [view, header.series, [one.series for one in header.slices], header.foreign, header.damage]
 
 
 def _short_hash(path: Path) -> str:
