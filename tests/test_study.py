@@ -365,7 +365,8 @@ class TestConventions:
         ("old", "new", "message"),
         [
             ("NDims", "DistanceUnits = um\nNDims", "its lengths are in um"),
-            ("ElementSpacing", "Comment", "does not say the size of a voxel"),
+            ("ElementSpacing", "Comment", "does not say how it lies in the patient"),
+            ("Offset", "Comment", "does not say how it lies in the patient"),
             ("TransformMatrix", "Comment", "does not say how it lies in the patient"),
             ("TransformMatrix = 1", "TransformMatrix = 2", "direction="),
         ],

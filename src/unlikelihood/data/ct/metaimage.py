@@ -8,7 +8,11 @@ from unlikelihood.data.ct.voxel_bytes import check_size, listed_files, raw_size,
 
 BYTES = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "LONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8}
 LINES = 200  # more than a header has
-DIRECTIONS = ("transformmatrix", "rotation", "orientation")
+PLACE = {  # the names of what says where it lies
+    "ElementSpacing": ("elementspacing", "elementsize"),
+    "TransformMatrix": ("transformmatrix", "rotation", "orientation"),
+    "Offset": ("offset", "position", "origin"),
+}
 
 
 class MetaHeader(NamedTuple):
@@ -48,10 +52,9 @@ def check(file: Path) -> None:
 
 
 def _check_place(file: Path, header: MetaHeader) -> None:
-    if "elementspacing" not in header.fields and "elementsize" not in header.fields:
-        raise UnreadableScan(f"{file}: does not say the size of a voxel (ElementSpacing)")
-    if not any(name in header.fields for name in DIRECTIONS):
-        raise UnreadableScan(f"{file}: does not say how it lies in the patient (TransformMatrix)")
+    for name, names in PLACE.items():
+        if not any(one in header.fields for one in names):
+            raise UnreadableScan(f"{file}: does not say how it lies in the patient ({name})")
 
 
 def _check_unit(file: Path, header: MetaHeader) -> None:

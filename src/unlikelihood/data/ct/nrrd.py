@@ -61,8 +61,9 @@ def _check_place(file: Path, header: NrrdHeader) -> None:
     of_itk = header.fields.get("space dimension") == "4"  # which writes four axes without a space
     if not of_itk and space.lower().removesuffix("-time") not in SPACES:
         raise UnreadableScan(f"{file}: its space is {space}, expected one of {', '.join(SPACES[:3])}")
-    if "space directions" not in header.fields:
-        raise UnreadableScan(f"{file}: does not say how it lies in the patient (space directions)")
+    for field in ("space directions", "space origin"):
+        if field not in header.fields:
+            raise UnreadableScan(f"{file}: does not say how it lies in the patient ({field})")
 
 
 def _check_units(file: Path, header: NrrdHeader) -> None:
