@@ -184,12 +184,9 @@ def show(data: Source, out: Path, sample: int) -> None:
         print(f"{'left out':<10} {n} {reason}")
     chosen = images[np.linspace(0, len(images) - 1, min(GALLERY, len(images))).astype(int)]
     titles = None if chosen.label is None else ["anomalous" if label else "" for label in chosen.label]
-    pictures = {
-        out: plots.gallery(chosen.pixels, titles, columns=10, spacing=images.spacing, orientation=images.orientation)
-    }
+    pictures = {out: plots.gallery(chosen.pixels, titles, columns=10, spacing=images.spacing)}
     if volumes:
-        volume = np.asarray(images.pixels[sample])
-        slices = plots.montage(volume, spacing=images.spacing, orientation=images.orientation)
+        slices = plots.montage(np.asarray(images.pixels[sample]), spacing=images.spacing)
         pictures[out.with_stem(f"{out.stem}-slices")] = slices
     for picture, figure in pictures.items():
         with replacing(picture) as path:
