@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -98,6 +98,28 @@ def series_in(headers: Iterable[Header], *, foreign: bool = False) -> dict[str, 
         if header.series:
             slices[header.series] += []
     return {uid: Series(tuple(own), _damage_of(uid, own, damaged)) for uid, own in sorted(slices.items())}
+
+
+def chosen_series(place: Path, headers: list[Header], series: str | None) -> Series:
+    """Return the one series, or that which is named, which may be a reformat."""
+    found = series_in(headers, foreign=series is not None)
+    if series is None:
+        for lone in single_images({uid: [part.view for part in one.slices] for uid, one in found.items()}):
+            del found[lone]
+    if series is None and len(found) > 1:
+        listed = "; ".join(
+            f"{uid} ({len(one.slices)} slices, {one.slices[0].description if one.slices else 'damaged'})"
+            for uid, one in found.items()
+        )
+        raise UnreadableScan(f"{place}: holds {len(found)} series, expected series= one of {listed}")
+    if not found or (series is not None and series not in found):
+        if hidden := [one.damage for one in headers if one.damage]:
+            raise UnreadableScan(hidden[0])
+        others = Counter(one.foreign for one in headers if one.foreign)
+        beside = f", but {', '.join(f'{n} {kind}' for kind, n in sorted(others.items()))}" if others else ""
+        wanted = f"CT images{beside}" if series is None else f"series {series!r}, but {sorted(found)}"
+        raise UnreadableScan(f"{place}: holds no {wanted}")
+    return next(iter(found.values())) if series is None else found[series]
 
 
 def single_images(views: Mapping[str, Collection[tuple[str, str]]]) -> set[str]:

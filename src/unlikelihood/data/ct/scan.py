@@ -1,6 +1,5 @@
 """One CT scan: its voxels in HU and where in the patient each of them lies."""
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -10,10 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
-from unlikelihood.data.ct.dicom import Header, Series, Slice, headers_in, series_in, single_images
+from unlikelihood.data.ct.dicom import Slice, chosen_series, headers_in, series_in
 from unlikelihood.data.ct.dicom_writer import UID, write_slices
 from unlikelihood.data.ct.formats import FORMATS, UnreadableScan, files_in, sitk, suffix_of
-from unlikelihood.data.ct.hounsfield import AIR
+from unlikelihood.data.ct.hounsfield import AIR, as_hu
 from unlikelihood.data.ct.image_scans import image_fields
 from unlikelihood.data.ct.stack import stacked
 from unlikelihood.data.source import existing
@@ -71,7 +70,7 @@ class Scan:
 
     def __post_init__(self) -> None:
         checked = {
-            "hu": _hu(np.asarray(self.hu)),
+            "hu": as_hu(np.asarray(self.hu)),
             "origin": _numbers("origin", self.origin, (3,)),
             "spacing": _numbers("spacing", self.spacing, (3,)),
             "direction": _numbers("direction", self.direction, (3, 3)),
@@ -122,7 +121,7 @@ class Scan:
         if place.is_file() and (own := series_in(headers, foreign=True)):  # one slice stands for its series
             series = series or next(iter(own))
             headers = headers_in(files_in(place.parent))
-        chosen = _chosen(place, headers, series)
+        chosen = chosen_series(place, headers, series)
         if chosen.damage:
             raise UnreadableScan(chosen.damage)
         return cls.stack(list(chosen.slices), resample=resample)
@@ -290,41 +289,6 @@ class Scan:
         image.SetSpacing(self.spacing.tolist())
         image.SetDirection(self.direction.ravel().tolist())
         return image
-
-
-def _chosen(place: Path, headers: list[Header], series: str | None) -> Series:
-    """Return the one series, or that which is named, which may be a reformat."""
-    found = series_in(headers, foreign=series is not None)
-    if series is None:
-        for lone in single_images({uid: [part.view for part in one.slices] for uid, one in found.items()}):
-            del found[lone]
-    if series is None and len(found) > 1:
-        listed = "; ".join(
-            f"{uid} ({len(one.slices)} slices, {one.slices[0].description if one.slices else 'damaged'})"
-            for uid, one in found.items()
-        )
-        raise UnreadableScan(f"{place}: holds {len(found)} series, expected series= one of {listed}")
-    if not found or (series is not None and series not in found):
-        if hidden := [one.damage for one in headers if one.damage]:
-            raise UnreadableScan(hidden[0])
-        others = Counter(one.foreign for one in headers if one.foreign)
-        beside = f", but {', '.join(f'{n} {kind}' for kind, n in sorted(others.items()))}" if others else ""
-        wanted = f"CT images{beside}" if series is None else f"series {series!r}, but {sorted(found)}"
-        raise UnreadableScan(f"{place}: holds no {wanted}")
-    return next(iter(found.values())) if series is None else found[series]
-
-
-def _hu(hu: NDArray[Any]) -> NDArray[Any]:
-    if hu.ndim != 3 or not hu.size:
-        raise ValueError(f"hu of shape {hu.shape}: expected (D, H, W)")
-    if hu.dtype.kind not in "iuf":
-        raise ValueError(f"hu of type {hu.dtype}: expected numbers")
-    if hu.dtype.kind == "f":
-        if not np.isfinite(hu).all():
-            raise ValueError("hu holds intensities that are not finite")
-        return np.ascontiguousarray(hu, np.float32)
-    small = hu.dtype == np.int16 or (hu.min() >= -(2**15) and hu.max() < 2**15)
-    return np.ascontiguousarray(hu, np.int16 if small else np.float32)
 
 
 def _numbers(parameter: str, value: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
