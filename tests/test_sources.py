@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from unlikelihood.data.arrays import Arrays
+from unlikelihood.data.ct.candidates import Candidates
 from unlikelihood.data.ct.nodules import Nodules
 from unlikelihood.data.ct.volumes import Volumes
 from unlikelihood.data.digits import Digits
@@ -30,7 +31,7 @@ RNG = np.random.default_rng(0)
 
 @pytest.mark.parametrize("source", discovery.subclasses(Source, "data").values())
 def test_a_source_is_plain_configuration_with_a_line_for_every_field(source):
-    needed = {"path": "nowhere"} if source in (Arrays, Folder, Nodules, Volumes) else {}
+    needed = {"path": "nowhere"} if source in (Arrays, Candidates, Folder, Nodules, Volumes) else {}
     made = source(**needed, seed=3)
     assert made == pickle.loads(pickle.dumps(made)) != source(**needed, seed=4)
     documented = "\n".join(base.__doc__ for base in source.__mro__[:-1] if base.__doc__)

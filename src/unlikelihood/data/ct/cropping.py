@@ -3,7 +3,7 @@
 import json
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -13,12 +13,13 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import ArrayLike, NDArray
 
+from unlikelihood.data.ct.content import content_hashes
 from unlikelihood.data.ct.scan_files import ScanFiles
 from unlikelihood.data.images import windowed
 from unlikelihood.progress import progress
 from unlikelihood.storage.files import leftovers, replacing
 
-VERSION = 1  # of what is on the disk: crops of another one are made again
+VERSION = 2  # of what is on the disk: crops of another one are made again
 
 
 class Grid(NamedTuple):
@@ -69,7 +70,7 @@ def crop_scans(requests: Sequence[Request], grid: Grid, folder: Path, jobs: int 
     """Crop scans, each in one of several processes, and keep the crops.
 
     Each scan is read once, and only one at a time by each process. Its crops are a folder that is either there or not,
-    named by a hash of the files' paths, sizes and times of change, the centres and the grid: so a run that was killed
+    named by a hash of the content of all its files, the centres and the grid: so a run that was killed
     goes on where it was, runs at the same time share the work, and a file that is replaced is cropped again. A scan
     that cannot be read leaves nothing, and is tried again by the next run.
 
@@ -91,10 +92,11 @@ def crop_scans(requests: Sequence[Request], grid: Grid, folder: Path, jobs: int 
     """
     from joblib import Parallel, delayed  # which takes long to import
 
-    places = [folder / _key(request, grid) for request in requests]
+    folder.mkdir(parents=True, exist_ok=True)
+    with content_hashes(folder / "content.json") as content_hash:
+        places = [folder / _key(request, grid, content_hash) for request in requests]
     waiting = [i for i, place in enumerate(places) if not place.is_dir()]
     damage: dict[int, str] = {}
-    folder.mkdir(parents=True, exist_ok=True)
     with progress("Cropping scans", total=len(requests), start=len(requests) - len(waiting)) as update:
         parallel = Parallel(n_jobs=-1 if jobs is None else jobs, batch_size=1, return_as="generator_unordered")
         for i, wrong in parallel(delayed(_crop_once)(i, requests[i], grid, places[i]) for i in waiting):
@@ -130,7 +132,7 @@ def gather(
         for one, at in zip(cropped, rows, strict=True):
             pixels[list(at)] = windowed(_crops(one), window)
         return pixels
-    target = folder / f"{_hash([[str(one.file) for one in cropped], [list(map(int, at)) for at in rows]])}.npy"
+    target = folder / f"{hashed([[str(one.file) for one in cropped], [list(map(int, at)) for at in rows]])}.npy"
     if not target.is_file():
         dtype = np.result_type(*[one.dtype for one in cropped])
         with replacing(target) as part, part.open("wb") as file:
@@ -194,10 +196,12 @@ def _beside(index: NDArray[np.float64]) -> str:
     return f"the centre is outside the scan, at voxel (x, y, z) = ({x:.1f}, {y:.1f}, {z:.1f})"
 
 
-def _key(request: Request, grid: Grid) -> str:
+def _key(request: Request, grid: Grid, content_hash: Callable[[Path], str]) -> str:
     # Series and name too: two series may share a folder, and a damaged one has no files.
-    return _hash([VERSION, request.scan.series, request.scan.name, request.scan.stamp, request.centres, grid])
+    scan = request.scan
+    return hashed([VERSION, scan.series, scan.name, scan.content(content_hash), request.centres, grid])
 
 
-def _hash(value: Any) -> str:
+def hashed(value: Any) -> str:
+    """Return a short hash of plain values."""
     return blake2b(json.dumps(value).encode(), digest_size=16).hexdigest()

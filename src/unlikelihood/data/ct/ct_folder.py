@@ -1,5 +1,6 @@
 """What the sources of CT scans in a folder share: the files, the grid that they are resampled to, and the window."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,10 +9,10 @@ import numpy as np
 from unlikelihood.data.ct.cropping import Cropped, Grid, Request, crop_scans, gather
 from unlikelihood.data.ct.hounsfield import AIR, HU, LUNG_WINDOW
 from unlikelihood.data.ct.scan import WORLD
-from unlikelihood.data.ct.scan_files import ScanFiles, find_scans
+from unlikelihood.data.ct.scan_files import Survey, survey
 from unlikelihood.data.images import Images, windowed
 from unlikelihood.data.labelled_folder import LabelledFolder
-from unlikelihood.data.source import cache
+from unlikelihood.data.source import cache, existing
 from unlikelihood.parameters import Count, Positive, check_parameters
 
 
@@ -21,8 +22,8 @@ class CTFolder(LabelledFolder):
 
     Each is resampled once, from its scan's own grid to voxels of one size along the world axes z, y and x ("SPL"),
     whatever the direction of the scan; see `Scan.crop`. It is kept in HU in the cache, rounded to 1 HU where the scan
-    holds integers, so the window may change at no cost. Paths, sizes and times of change stand for the content of the
-    files, and a run that was killed goes on where it was.
+    holds integers, so the window may change at no cost. A file whose content changes is resampled again, and a run that
+    was killed goes on where it was.
 
     Further parameters are those of `LabelledFolder`.
 
@@ -68,9 +69,13 @@ class CTFolder(LabelledFolder):
             grid.shape(())
         return grid
 
-    def scans(self, path: Path) -> list[ScanFiles]:
-        """Return the scans in a folder."""
-        return find_scans(path, self.crops_folder)
+    def contents(self) -> list[tuple[str, str, int, str]]:
+        """Read all, and say of each series what it is, a scan, refused and why, or foreign; see `Survey.contents`."""
+        return self.survey(existing("path", self.path)).contents(resample=self.resample)
+
+    def survey(self, path: Path) -> Survey:
+        """Return what is in a folder."""
+        return survey(path, self.crops_folder)
 
     def crop(self, requests: list[Request], grid: Grid) -> list[Cropped]:
         """Crop the scans that are not in the cache yet, and return all."""
@@ -83,8 +88,9 @@ class CTFolder(LabelledFolder):
         label: list[int | None],
         group: list[str],
         name: list[str],
+        left_out: Mapping[str, int],
     ) -> Images:
-        """Return what was cropped; `rows` are the places of each scan's crops."""
+        """Return what was cropped; `rows` are the places of each scan's crops, `left_out` counts what was not."""
         return Images(
             pixels=gather(cropped, rows, self.window, self.crops_folder),
             label=None if None in label else np.array(label),
@@ -92,4 +98,8 @@ class CTFolder(LabelledFolder):
             spacing=(self.spacing,) * 3,
             orientation=WORLD,
             name=np.array(name),
+            layout="CT scans, as HU"
+            if self.window is None
+            else f"CT scans, HU {self.window[0]:g} to {self.window[1]:g}",
+            left_out=left_out,
         )

@@ -1,30 +1,20 @@
-"""The slices of a DICOM series: their headers, and the even grid that they must make up."""
+"""The headers of DICOM files: what is a slice of CT, of which series, and where it lies."""
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy import ndimage
-
-from unlikelihood.data.ct.formats import UnreadableScan, imported, sitk, sitk_image
-from unlikelihood.data.ct.hounsfield import AIR
+from unlikelihood.data.ct.enhanced import TAGS as ENHANCED_TAGS
+from unlikelihood.data.ct.enhanced import Frame, frames_of
+from unlikelihood.data.ct.foreign import foreign_reason
+from unlikelihood.data.ct.formats import UnreadableScan, imported
 
 DICOM = (".dcm", ".dicom", ".ima")  # and files of any other name that begin as DICOM does
-CT_IMAGES = "1.2.840.10008.5.1.4.1.1.2"  # the storage class, and with more digits those of enhanced CT
-GAP_TOLERANCE = 0.05  # of the distance between slices, by which a distance may differ from the usual one
-SHIFT_TOLERANCE = 0.5  # of a pixel, by which a slice may lie beside the first
-TAGS = [
-    "SOPClassUID",
+NEEDED = (
     "SeriesInstanceUID",
-    "SeriesDescription",
-    "Modality",
-    "ImageType",
-    "PatientID",
-    "NumberOfFrames",
     "Rows",
     "Columns",
     "PixelSpacing",
@@ -32,6 +22,20 @@ TAGS = [
     "ImageOrientationPatient",
     "RescaleSlope",
     "RescaleIntercept",
+)
+TAGS = [
+    *NEEDED,
+    *ENHANCED_TAGS,
+    "SOPClassUID",
+    "StudyInstanceUID",
+    "SeriesDescription",
+    "Modality",
+    "ImageType",
+    "PatientID",
+    "NumberOfFrames",
+    "PhotometricInterpretation",
+    "RescaleType",
+    "ModalityLUTSequence",
 ]
 
 
@@ -39,6 +43,8 @@ class Slice(NamedTuple):
     """What the header of a DICOM file says about a CT slice; lengths in mm, (x, y) along a row and a column."""
 
     file: Path
+    frame: int
+    study: str
     series: str
     description: str
     patient: str
@@ -46,176 +52,194 @@ class Slice(NamedTuple):
     spacing: tuple[float, float]
     position: tuple[float, ...]
     axes: tuple[float, ...]
+    slope: float
+    intercept: float
+
+    @property
+    def view(self) -> tuple[str, str]:
+        """The study, and the directions as far as they matter to tell a scout from an axial slice."""
+        return self.study, " ".join(f"{abs(value):.1f}" for value in self.axes)
 
 
-def dicom_series(files: Iterable[Path]) -> dict[str, list[Slice]]:
-    """Return the CT slices among files of any kind by their series, in the order of the series' UIDs."""
-    series: dict[str, list[Slice]] = defaultdict(list)
-    for file in files:
-        header = header_of(file)
-        if header is not None:
-            series[header.series].append(header)
-    return dict(sorted(series.items()))
+class Header(NamedTuple):
+    """What the header of a DICOM file says: its slices, why it is `foreign` to a scan, or its `damage`.
+
+    `series` is empty where the damage hides it.
+    """
+
+    file: Path
+    series: str = ""
+    slices: tuple[Slice, ...] = ()
+    foreign: str = ""
+    damage: str = ""
 
 
-def header_of(file: Path) -> Slice | None:
-    """Return what the header of a file says, None if it is no slice of CT."""
+class Series(NamedTuple):
+    """The slices of a series, and what damages it: one of its files, or one beside them whose series is unknown."""
+
+    slices: tuple[Slice, ...]
+    damage: str = ""
+
+
+def headers_in(files: Iterable[Path]) -> list[Header]:
+    """Return the headers of the DICOM files among files of any kind."""
+    return [header for file in files if (header := header_of(file)) is not None]
+
+
+def series_in(headers: Iterable[Header], *, foreign: bool = False) -> dict[str, Series]:
+    """Return the series of CT by their UIDs, in the order of these; with those of `foreign` slices, or without."""
+    headers = list(headers)
+    slices: dict[str, list[Slice]] = defaultdict(list)
+    for header in headers:
+        for one in header.slices if foreign or not header.foreign else ():
+            slices[one.series].append(one)
+    damaged = [header for header in headers if header.damage]
+    for header in damaged:
+        if header.series:
+            slices[header.series] += []
+    return {uid: Series(tuple(own), _damage_of(uid, own, damaged)) for uid, own in sorted(slices.items())}
+
+
+def chosen_series(place: Path, headers: list[Header], series: str | None) -> Series:
+    """Return the one series, or that which is named, which may be a reformat."""
+    found = series_in(headers, foreign=series is not None)
+    if series is None:
+        for lone in single_images({uid: [part.view for part in one.slices] for uid, one in found.items()}):
+            del found[lone]
+    if series is None and len(found) > 1:
+        listed = "; ".join(
+            f"{uid} ({len(one.slices)} slices, {one.slices[0].description if one.slices else 'damaged'})"
+            for uid, one in found.items()
+        )
+        raise UnreadableScan(f"{place}: holds {len(found)} series, expected series= one of {listed}")
+    if not found or (series is not None and series not in found):
+        if hidden := [one.damage for one in headers if one.damage]:
+            raise UnreadableScan(hidden[0])
+        others = Counter(one.foreign for one in headers if one.foreign)
+        beside = f", but {', '.join(f'{n} {kind}' for kind, n in sorted(others.items()))}" if others else ""
+        wanted = f"CT images{beside}" if series is None else f"series {series!r}, but {sorted(found)}"
+        raise UnreadableScan(f"{place}: holds no {wanted}")
+    return next(iter(found.values())) if series is None else found[series]
+
+
+def single_images(views: Mapping[str, Collection[tuple[str, str]]]) -> set[str]:
+    """Return the series of one image across the larger ones of their study: such as scouts that do not say so.
+
+    Parameters
+    ----------
+    views : mapping of str to collection of tuple
+        Of each series, the study and the directions of each of its slices.
+    """
+    larger = {view for own in views.values() if len(own) > 1 for view in own}
+    studies = {study for study, _ in larger}
+    return {
+        uid
+        for uid, own in views.items()
+        if len(own) == 1 and not larger.issuperset(own) and studies.issuperset(dict(own))
+    }
+
+
+def _damage_of(uid: str, slices: list[Slice], damaged: list[Header]) -> str:
+    folders = {one.file.parent for one in slices}
+    hits = (one for one in damaged if (one.series == uid if one.series else one.file.parent in folders))
+    return next((one.damage for one in hits), "")
+
+
+def header_of(file: Path) -> Header | None:
+    """Return what the header of a file says, None if it is not of DICOM."""
     named = file.suffix.lower() in DICOM
     if not file.exists():
-        if named or not file.suffix or file.suffix[1:].isdigit():
-            raise UnreadableScan(f"{file}: is a link to {file.readlink()}, which is not there")
-        return None
-    with file.open("rb") as content:
-        start = content.read(132)
-    marked = start[128:] == b"DICM"
-    # Old tools write neither the mark nor what precedes it; the file begins with its first tag, of group 8 (or 2).
-    if not marked and not (start[:2] in (b"\x08\0", b"\x02\0") and start[3:4] == b"\0"):
-        if named:
-            raise UnreadableScan(f"{file}: cannot be read as DICOM, it lacks the mark of one")
-        return None
+        meant = named or not file.suffix or file.suffix[1:].isdigit()
+        return Header(file, damage=f"{file}: is a link to {file.readlink()}, which is not there") if meant else None
+    marked = False
     try:
-        return _slice(file)
-    except (ImportError, UnreadableScan):
+        marked, bare = _marks(file)
+        if not marked and not bare:
+            return Header(file, damage=f"{file}: cannot be read as DICOM, it lacks the mark of one") if named else None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # at what does not matter here; what does is checked
+            data = imported("pydicom").dcmread(file, stop_before_pixels=True, specific_tags=TAGS, force=True)
+            return _header(file, data)
+    except ImportError:
         raise
     except Exception as error:  # damaged headers raise all kinds
-        if not marked and not named:
-            return None
-        raise UnreadableScan(f"{file}: cannot be read as DICOM ({type(error).__name__}: {error})") from error
+        if not named and not marked and not isinstance(error, OSError):
+            return None  # noise that begins as DICOM does
+        said = " ".join(str(error).split())
+        return Header(file, damage=f"{file}: cannot be read as DICOM ({type(error).__name__}: {said})")
 
 
-def _slice(file: Path) -> Slice | None:
-    data = imported("pydicom").dcmread(file, stop_before_pixels=True, specific_tags=TAGS, force=True)
-    kind = f"{data.get('SOPClassUID') or CT_IMAGES}."
-    if data.get("Modality") != "CT" or "LOCALIZER" in (data.get("ImageType") or ()):
-        return None
-    if not kind.startswith(f"{CT_IMAGES}."):  # such as a dose report
-        return None
-    if int(data.get("NumberOfFrames") or 1) > 1:
-        raise UnreadableScan(f"{file}: holds many frames (enhanced CT), expected one slice a file")
-    if missing := [tag for tag in TAGS[7:] if data.get(tag) is None]:
-        raise UnreadableScan(f"{file}: its header lacks {', '.join(missing)}")
+def _marks(file: Path) -> tuple[bool, bool]:
+    """Return whether a file has the mark of DICOM, and whether it begins as one of an old tool, which has none."""
+    with file.open("rb") as content:
+        start = content.read(132)
+    # Such a file begins with its first tag, of group 8 (or 2), in either order of bytes.
+    little = start[:2] in (b"\x08\0", b"\x02\0") and start[3:4] == b"\0"
+    big = start[:2] == b"\0\x08" and start[2:3] == b"\0" and start[4:6].isalpha()
+    return start[128:] == b"DICM", little or big
+
+
+def _header(file: Path, data: Any) -> Header:
+    series, frames = str(data.get("SeriesInstanceUID") or ""), frames_of(data)
+    reasons = [foreign_reason(frame.data) for frame in frames]
+    own = [frame for frame, reason in zip(frames, reasons, strict=True) if not reason]
+    try:
+        return Header(file, series, tuple(_slice(file, frame) for frame in own or frames), "" if own else reasons[0])
+    except (UnreadableScan, TypeError, ValueError, AttributeError) as error:
+        if not own:  # which is no slice, so it need not be a whole one
+            return Header(file, series, foreign=reasons[0])
+        said = str(error) if isinstance(error, UnreadableScan) else f"{file}: cannot be read as DICOM ({error})"
+        whole = data.get("Rows") is not None  # else it may end in the middle of what names its series
+        return Header(file, series if whole else "", damage=said)
+
+
+def _slice(file: Path, frame: Frame) -> Slice:
+    data = frame.data
+    for check in CHECKS:
+        check(file, data)
     return Slice(
         file,
-        str(data.SeriesInstanceUID),
+        frame.number,
+        str(data.get("StudyInstanceUID") or ""),
+        f"{data.SeriesInstanceUID}{frame.stack}",
         str(data.get("SeriesDescription") or "no description"),
         str(data.get("PatientID") or ""),
         (int(data.Rows), int(data.Columns)),
         (float(data.PixelSpacing[1]), float(data.PixelSpacing[0])),  # DICOM says rows first
         tuple(map(float, data.ImagePositionPatient)),
         tuple(map(float, data.ImageOrientationPatient)),
+        float(data.RescaleSlope),
+        float(data.RescaleIntercept),
     )
 
 
-def stacked(slices: list[Slice], resample: bool) -> dict[str, Any]:
-    """Return the fields of the scan that slices make up."""
-    where = f"{slices[0].file.parent}, series {slices[0].series}"
-    for what in ("shape", "spacing", "axes"):
-        values = np.array([getattr(one, what) for one in slices])
-        if np.ptp(values, axis=0).max() > 1e-3:
-            other = slices[int(np.abs(values - values[0]).max(axis=1).argmax())]
-            raise UnreadableScan(f"{where}: {what} of {other.file.name} differs from that of {slices[0].file.name}")
-    if len(slices) < 2:
-        raise UnreadableScan(f"{where}: holds one slice, expected at least two")
-    x, y = np.array(slices[0].axes).reshape(2, 3)
-    normal = np.cross(x, y)
-    depth = np.array([normal @ one.position for one in slices])
-    order = np.argsort(depth, kind="stable")
-    slices, depth = [slices[i] for i in order], depth[order]
-    gaps = np.diff(depth)
-    usual = float(np.median(gaps[gaps > 1e-3])) if (gaps > 1e-3).any() else 0.0
-    if not usual:
-        raise UnreadableScan(f"{where}: all {len(slices)} slices lie in one plane")
-    copies = np.flatnonzero(gaps < GAP_TOLERANCE * usual)
-    if len(copies):
-        slices, depth = _without_copies(where, slices, depth, copies, resample)
-        gaps = np.diff(depth)
-    position = np.array([one.position for one in slices])
-    aside = (position - position[0]) @ np.stack([x, y], axis=1)  # mm along x and y
-    uneven = np.flatnonzero(np.abs(gaps - usual) > GAP_TOLERANCE * usual)
-    tilted = bool((np.abs(aside) > SHIFT_TOLERANCE * np.array(slices[0].spacing)).any())
-    if not resample:
-        _refuse(where, slices, depth, aside, usual, uneven, tilted)
-    hu = np.stack([_plane(one.file, one.shape) for one in slices])
-    step = usual if len(uneven) else (depth[-1] - depth[0]) / (len(depth) - 1)
-    origin = position[0]
-    if resample and (tilted or len(uneven)):
-        shift = aside if tilted else np.zeros_like(aside)
-        hu = _on_even_grid(hu, depth - depth[0], shift / slices[0].spacing, step)
-        origin = origin + np.floor(shift.min(axis=0) / slices[0].spacing) * slices[0].spacing @ np.stack([x, y])
-    return {
-        "hu": hu,
-        "origin": origin,
-        "spacing": (*slices[0].spacing, step),
-        "direction": np.stack([x, y, normal], axis=1),
-        "series": slices[0].series,
-        "patient": slices[0].patient,
-    }
+def _check_frames(file: Path, data: Any) -> None:
+    if int(data.get("NumberOfFrames") or 1) > 1:
+        raise UnreadableScan(f"{file}: holds many frames and does not say where each lies, as enhanced CT does")
 
 
-def _without_copies(
-    where: str, slices: list[Slice], depth: NDArray[Any], copies: NDArray[np.intp], resample: bool
-) -> tuple[list[Slice], NDArray[Any]]:
-    one, two = slices[copies[0]], slices[copies[0] + 1]
-    said = f"{where}: duplicate slices, {one.file.name} and {two.file.name} lie both at {depth[copies[0]]:g} mm"
-    if not resample:
-        raise UnreadableScan(f"{said} ({len(copies)} in all)")
-    for k in copies:
-        one, two = slices[k], slices[k + 1]
-        if not np.array_equal(_plane(one.file, one.shape), _plane(two.file, two.shape)):
-            raise UnreadableScan(f"{said}, and differ: which is right cannot be told")
-    kept = np.setdiff1d(np.arange(len(slices)), copies + 1)
-    return [slices[k] for k in kept], depth[kept]
+def _check_needed(file: Path, data: Any) -> None:
+    if missing := [tag for tag in NEEDED if data.get(tag) is None]:
+        raise UnreadableScan(f"{file}: its header lacks {', '.join(missing)}")
 
 
-def _refuse(
-    where: str,
-    slices: list[Slice],
-    depth: NDArray[Any],
-    aside: NDArray[Any],
-    usual: float,
-    uneven: NDArray[np.intp],
-    tilted: bool,
-) -> None:
-    """Raise if the slices do not make up an even, upright grid."""
-    hint = "resample=True puts them on an even grid"
-    if tilted:
-        most = int(np.abs(aside).max(axis=1).argmax())
-        angle = math.degrees(math.atan2(float(np.linalg.norm(aside[-1])), depth[-1] - depth[0]))
-        raise UnreadableScan(
-            f"{where}: slices are displaced sideways, {slices[most].file.name} by "
-            f"{np.abs(aside[most]).max():.3g} mm (a gantry tilt of {angle:.1f}°); {hint}"
-        )
-    if len(uneven):
-        k = int(uneven[0])
-        gap = float(depth[k + 1] - depth[k])
-        times = gap / usual
-        whole = times > 1.5 and abs(times - round(times)) < GAP_TOLERANCE * round(times)
-        kind = f"{round(times) - 1} slice(s) missing" if whole else "uneven spacing of slices"
-        raise UnreadableScan(
-            f"{where}: {kind}, {gap:g} mm between {slices[k].file.name} and {slices[k + 1].file.name} where "
-            f"{usual:g} mm is usual ({len(uneven)} such in all); {hint}"
-        )
+def _check_numbers(file: Path, data: Any) -> None:
+    for tag, count in (("PixelSpacing", 2), ("ImagePositionPatient", 3), ("ImageOrientationPatient", 6)):
+        numbers = [float(value) for value in data[tag].value]
+        if len(numbers) != count or not all(map(math.isfinite, numbers)):
+            raise UnreadableScan(f"{file}: {tag} is {numbers}, expected {count} finite numbers")
+    if min(map(float, data.PixelSpacing)) <= 0:
+        raise UnreadableScan(f"{file}: PixelSpacing is {list(data.PixelSpacing)}, expected mm above 0")
 
 
-def _on_even_grid(hu: NDArray[Any], depth: NDArray[Any], shift: NDArray[Any], step: float) -> NDArray[np.float32]:
-    """Interpolate slices at uneven depths (mm), displaced by `shift` pixels (x, y), on an even, upright grid."""
-    first = np.floor(shift.min(axis=0)).astype(int)
-    width, height = np.ceil(shift.max(axis=0)).astype(int) - first
-    upright = np.full((len(hu), hu.shape[1] + height, hu.shape[2] + width), AIR, np.float32)
-    for plane, own, (dx, dy) in zip(upright, hu, shift - first, strict=True):
-        plane[: hu.shape[1], : hu.shape[2]] = own
-        if dx or dy:
-            plane[:] = ndimage.shift(plane, (dy, dx), order=1, cval=AIR, mode="constant")
-    at = np.arange(0, depth[-1] + 1e-3 * step, step)
-    below = np.clip(np.searchsorted(depth, at, side="right") - 1, 0, len(depth) - 2)
-    # Rounded, so that a slice that lies on the new grid but for the digits of its position stays as it is.
-    share = np.round((at - depth[below]) / (depth[below + 1] - depth[below]), 4).clip(0, 1).astype(np.float32)
-    share = share[:, None, None]
-    return (1 - share) * upright[below] + share * upright[below + 1]
+def _check_scale(file: Path, data: Any) -> None:
+    slope, intercept = float(data.RescaleSlope), float(data.RescaleIntercept)
+    if not slope or not math.isfinite(slope) or not math.isfinite(intercept):
+        raise UnreadableScan(f"{file}: RescaleSlope and RescaleIntercept are {slope:g} and {intercept:g}")
+    if data.get("ModalityLUTSequence"):
+        raise UnreadableScan(f"{file}: maps its values by a table, expected a slope and an intercept")
+    if (unit := str(data.get("RescaleType") or "HU").strip().upper()) != "HU":
+        raise UnreadableScan(f"{file}: its values are in {unit} (RescaleType), expected HU")
 
 
-def _plane(file: Path, shape: tuple[int, int]) -> NDArray[Any]:
-    plane = sitk().GetArrayFromImage(sitk_image(file, "GDCMImageIO"))
-    if plane.shape != (1, *shape):
-        raise UnreadableScan(f"{file}: an image of shape {plane.shape}, its header says {shape}")
-    return plane[0]
+CHECKS = (_check_frames, _check_needed, _check_numbers, _check_scale)

@@ -9,13 +9,16 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
-from unlikelihood.data.ct.dicom import Slice, dicom_series, stacked
+from unlikelihood.data.ct.dicom import Slice, chosen_series, headers_in, series_in
 from unlikelihood.data.ct.dicom_writer import UID, write_slices
-from unlikelihood.data.ct.formats import FORMATS, UnreadableScan, files_in, image_fields, sitk, suffix_of
-from unlikelihood.data.ct.hounsfield import AIR
+from unlikelihood.data.ct.formats import FORMATS, UnreadableScan, files_in, sitk, suffix_of
+from unlikelihood.data.ct.hounsfield import AIR, as_hu
+from unlikelihood.data.ct.image_scans import image_fields
+from unlikelihood.data.ct.stack import stacked
 from unlikelihood.data.source import existing
 from unlikelihood.storage.files import replacing
 
+LENGTHS = (1.0, 4000.0)  # mm, from the smallest sample to more than a patient
 POINTS_AT_ONCE = 2**21  # interpolated points, to bound the memory
 DIRECTIONS = ("RL", "AP", "IS")  # in which the world axes x, y and z decrease and increase
 WORLD = "SPL"  # the orientation of the world axes (z, y, x)
@@ -67,7 +70,7 @@ class Scan:
 
     def __post_init__(self) -> None:
         checked = {
-            "hu": _hu(np.asarray(self.hu)),
+            "hu": as_hu(np.asarray(self.hu)),
             "origin": _numbers("origin", self.origin, (3,)),
             "spacing": _numbers("spacing", self.spacing, (3,)),
             "direction": _numbers("direction", self.direction, (3, 3)),
@@ -88,7 +91,8 @@ class Scan:
         """Read a scan.
 
         Of a DICOM folder, with all folders in it, the CT images are read, whatever the names and the order of the
-        files; other objects and localizers are left out, and slope and intercept make HU of what is stored.
+        files; other objects, localizers and reformats are left out (unless `series` names the latter), and slope and
+        intercept make HU of what is stored.
 
         Parameters
         ----------
@@ -113,18 +117,14 @@ class Scan:
         place = existing("path", path)
         if suffix_of(place) in FORMATS and place.is_file():
             return cls._made(place, image_fields(place))
-        files = [place] if place.is_file() else list(files_in(place))
-        found = dicom_series(files)
-        if place.is_file() and found:  # one slice stands for its series
-            (series,) = found
-            found = dicom_series(files_in(place.parent))
-        if series is None and len(found) > 1:
-            listed = "; ".join(f"{uid} ({len(own)} slices, {own[0].description})" for uid, own in found.items())
-            raise UnreadableScan(f"{place}: holds {len(found)} series, expected series= one of {listed}")
-        if not found or (series is not None and series not in found):
-            wanted = "CT images" if series is None else f"series {series!r}, but {sorted(found)}"
-            raise UnreadableScan(f"{place}: holds no {wanted}")
-        return cls.stack(next(iter(found.values())) if series is None else found[series], resample=resample)
+        headers = headers_in([place] if place.is_file() else files_in(place))
+        if place.is_file() and (own := series_in(headers, foreign=True)):  # one slice stands for its series
+            series = series or next(iter(own))
+            headers = headers_in(files_in(place.parent))
+        chosen = chosen_series(place, headers, series)
+        if chosen.damage:
+            raise UnreadableScan(chosen.damage)
+        return cls.stack(list(chosen.slices), resample=resample)
 
     @classmethod
     def stack(cls, slices: list[Slice], *, resample: bool = False) -> Self:
@@ -134,9 +134,31 @@ class Scan:
     @classmethod
     def _made(cls, where: Path, fields: dict[str, Any]) -> Self:
         try:
-            return cls(**fields)
+            scan = cls(**fields)
         except ValueError as error:
             raise UnreadableScan(f"{where}: {error}") from error
+        longest = float(scan.extent.max())
+        if not LENGTHS[0] <= longest <= LENGTHS[1]:
+            raise UnreadableScan(f"{where}: is {longest:g} mm long, expected lengths in mm")
+        return scan
+
+    @classmethod
+    def of_crop(cls, values: NDArray[Any], centre: ArrayLike, spacing: float = 1.0, series: str = "") -> Self:
+        """Return a map of a crop, or the crop, as a scan of its own, which `save` puts where it lies in the patient.
+
+        A map on the grid of a scan is `dataclasses.replace(scan, hu=values)`.
+
+        Parameters
+        ----------
+        values : ndarray of shape (D, H, W)
+            In any unit, indexed (z, y, x).
+        centre, spacing
+            As of `crop`.
+        series : str
+            Its name.
+        """
+        middle = (np.array(np.shape(values))[::-1] - 1) / 2 * spacing
+        return cls(values, np.asarray(centre, np.float64) - middle, (spacing,) * 3, series=series)
 
     def save(self, path: str | Path) -> None:
         """Write the scan; nothing is at `path` before all of it is.
@@ -267,19 +289,6 @@ class Scan:
         image.SetSpacing(self.spacing.tolist())
         image.SetDirection(self.direction.ravel().tolist())
         return image
-
-
-def _hu(hu: NDArray[Any]) -> NDArray[Any]:
-    if hu.ndim != 3 or not hu.size:
-        raise ValueError(f"hu of shape {hu.shape}: expected (D, H, W)")
-    if hu.dtype.kind not in "iuf":
-        raise ValueError(f"hu of type {hu.dtype}: expected numbers")
-    if hu.dtype.kind == "f":
-        if not np.isfinite(hu).all():
-            raise ValueError("hu holds intensities that are not finite")
-        return np.ascontiguousarray(hu, np.float32)
-    small = hu.dtype == np.int16 or (hu.min() >= -(2**15) and hu.max() < 2**15)
-    return np.ascontiguousarray(hu, np.int16 if small else np.float32)
 
 
 def _numbers(parameter: str, value: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:

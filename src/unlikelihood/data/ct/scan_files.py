@@ -1,16 +1,22 @@
-"""The scans in a folder, each of one file or of many slices."""
+"""The scans in a folder, each of one file or of many slices, and what lies beside them."""
 
 import json
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from unlikelihood.data.ct.dicom import dicom_series, header_of
-from unlikelihood.data.ct.formats import FORMATS, UnreadableScan, files_in, suffix_of
+from unlikelihood.data.ct.content import identity
+from unlikelihood.data.ct.dicom import Header, header_of, headers_in, series_in, single_images
+from unlikelihood.data.ct.formats import FORMATS, UnreadableScan, files_in, naming, suffix_of
+from unlikelihood.data.ct.image_scans import voxel_files
 from unlikelihood.data.ct.scan import Scan
 from unlikelihood.progress import progress
 from unlikelihood.storage.files import replacing
+
+VERSION = 3  # of what is remembered of headers: with another one they are read again
 
 
 class ScanFiles(NamedTuple):
@@ -29,92 +35,185 @@ class ScanFiles(NamedTuple):
         """Read the scan; see `Scan.read`."""
         if self.damage:
             raise UnreadableScan(self.damage)
-        if suffix_of(self.files[0]) in FORMATS:
-            return Scan.read(self.files[0])
-        return Scan.stack(dicom_series(self.files)[self.series], resample=resample)
+        with naming(self.files[0]):
+            if suffix_of(self.files[0]) in FORMATS:
+                return Scan.read(self.files[0])
+            found = series_in(headers_in(self.files))
+            if self.series not in found:
+                raise UnreadableScan(f"{self.files[0].parent}: series {self.series} is no longer there")
+            if wrong := found[self.series].damage:
+                raise UnreadableScan(wrong)
+            return Scan.stack(list(found[self.series].slices), resample=resample)
+
+    def content(self, content_hash: Callable[[Path], str]) -> list[str]:
+        """Return the hashes of all files that bytes of the scan come from, wherever its voxels lie."""
+        files = sorted(self.files)
+        if files and suffix_of(files[0]) in FORMATS:
+            with suppress(UnreadableScan):  # as `read` will say
+                files += voxel_files(files[0])
+        return [content_hash(file) for file in files]
+
+
+class Survey(NamedTuple):
+    """What is in a folder: its scans, and how many files of each series are left out for which reason."""
+
+    scans: list[ScanFiles]
+    foreign: Counter[tuple[str, str, str]]
 
     @property
-    def stamp(self) -> list[tuple[str, int, int]]:
-        """Path, size in bytes and time of change in ns of each file, which stand for its content."""
-        files = list(self.files)
-        if files and suffix_of(files[0]) == ".mhd":  # which has its voxels in a file beside it
-            files += files[0].parent.glob(f"{files[0].stem}.*raw")
-        return sorted((str(file.resolve()), (at := file.stat()).st_size, at.st_mtime_ns) for file in files)
+    def left_out(self) -> Counter[str]:
+        """How many files are left out for which reason."""
+        counts = Counter[str]()
+        for (_, _, reason), files in self.foreign.items():
+            counts[f"DICOM files: {reason}"] += files
+        return counts
+
+    def contents(self, *, resample: bool = False) -> list[tuple[str, str, int, str]]:
+        """Read all, and return the folder, the series, the number of files and what it is of each series.
+
+        That is the size of a scan, why it is refused, or what else it is.
+        """
+        told = []
+        for scan in self.scans:
+            try:
+                size = " x ".join(map(str, scan.read(resample=resample).hu.shape))
+                told.append((scan.name, scan.series, len(scan.files), f"scan of {size} voxels (z, y, x)"))
+            except UnreadableScan as error:
+                told.append((scan.name, scan.series, len(scan.files), f"refused: {error}"))
+        others = [(folder, series, n, f"foreign: {reason}") for (folder, series, reason), n in self.foreign.items()]
+        return [*told, *sorted(others)]
 
 
 def find_scans(path: Path, memory: Path | None = None) -> list[ScanFiles]:
-    """Return the scans in a folder and all folders in it, in the order of their names.
+    """Return the scans in a folder and all folders in it, in the order of their names; see `survey`."""
+    return survey(path, memory).scans
+
+
+def survey(path: Path, memory: Path | None = None) -> Survey:
+    """Find out what is in a folder and all folders in it.
 
     Parameters
     ----------
     path : Path
         A folder, the file of one scan, or one slice of a DICOM series.
     memory : Path, optional
-        Folder in which to remember the series of each DICOM file, for as long as its size and time of change stay the
+        Folder in which to remember the series of each DICOM file, for as long as its size and times of change stay the
         same: so the headers of a large folder are read once.
 
     Returns
     -------
-    list of ScanFiles
-        Image files by their suffix, and each DICOM series of CT images. A DICOM file that cannot be read damages all
-        series of its folder, as one of them lacks it.
+    Survey
+        Image files by their suffix, and each DICOM series of CT images. A DICOM file that cannot be read damages its
+        series, and if that is not known either all series of its folder, as one of them lacks it.
     """
     if path.is_file() and suffix_of(path) not in FORMATS:
-        slice_ = header_of(path)
-        return [one for one in find_scans(path.parent) if slice_ and one.series == slice_.series]
+        header = header_of(path)
+        own = {one.series for one in header.slices} if header else set()
+        whole = survey(path.parent, memory)
+        return Survey([one for one in whole.scans if one.series in own], whole.foreign)
     root = path if path.is_dir() else path.parent
     files = list(files_in(path)) if path.is_dir() else [path]
-    found = [_image_file(file, root) for file in files if suffix_of(file) in FORMATS]
-    slices: dict[str, list[Path]] = defaultdict(list)
-    damage: dict[Path, str] = {}
+    scans = [_image_file(file, root) for file in files if suffix_of(file) in FORMATS]
     index = None if memory is None else memory / f"index-{_short_hash(path)}.json"
-    for file, series, wrong in _series([file for file in files if suffix_of(file) not in FORMATS], index):
-        if wrong:
-            damage[file.parent] = wrong
-        elif series:
-            slices[series].append(file)
-    first = {series: own[0].parent for series, own in slices.items()}
-    alone = Counter(first.values())
-    for series, own in slices.items():
-        folder = first[series].relative_to(root).as_posix()
-        name = folder if alone[first[series]] == 1 else f"{folder}/{series}"
-        wrong = next((damage[file.parent] for file in own if file.parent in damage), "")
+    known = _known([file for file in files if suffix_of(file) not in FORMATS], index)
+    known = _without_single_images(known)
+    foreign = Counter((_name(one.file.parent, root), one.series, one.foreign) for one in known if one.foreign)
+    return Survey(sorted([*scans, *_dicom(known, root)], key=lambda one: (one.name, one.series)), foreign)
+
+
+def by_name(scans: Sequence[ScanFiles]) -> dict[str, list[ScanFiles]]:
+    """Return the scans under each of the names that a table may call them by."""
+    known: dict[str, list[ScanFiles]] = defaultdict(list)
+    for one in scans:
+        for name in {one.series, one.name}:
+            known[name].append(one)
+    return known
+
+
+class _Known(NamedTuple):
+    """What is remembered of a header; `slices` are the series of its slices."""
+
+    file: Path
+    view: tuple[str, str]
+    series: str
+    slices: tuple[str, ...]
+    foreign: str
+    damage: str
+
+
+def _dicom(known: list[_Known], root: Path) -> list[ScanFiles]:
+    files: dict[str, list[Path]] = defaultdict(list)
+    damage: dict[str, str] = {}  # by series, and by folder where the series is hidden
+    for one in known:
+        if one.damage:
+            damage.setdefault(one.series or str(one.file.parent), one.damage)
+            if one.series:
+                files[one.series].append(one.file)
+        for series in set(one.slices) if not one.foreign else ():
+            files[series].append(one.file)
+    alone = Counter(own[0].parent for own in files.values())
+    found, hit = [], set()
+    for series, own in files.items():
+        places = [series, *(str(file.parent) for file in own)]
+        wrong = next((damage[place] for place in places if place in damage), "")
+        hit.update(places)
+        name = _name(own[0].parent, root)
+        name = name if alone[own[0].parent] == 1 else f"{name}/{series}"
         found.append(ScanFiles(series, name, tuple(own), wrong))
-    for place in damage.keys() - {file.parent for own in slices.values() for file in own}:
-        found.append(ScanFiles(place.name, place.relative_to(root).as_posix(), (), damage[place]))
-    return sorted(found, key=lambda one: (one.name, one.series))
+    lost = [Path(place) for place in damage.keys() - hit]
+    return found + [ScanFiles(place.name, _name(place, root), (), damage[str(place)]) for place in lost]
+
+
+def _without_single_images(known: list[_Known]) -> list[_Known]:
+    views: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for one in known:
+        for series in one.slices if not one.foreign else ():
+            views[series].append((one.view[0], one.view[1]))
+        if one.damage and one.series:
+            views[one.series] += [("", "")] * 2  # which is not known to be one
+    lone = single_images(views)
+    return [one._replace(foreign="single image") if lone.intersection(one.slices) else one for one in known]
+
+
+def _name(place: Path, root: Path) -> str:
+    return place.relative_to(root).as_posix()
 
 
 def _image_file(file: Path, root: Path) -> ScanFiles:
-    series, name = file.name[: -len(suffix_of(file))], file.relative_to(root).as_posix()
+    series, name = file.name[: -len(suffix_of(file))], _name(file, root)
     if not file.exists():
         return ScanFiles(series, name, (), f"{file}: is a link to {file.readlink()}, which is not there")
     return ScanFiles(series, name, (file,))
 
 
-def _series(files: list[Path], index: Path | None) -> list[tuple[Path, str, str]]:
-    """Return the series of each file (empty if it is no CT slice), and what is wrong with it."""
-    known: dict[str, list[Any]] = {}
+def _known(files: Iterable[Path], index: Path | None) -> list[_Known]:
+    """Return what the headers of DICOM files say, out of the index where they have not changed."""
+    before: dict[str, list[object]] = {}
     if index is not None and index.is_file():
-        known = json.loads(index.read_text(encoding="utf-8"))
-    found, seen = [], {}
+        before = json.loads(index.read_text(encoding="utf-8"))
+    files, found, seen = list(files), [], {}
     with progress("Looking for scans", total=len(files)) as update:
         for file in files:
-            try:
-                stamp = [(at := file.stat()).st_size, at.st_mtime_ns] if file.exists() else []
-                entry = known.get(str(file), [])
-                if not stamp or entry[:2] != stamp:
-                    header = header_of(file)
-                    entry = [*(stamp or (0, 0)), header.series if header else ""]
+            stamp = [VERSION, *identity(file)] if file.exists() else []
+            entry = before.get(str(file), [])
+            if not stamp or entry[:-1] != stamp:
+                entry = [*stamp, _facts(header_of(file))]
+            one = _Known(file, *entry[-1])  # type: ignore[misc]
+            if stamp and not one.damage:
                 seen[str(file)] = entry
-                found.append((file, entry[2], ""))
-            except UnreadableScan as error:
-                found.append((file, "", str(error)))
+            found.append(one)
             update()
-    if index is not None and seen != known:
+    if index is not None and seen != before:
         with replacing(index) as part:
             part.write_text(json.dumps(seen), encoding="utf-8")
-    return found
+    return [one for one in found if one.slices or one.foreign or one.damage]
+
+
+def _facts(header: Header | None) -> list[object]:
+    if header is None:
+        return [["", ""], "", [], "", ""]
+    view = header.slices[0].view if header.slices else ("", "")
+    return [view, header.series, [one.series for one in header.slices], header.foreign, header.damage]
 
 
 def _short_hash(path: Path) -> str:

@@ -1,6 +1,7 @@
 """Whole CT volumes in a folder."""
 
 import warnings
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from typing_extensions import override
 from unlikelihood.data.ct.cropping import Request
 from unlikelihood.data.ct.ct_folder import CTFolder
 from unlikelihood.data.ct.formats import FORMATS
-from unlikelihood.data.ct.scan_files import ScanFiles
+from unlikelihood.data.ct.scan_files import ScanFiles, by_name
 from unlikelihood.data.images import Images
 from unlikelihood.data.labelled_folder import Entry
 from unlikelihood.data.source import existing
@@ -40,7 +41,7 @@ class Volumes(CTFolder):
     @override
     def read(self) -> Images:
         grid = self.grid(self.shape)
-        entries = self._entries(existing("path", self.path))
+        entries, left_out = self._entries(existing("path", self.path))
         cropped = self.crop([Request(scan) for _, scan in entries], grid)
         failures = [one.damage for one in cropped if one.damage]
         reasons = "\n".join(failures)
@@ -62,20 +63,30 @@ class Volumes(CTFolder):
             label=[entry.label for entry, _ in kept],
             group=[entry.group or one.patient or entry.file for entry, one in kept],
             name=[entry.file for entry, _ in kept],
+            left_out=left_out + Counter({"volumes that cannot be read": len(failures)}),
         )
 
-    def _entries(self, path: Path) -> list[tuple[Entry, ScanFiles]]:
+    def _entries(self, path: Path) -> tuple[list[tuple[Entry, ScanFiles]], Counter[str]]:
+        """Return the scans to read with what is known of them, and counts of what else is there."""
         if self.table is not None:
-            known = {name: one for one in self.scans(path) for name in (one.series, one.name)}
-            entries = self.table_entries()
-            if missing := [entry.file for entry in entries if entry.file not in known]:
-                raise ValueError(f"table={str(self.table)!r}: file={missing[0]!r} is no volume in {path}")
-            return [(entry, known[entry.file]) for entry in entries]
-        found = [
-            (Entry(one.name if label is None else f"{place.name}/{one.name}", label), one)
-            for place, label in self.labelled_folders(path)
-            for one in self.scans(place)
-        ]
+            whole = self.survey(path)
+            return [(entry, self._named(entry, by_name(whole.scans))) for entry in self.table_entries()], whole.left_out
+        found, left_out = [], Counter[str]()
+        for place, label in self.labelled_folders(path):
+            here = self.survey(place)
+            left_out += here.left_out
+            for one in here.scans:
+                found.append((Entry(one.name if label is None else f"{place.name}/{one.name}", label), one))
         if not found:
-            raise ValueError(f"path={str(self.path)!r} holds no {', '.join(FORMATS)} files and no DICOM series of CT")
-        return found
+            others = "".join(f"; {n} {reason}" for reason, n in left_out.items())
+            raise ValueError(
+                f"path={str(self.path)!r} holds no {', '.join(FORMATS)} files and no DICOM series of CT{others}"
+            )
+        return found, left_out
+
+    def _named(self, entry: Entry, known: dict[str, list[ScanFiles]]) -> ScanFiles:
+        there = known.get(entry.file, [])
+        if len(there) != 1:
+            many = "no volume" if not there else f"the name of {', '.join(one.name for one in there)}"
+            raise ValueError(f"table={str(self.table)!r}: file={entry.file!r} is {many} in {self.path}")
+        return there[0]

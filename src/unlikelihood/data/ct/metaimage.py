@@ -1,0 +1,80 @@
+"""MetaImage: .mha, and .mhd with its voxels in other files."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from unlikelihood.data.ct.formats import UnreadableScan
+from unlikelihood.data.ct.voxel_bytes import check_size, listed_files, raw_size, unpacked_size
+
+BYTES = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "LONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8}
+LINES = 200  # more than a header has
+PLACE = {  # the names of what says where it lies
+    "ElementSpacing": ("elementspacing", "elementsize"),
+    "TransformMatrix": ("transformmatrix", "rotation", "orientation"),
+    "Offset": ("offset", "position", "origin"),
+}
+
+
+class MetaHeader(NamedTuple):
+    """The fields of a header by their names in lower case, the lines that follow them, and where the header ends."""
+
+    fields: dict[str, str]
+    following: list[str]
+    end: int
+
+
+def header_of(file: Path) -> MetaHeader:
+    """Read the header of a MetaImage."""
+    fields: dict[str, str] = {}
+    with file.open("rb") as content:
+        for _ in range(LINES):
+            key, equals, value = content.readline(2**16).decode("latin-1").partition("=")
+            fields[key.strip().lower()] = value.strip()
+            if key.strip().lower() == "elementdatafile" and equals:
+                end = content.tell()
+                local = value.strip().upper() == "LOCAL"
+                return MetaHeader(fields, [] if local else content.read(2**20).decode("latin-1").splitlines(), end)
+    raise UnreadableScan(f"{file}: cannot be read as a scan (it has no header of a MetaImage)")
+
+
+def voxel_files(file: Path) -> list[Path]:
+    """Return the other files that hold voxels of a MetaImage."""
+    fields, following, _ = header_of(file)
+    said = fields["elementdatafile"]
+    return [] if said.upper() == "LOCAL" else listed_files(file, said, following)
+
+
+def check(file: Path) -> None:
+    """Raise unless a MetaImage is whole, undamaged, in mm, and says how it lies in the patient."""
+    header = header_of(file)
+    for one in (_check_place, _check_unit, _check_voxels):
+        one(file, header)
+
+
+def _check_place(file: Path, header: MetaHeader) -> None:
+    for name, names in PLACE.items():
+        if not any(one in header.fields for one in names):
+            raise UnreadableScan(f"{file}: does not say how it lies in the patient ({name})")
+
+
+def _check_unit(file: Path, header: MetaHeader) -> None:
+    unit = header.fields.get("distanceunits", "mm")  # which ITK passes over
+    if unit.lower() not in ("mm", "?"):
+        raise UnreadableScan(f"{file}: its lengths are in {unit}, expected mm")
+
+
+def _check_voxels(file: Path, header: MetaHeader) -> None:
+    fields = header.fields
+    shape = [int(size) for size in fields["dimsize"].split()]
+    item = BYTES[fields["elementtype"].removeprefix("MET_").removeprefix("U").removesuffix("_ARRAY")]
+    item *= int(fields.get("elementnumberofchannels", 1))
+    files = voxel_files(file)
+    skipped = int(fields.get("headersize", 0)) if files else header.end
+    if fields.get("binarydata", "True").upper().startswith("F"):
+        text = (files[0] if files else file).read_bytes()[skipped:]
+        check_size(file, len(text.split()) * item, shape, item)
+    elif fields.get("compresseddata", "False").upper().startswith("T"):
+        parts = files or [file]
+        check_size(file, sum(unpacked_size(part, skipped, "zlib") for part in parts), shape, item)
+    elif skipped >= 0:  # else the voxels are what is at the end
+        check_size(file, raw_size(files or [file], skipped), shape, item)
