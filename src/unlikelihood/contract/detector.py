@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from unlikelihood.data.as_array import as_array
 from unlikelihood.parameters import check_parameters
 from unlikelihood.storage import models
 from unlikelihood.storage.identity import identities, refuse_seen
@@ -199,6 +200,7 @@ class Detector(BaseEstimator, ABC):
         """Make from the fitted arrays and values what only memory can hold; called by `fit` and by `load`."""
 
     def _checked(self, X: np.ndarray, *, reset: bool) -> np.ndarray:
+        X = as_array(X)
         X = X if hasattr(X, "shape") else np.asarray(X)
         shape = tuple(X.shape[1:])
         if len(shape) > 1 and len(shape) not in self.ranks:
