@@ -105,7 +105,7 @@ def _case(record: Record, cases: Cases, row: int, limits: Limits, among: str) ->
     truth = CLASSES[int(record.label[index])]
     name = record.sample[index] if record.sample else f"test sample {index}"
     score = number(float(anomaly_score(record.score)[index]))
-    facts = [f"anomaly score {score}", f"probability {record.probability[index]:.3f}"]
+    facts = [f"anomaly score {score}"]
     if record.p_value is not None:
         facts.insert(0, f"p-value {record.p_value[index]:.3g}")
     near = [
