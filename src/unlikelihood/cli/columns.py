@@ -1,6 +1,8 @@
 """The columns of a table of samples, in words: ``anomaly_score`` rises with the anomaly, ``p_value`` falls."""
 
+import copy
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -38,12 +40,14 @@ def decider(detector: Detector, alpha: float | None) -> Judge:
                 "fit it again on data with calibration normals"
             )
         return lambda scores: {}
-    known = detector.calibration_
+    # A `Conformal` keeps its guarantee and its kinds.
+    own = copy.copy(detector) if isinstance(detector, Conformal) else None
+    p_value = partial(p_values, detector.calibration_) if own is None else own.p_value_of
     if alpha is None:
-        return lambda scores: {"p_value": p_values(known, scores)}
-    offset = Conformal(detector, alpha=alpha).fit().offset_
+        return lambda scores: {"p_value": p_value(scores)}
+    offset = (Conformal(detector, alpha=alpha).fit() if own is None else own.set_params(alpha=alpha)).offset_
     return lambda scores: {
-        "p_value": p_values(known, scores),
+        "p_value": p_value(scores),
         "decision": in_words(scores < offset),
         "alpha": np.full(len(scores), alpha),
     }

@@ -221,7 +221,8 @@ def _data(record: Record) -> Section:
     low, high = data["intensity"]
     calibrated = "no normals, so there are no p-values and no decisions"
     if data["calibrated_on"]:
-        calibrated = f"{data['calibrated_on']:,} normals that training never saw"
+        unseen = "" if data["left_out"] is None else " that training never saw"
+        calibrated = f"{data['calibrated_on']:,} normals{unseen}"
     facts = {
         "Trained on": "" if data["trained_on"] is None else f"{data['trained_on']:,} normals",
         "Calibrated on": calibrated,
