@@ -289,7 +289,7 @@ class Conformal(OutlierMixin, Detector):
         return np.isin(unit, np.random.default_rng(self.seed).permutation(units)[:kept])
 
     def _score(self, X: NDArray[Any]) -> NDArray[np.float64]:
-        scores = pvalues.judgeable(self.detector_.score_samples(X))
+        scores = pvalues.checked_scores(self.detector_.score_samples(X))
         if scores.shape != (len(X),):
             raise ValueError(
                 f"{type(self.detector_).__name__} gives {len(X)} samples scores of shape {scores.shape}, "
