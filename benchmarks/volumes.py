@@ -57,8 +57,8 @@ def memory() -> list[dict[str, object]]:
     for size in (28, 32):
         for name, detector in TRAINED.items():
             command = [sys.executable, "-m", "benchmarks.volumes", name, str(size)]
-            told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            rows.append({"detector": name, "width": detector.width, "size": size, "batch": BATCH} | json.loads(told))
+            printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            rows.append({"detector": name, "width": detector.width, "size": size, "batch": BATCH} | json.loads(printed))
             print(rows[-1], flush=True)
     return rows
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unlikelihood import KNN, Conformal, Digits, Split, load
+from unlikelihood import KNN, Conformal, Digits, PCAResidual, Simes, Split, load
+from unlikelihood.cli.columns import decider
 from unlikelihood.cli.main import COMMANDS, main
 
 SMALL = ["--detector.epochs=2", "--detector.width=2", "--detector.latent=2"]
@@ -98,7 +99,7 @@ def test_debug_shows_the_traceback():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["fit", "--data", "Nope", "--detector", "VAE", "--out", "x"], "expected one of Arrays, Digits"),
+        (["fit", "--data", "Nope", "--detector", "VAE", "--out", "x"], "expected one of Arrays, Candidates, Digits"),
         (["fit", "--data", "Digits", "--detector", "Nope", "--out", "x"], "KNN, LOF, "),
         (["fit", "--data", "Digits", "--detector", "VAE", "--detector.nope=1", "--out", "x"], "nope"),
         (["nope"], "nope"),
@@ -158,6 +159,17 @@ def test_fit_keeps_the_calibration_that_score_decides_by(model, tmp_path, capsys
     np.testing.assert_array_equal(rows["p_value"].astype(float), conformal.p_value(pixels))
     np.testing.assert_array_equal(rows["decision"], np.where(conformal.predict(pixels) == -1, "anomalous", "normal"))
     assert len(conformal.calibration_) == len(Digits().split().calibration)
+
+
+@pytest.mark.parametrize("alpha", [None, 0.2])
+def test_a_model_that_decides_keeps_its_guarantee_and_its_kinds(rng, alpha):
+    train, held_out, X = (rng.normal(size=(80, 3)) for _ in range(3))
+    conformal = Conformal(PCAResidual(1).fit(train), alpha=0.3, guarantee=Simes()).fit(held_out, kind=np.arange(80) % 2)
+    found = decider(conformal, alpha)(conformal.score_samples(X))
+    np.testing.assert_array_equal(found["p_value"], conformal.p_value(X))
+    assert conformal.alpha == 0.3
+    if alpha is not None:
+        np.testing.assert_array_equal(found["decision"] == "anomalous", found["p_value"] <= alpha)
 
 
 def test_csv_and_parquet_hold_the_same(model, tmp_path):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import beta, betabinom, binom, kstest
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.covariance import EllipticEnvelope
@@ -235,6 +236,42 @@ def test_a_few_of_a_hundred_images_that_were_trained_on_are_refused(copies, trai
     with pytest.raises(ValueError, match=f"{trained_on} of 100 samples that KNN was fitted to"):
         Conformal(detector).fit(mixed)
     np.testing.assert_array_equal(unseen(detector, mixed), held_out)
+
+
+@pytest.mark.parametrize("container", [list, torch.from_numpy])
+def test_calibration_takes_what_scoring_takes(container):
+    known, held_out = (np.random.default_rng(seed).random((40, 3)) for seed in (0, 1))
+    expected = tiny("KNN").fit(known).calibrate(held_out).calibration_
+    assert np.array_equal(tiny("KNN").fit(known).calibrate(container(held_out)).calibration_, expected)
+    conformal = Conformal(tiny("KNN").fit(known)).fit(held_out[:20])
+    assert np.array_equal(conformal.calibrate(container(held_out)).calibration_, expected)
+    with pytest.raises(ValueError, match="was fitted to"):
+        tiny("KNN").fit(known).calibrate(container(known))
+
+
+def test_it_counts_what_its_detector_was_fitted_to(rng):
+    X, others = rng.normal(size=(100, 3)), rng.normal(size=(30, 3))
+    assert Conformal(tiny("KNN"), held_out=0.3).fit(X).n_samples_ == 70
+    assert Conformal(tiny("KNN").fit(X)).fit(others).n_samples_ == 100
+    assert Conformal(tiny("KNN").fit(X).calibrate(others)).fit().n_samples_ == 100
+    assert not hasattr(Conformal(IsolationForest(random_state=0).fit(X)).fit(others), "n_samples_")
+
+
+def test_kinds_and_scores_of_another_length_are_refused(rng):
+    conformal = Conformal(PCAResidual(1), alpha=0.2).fit(rng.normal(size=(100, 3)), kind=np.repeat(["a", "b"], 50))
+    for kind in (["a"], ["a", "b", "a"]):
+        with pytest.raises(ValueError, match="kind has shape"):
+            conformal.p_value(rng.normal(size=(2, 3)), kind=kind)
+
+    class Short(OutlierMixin, BaseEstimator):
+        def fit(self, X, y=None):
+            return self
+
+        def score_samples(self, X):
+            return np.zeros(len(X) - 1)
+
+    with pytest.raises(ValueError, match="scores of shape"):
+        Conformal(Short()).fit(rng.normal(size=(100, 3)))
 
 
 @pytest.mark.parametrize("shape", [(6,), (1, 8, 8), (1, 8, 8, 8)])

@@ -5,14 +5,16 @@ import sys
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
+from sklearn.ensemble import IsolationForest
 
-from unlikelihood import Conformal, PCAResidual
+from unlikelihood import Conformal, Marginal, PCAResidual, Simes
 from unlikelihood.data.images import Images
 from unlikelihood.data.splits import Split
 from unlikelihood.evaluation.evaluation import Evaluation, evaluate
 from unlikelihood.metrics.intervals import bootstrap, delong
 from unlikelihood.metrics.ranking import anomaly_score, auroc
 from unlikelihood.report.exhibits import choose
+from unlikelihood.report.operating import promised, steps
 
 
 class Distance(BaseEstimator):
@@ -253,6 +255,31 @@ def test_p_values_are_those_of_conformal(tmp_path):
     assert np.array_equal(loaded.calibration, evaluation.calibration)
     remembering = evaluate(detector.calibrate(split.calibration.pixels[:10]), split, draws=20)
     assert len(remembering.calibration) == 10
+
+
+@pytest.mark.parametrize("guarantee", [Marginal(), Simes()], ids=repr)
+def test_a_conformal_is_judged_by_its_own_p_values(guarantee, tmp_path):
+    split = split_of()
+    normals = split.calibration.pixels
+    conformal = Conformal(PCAResidual(n_components=3).fit(split.train.pixels), alpha=0.5, guarantee=guarantee)
+    evaluation = evaluate(conformal.fit(normals, kind=np.arange(20) % 2), split, draws=20)
+    assert np.array_equal(evaluation.p_value, conformal.p_value(split.test.pixels))
+    assert evaluation.data["trained_on"] == 50
+    assert "training never saw" in promised(evaluation).text
+    head = promised(evaluation).table.head
+    assert not any(cell.startswith("to be expected") for cell in head)
+    by_score = {score: p for _, score, p in sorted(zip(range(80), evaluation.score, evaluation.p_value, strict=True))}
+    assert all(p == by_score[-threshold] for threshold, _, _, p in steps(evaluation)[1:])
+
+
+def test_of_a_detector_that_does_not_know_what_it_saw_nothing_is_called_unseen():
+    split = split_of(shape=(3,))
+    foreign = IsolationForest(random_state=0).fit(split.test.pixels)
+    for detector in (foreign, Conformal(foreign).fit(split.calibration.pixels)):
+        evaluation = evaluate(detector, split, draws=20)
+        assert "unseen" not in evaluation.summary()
+        assert evaluation.data["trained_on"] is None
+        assert "never saw" not in promised(evaluation).text
 
 
 def test_calibration_normals_that_training_saw_twice_over_are_left_out():

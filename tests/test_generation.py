@@ -243,13 +243,13 @@ def test_a_healthy_generator_raises_no_alarm(train):
         LatentSearch(healthy, 1).fit(train).score_samples(train[:5])
 
 
-def test_the_album_ends_with_the_fitted_generator(train):
+def test_the_snapshots_end_with_the_fitted_generator(train):
     fitted = gan(DCGAN).set_params(epochs=6).fit(train[:128])
-    album = fitted.album()
-    assert album.shape == (6, 6, 1, 8, 8)
+    snapshots = fitted.snapshots()
+    assert snapshots.shape == (6, 6, 1, 8, 8)
     with torch.no_grad():
-        np.testing.assert_allclose(album[-1], fitted.decode(fitted.net_.z).numpy(), atol=1e-6)
-    assert all(np.abs(page - album[-1]).max() > 0.01 for page in album[:-1])
+        np.testing.assert_allclose(snapshots[-1], fitted.decode(fitted.net_.z).numpy(), atol=1e-6)
+    assert all(np.abs(each - snapshots[-1]).max() > 0.01 for each in snapshots[:-1])
 
 
 def test_the_report_shows_the_generator(train, collapsed, tmp_path):
@@ -262,6 +262,6 @@ def test_the_report_shows_the_generator(train, collapsed, tmp_path):
     assert "The generator has collapsed" in page
     assert "Coverage" in page
     assert "Inception-like score of normals" in page
-    assert (tmp_path / "collapsed" / "figures" / "album.png").exists()
+    assert (tmp_path / "collapsed" / "figures" / "snapshots.png").exists()
     evaluate(tiny("DCGAN").fit(train[:40]), split, draws=10).save(tmp_path / "few")
     assert "Too few normals" in (tmp_path / "few" / "report.html").read_text(encoding="utf-8")

@@ -185,3 +185,17 @@ def test_a_score_that_is_no_number_has_no_probability(rng, model):
     fitted = clone(model).fit(*simulated(rng))
     with pytest.raises(ValueError, match=r"nan in 1 of 2 rows \(1\)"):
         fitted.predict_proba([0.0, np.nan])
+
+
+@pytest.mark.parametrize("exponent", [-1000, 900])
+def test_scores_whose_squares_no_float_holds_are_learnt_from_all_the_same(rng, exponent):
+    score, label = simulated(rng)
+    scaled = np.ldexp(score, exponent)
+    expected = Logistic().fit(score, label).predict_proba(score)
+    assert np.array_equal(Logistic().fit(scaled, label).predict_proba(scaled), expected)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_score_that_says_nothing_has_no_interval_of_probabilities(rng, value):
+    with pytest.raises(ValueError, match="score"):
+        VennAbers().fit(*simulated(rng)).interval([0.0, value])

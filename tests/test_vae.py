@@ -271,6 +271,13 @@ def test_a_mask_is_as_likely_whatever_its_two_values_are(shape):
     assert made.max() <= 255
 
 
+@pytest.mark.parametrize("scoring", [Reconstruction(), ELBO(), IWAE(samples=4)], ids=repr)
+def test_values_that_no_mask_has_are_never_more_likely_than_certain(scoring):
+    masks = (normals((1, 8, 8), n=64) > 0.5).astype(np.float32)
+    fitted = VAE(latent=2, width=4, epochs=20, likelihood=Bernoulli(), scoring=scoring).fit(masks)
+    assert (fitted.score_samples(np.concatenate([10 * masks, masks + 3, masks - 3])) <= 0).all()
+
+
 def test_given_its_latents_the_probabilities_of_all_masks_sum_to_one():
     masks = 255.0 * np.array(list(itertools.product([0, 1], repeat=6)))
     vae = VAE(latent=2, width=2, epochs=2, likelihood=Bernoulli()).fit(masks)

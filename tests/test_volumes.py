@@ -369,7 +369,7 @@ class TestDicom:
             Scan.read(dicom)
         assert same(Scan.read(dicom, resample=True), ball)
         change(dicom / "copy.dcm", PixelData=np.zeros(ball.hu.shape[1:], "<i2").tobytes())
-        with pytest.raises(UnreadableScan, match="which is right cannot be told"):
+        with pytest.raises(UnreadableScan, match="which is right is not known"):
             Scan.read(dicom, resample=True)
 
     def test_uneven_slices_are_refused_or_interpolated(self, dicom, ball):

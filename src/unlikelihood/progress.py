@@ -44,14 +44,14 @@ def _in_jupyter() -> bool:
 def _lines(title: str, total: int | None, start: int) -> Update:
     """Return an update that prints a line, if there is a title, where the last is `LINE_SECONDS` ago."""
     done, began = start, time.monotonic()
-    said = began
+    printed = began
 
     def update(advance: int = 1, note: str = "") -> None:
-        nonlocal done, said
+        nonlocal done, printed
         done, now = done + advance, time.monotonic()
-        if not title or now - said < LINE_SECONDS:
+        if not title or now - printed < LINE_SECONDS:
             return
-        said = now
+        printed = now
         parts = [f"{title}: {done}" if total is None else f"{title}: {done} of {total}", note]
         if total is not None and done > start:
             parts.append(f"{timedelta(seconds=round((now - began) * (total - done) / (done - start)))} left")

@@ -1,6 +1,8 @@
 """The columns of a table of samples, in words: ``anomaly_score`` rises with the anomaly, ``p_value`` falls."""
 
+import copy
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +13,12 @@ from unlikelihood.data.images import Images
 from unlikelihood.decisions.conformal import Conformal
 from unlikelihood.decisions.prevalence import at_prevalence
 from unlikelihood.decisions.probability import Logistic
-from unlikelihood.decisions.pvalues import judgeable, p_values
+from unlikelihood.decisions.pvalues import checked_scores, p_values
 from unlikelihood.evaluation.evaluation import Evaluation
 from unlikelihood.metrics.ranking import anomaly_score
 from unlikelihood.storage.tables import Columns
 
-Judge = Callable[[NDArray[np.float64]], Columns]
+ColumnsOf = Callable[[NDArray[np.float64]], Columns]
 """From a detector's scores (n,), higher = more normal, to columns (n,)."""
 
 
@@ -25,7 +27,7 @@ def in_words(anomalous: NDArray[np.bool_]) -> NDArray[np.str_]:
     return np.where(anomalous, "anomalous", "normal")
 
 
-def decider(detector: Detector, alpha: float | None) -> Judge:
+def decider(detector: Detector, alpha: float | None) -> ColumnsOf:
     """Return what gives scores their ``p_value``, ``decision`` and ``alpha``, by the calibration a detector remembers.
 
     Without a calibration there are no columns, without an α no decision. A ValueError says that α, the share of normals
@@ -38,18 +40,20 @@ def decider(detector: Detector, alpha: float | None) -> Judge:
                 "fit it again on data with calibration normals"
             )
         return lambda scores: {}
-    known = detector.calibration_
+    # A `Conformal` keeps its guarantee and its kinds.
+    own = copy.copy(detector) if isinstance(detector, Conformal) else None
+    p_value = partial(p_values, detector.calibration_) if own is None else own.p_value_of
     if alpha is None:
-        return lambda scores: {"p_value": p_values(known, scores)}
-    offset = Conformal(detector, alpha=alpha).fit().offset_
+        return lambda scores: {"p_value": p_value(scores)}
+    offset = (Conformal(detector, alpha=alpha).fit() if own is None else own.set_params(alpha=alpha)).offset_
     return lambda scores: {
-        "p_value": p_values(known, scores),
+        "p_value": p_value(scores),
         "decision": in_words(scores < offset),
         "alpha": np.full(len(scores), alpha),
     }
 
 
-def learnt_probability(detector: Detector, path: Path, prevalence: float | None) -> Judge:
+def learnt_probability(detector: Detector, path: Path, prevalence: float | None) -> ColumnsOf:
     """Return what gives scores their ``probability`` at a ``prevalence``, by an evaluation of the same model.
 
     A logistic regression is fitted to the labels of the evaluation in folder `path`; one of another model is a
@@ -67,17 +71,17 @@ def learnt_probability(detector: Detector, path: Path, prevalence: float | None)
     }
 
 
-def table_of(images: Images, scores: NDArray[np.float64], *judges: Judge) -> Columns:
+def table_of(images: Images, scores: NDArray[np.float64], *others: ColumnsOf) -> Columns:
     """Return the columns of a table of samples and their scores (n,), without those of which nothing is known.
 
-    `judges` are a `decider` and `learnt_probability`. A score that is nan or +∞ is a ValueError.
+    `others` are a `decider` and `learnt_probability`. A score that is nan or +∞ is a ValueError.
     """
     columns: dict[str, np.ndarray] = {
         "name": np.arange(len(images)).astype(str) if images.name is None else images.name,
-        "anomaly_score": anomaly_score(judgeable(scores)),
+        "anomaly_score": anomaly_score(checked_scores(scores)),
     }
-    for judge in judges:
-        columns |= judge(scores)
+    for columns_of in others:
+        columns |= columns_of(scores)
     if images.label is not None:
         columns["label"] = in_words(images.label == 1)
     if images.group is not None:

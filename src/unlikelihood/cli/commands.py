@@ -87,9 +87,9 @@ def score(
     detector = load(model, device=device)
     if evaluation is None and prevalence is not None:
         raise ValueError(f"prevalence is {prevalence:g}, expected with an evaluation to learn probabilities from")
-    judges = [columns.decider(detector, alpha)]
+    decide = [columns.decider(detector, alpha)]
     if evaluation is not None:
-        judges.append(columns.learnt_probability(detector, evaluation, prevalence))
+        decide.append(columns.learnt_probability(detector, evaluation, prevalence))
     images = data.read()
     print(images.summary())
     if trained_on := int(seen(detector, images.pixels).sum()):
@@ -97,7 +97,7 @@ def score(
             f"note: {trained_on} of the {len(images)} samples were trained on: their p-values are too high",
             file=sys.stderr,
         )
-    table = columns.table_of(images, detector.score_samples(images.pixels), *judges)
+    table = columns.table_of(images, detector.score_samples(images.pixels), *decide)
     write(table)
     called = (
         "" if alpha is None else f", {(table['decision'] == 'anomalous').sum()} called anomalous at alpha {alpha:g}"

@@ -51,8 +51,8 @@ class Adversarial(Generator[Players], Embedder):
     epochs: Count = 50
     encoder: Embedder | None = None
 
-    pages: ClassVar[int] = 6  # moments of training at which the album shows what the generator makes
-    pictures: ClassVar[int] = 6  # and how many samples of it
+    n_snapshots: ClassVar[int] = 6  # over the training, of what the generator makes
+    n_shown: ClassVar[int] = 6  # samples in each
 
     @abstractmethod
     def critic(self, shape: Sequence[int], intensities: Intensities) -> Critic:
@@ -68,9 +68,9 @@ class Adversarial(Generator[Players], Embedder):
         intensities = Intensities(*self.range_)
         steps = max(1, self.epochs * math.ceil(self.n_samples_ / self.batch_size) // self.critic_repeats)
         # Most happens early, so the moments are evenly spaced in the square root of the steps.
-        moments = [max(1, round(steps * (page / self.pages) ** 2)) for page in range(1, self.pages + 1)]
+        moments = [max(1, round(steps * (k / self.n_snapshots) ** 2)) for k in range(1, self.n_snapshots + 1)]
         synthesis = Synthesis(shape, self.latent, self.width, intensities)
-        z = self.latents(self.pictures, self.latent)
+        z = self.latents(self.n_shown, self.latent)
         return Players(synthesis, self.critic(shape, intensities), self.average, z, moments)
 
     def _fit(self, X: np.ndarray) -> None:
@@ -110,12 +110,12 @@ class Adversarial(Generator[Players], Embedder):
     def _embed(self, X: np.ndarray) -> np.ndarray:
         return self.map_batches(lambda x: F.normalize(self.features(x)[-1].flatten(1), dim=1), X, "Embedding")
 
-    def album(self) -> np.ndarray:
+    def snapshots(self) -> np.ndarray:
         r"""Return what the generator made of the same latents at several moments of training.
 
         Returns
         -------
         ndarray of shape (moments, k, \*shape), float32
-            The last page is of the fitted generator.
+            The last is of the fitted generator.
         """
-        return self.net_.album.unflatten(2, self.shape_).float().cpu().numpy()
+        return self.net_.snapshots.unflatten(2, self.shape_).float().cpu().numpy()

@@ -16,7 +16,7 @@ from unlikelihood.training.seeding import seeded
 class Density(Trained[Net]):
     """A detector that learns p(x) and scores in nats."""
 
-    def _seen(self, x: Tensor) -> Tensor:
+    def _to_standardise(self, x: Tensor) -> Tensor:
         """Return what of samples is standardised."""
         return x
 
@@ -30,7 +30,7 @@ class Density(Trained[Net]):
         batch_of = batches_of(X, torch.device("cpu"))
         batches = np.array_split(np.arange(len(X)), math.ceil(len(X) / self.batch_size))
         with seeded(self.seed):
-            location, scale = moments(self._seen(batch_of(index)) for index in batches)
+            location, scale = moments(self._to_standardise(batch_of(index)) for index in batches)
         return location.numpy(), scale.numpy()
 
     def _standardised(self) -> Standardised:

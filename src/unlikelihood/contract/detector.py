@@ -100,8 +100,9 @@ class Detector(BaseEstimator, ABC):
         ValueError
             As `score_samples`, and if a sample was trained on.
         """
+        X = as_array(X)
         scores = self.score_samples(X)
-        refuse_seen(self, X)
+        refuse_seen(self, self._checked(X, reset=False))
         self.calibration_ = np.sort(scores)
         return self
 

@@ -51,10 +51,10 @@ class SearchDetector(Detector):
 
     generator: Generator
 
-    def _fit_generator(self, X: np.ndarray, layer: int, *, judged: bool) -> None:
+    def _fit_generator(self, X: np.ndarray, layer: int, *, critic: bool) -> None:
         self.generator_ = fitted(self.generator, X)
-        if judged:
-            check_judge(self.generator_, X, layer)
+        if critic:
+            check_critic(self.generator_, X, layer)
 
     @abstractmethod
     def _search(self, X: np.ndarray) -> SearchResult:
@@ -86,13 +86,13 @@ class Query:
     Parameters
     ----------
     generator : Generator
-        Fitted: G, and the features f of its judge.
+        Fitted: G, and the features f of its critic.
     x : Tensor
         The samples (B, \*shape).
     discrimination : float
         λ.
     layer : int
-        Which of the judge's layers f is.
+        Which of the critic's layers f is.
     """
 
     def __init__(self, generator: Generator, x: Tensor, discrimination: float, layer: int) -> None:
@@ -155,7 +155,7 @@ def search(
     generator: Generator,
     X: np.ndarray,
     starts: Callable[[np.ndarray, Tensor], Tensor],
-    ask: Callable[[Tensor], Query],
+    make_query: Callable[[Tensor], Query],
     *,
     steps: int,
     descent: Descent,
@@ -171,7 +171,7 @@ def search(
     starts : callable
         Maps samples, as an array and as a batch on the generator's device, to their starts (B, restarts, latent);
         the end with the least loss is kept.
-    ask : callable
+    make_query : callable
         Makes the query of a batch.
     steps, descent : int, Descent
         How far, and how.
@@ -184,19 +184,19 @@ def search(
         restarts = first.shape[1]
 
         def query(x: Tensor) -> Query:
-            return ask(x.repeat_interleave(restarts, 0))
+            return make_query(x.repeat_interleave(restarts, 0))
 
         size = max(1, latents_at_once(query, batch_of(np.arange(1)), first) // restarts)
         for begin in range(0, len(X), size):
             index = np.arange(begin, min(begin + size, len(X)))
             x = batch_of(index)
             z = starts(X[index], x)
-            asked = query(x)
-            ended = descend(asked, z.flatten(0, 1), steps, descent)
-            residual, judged, loss, made = asked.losses(ended)
+            of_batch = query(x)
+            ended = descend(of_batch, z.flatten(0, 1), steps, descent)
+            residual, discrimination, loss, made = of_batch.losses(ended)
             best = loss.view(len(x), restarts).argmin(1) + restarts * torch.arange(len(x), device=x.device)
             generation = made[best]
-            parts = (ended[best], generation, (x - generation).abs(), residual[best], judged[best], loss[best])
+            parts = (ended[best], generation, (x - generation).abs(), residual[best], discrimination[best], loss[best])
             found.append([part.cpu().numpy() for part in parts])
             advance(len(x))
     where, *pictures_and_losses = (np.concatenate(part) for part in zip(*found, strict=True))
@@ -221,9 +221,9 @@ def latents_at_once(query: Callable[[Tensor], Query], x: Tensor, z: Tensor) -> i
             total += tensor.nbytes
             return tensor
 
-        asked = query(x.repeat_interleave(copies, 0))
+        of_copies = query(x.repeat_interleave(copies, 0))
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            asked.slope(z.repeat(copies, 1, 1).flatten(0, 1))
+            of_copies.slope(z.repeat(copies, 1, 1).flatten(0, 1))
         return total
 
     each = max(1, kept(2) - kept(1)) / z.shape[1]
@@ -249,7 +249,7 @@ def content(x: np.ndarray) -> int:
     return int.from_bytes(identities(x[None]).astype("<u8").tobytes())
 
 
-def check_judge(generator: Generator, X: np.ndarray, layer: int) -> None:
+def check_critic(generator: Generator, X: np.ndarray, layer: int) -> None:
     """Raise if a fitted generator has no critic, or its critic no such layer."""
     weight = next(generator.net_.parameters())
     with torch.no_grad():

@@ -168,7 +168,7 @@ class Generator(Trained[Net]):
         """Return `n` latents (n, latent) from the prior, that follow from the fitted seed and `key` alone."""
 
     def features(self, x: Tensor) -> list[Tensor]:
-        r"""Return what a judge sees in samples (B, \*shape), layer by layer; a generator without one has none."""
+        r"""Return what the critic's layers make of samples (B, \*shape); a generator without a critic has none."""
         return []
 
     @torch.inference_mode()

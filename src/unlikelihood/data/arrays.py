@@ -112,18 +112,18 @@ def _column(parameter: str, path: Path, key: str | Path | None) -> NDArray[Any] 
 def _channels_first(pixels: NDArray[Any], channel_axis: int | None) -> NDArray[Any]:
     if pixels.ndim == 2:
         return pixels
-    said = f"channel_axis={channel_axis} for an array of shape {pixels.shape}"
+    message = f"channel_axis={channel_axis} for an array of shape {pixels.shape}"
     if channel_axis is None:
         if pixels.ndim not in (3, 4):
-            raise ValueError(f"{said}: expected (N, H, W) or (N, D, H, W), or the axis of the channels")
+            raise ValueError(f"{message}: expected (N, H, W) or (N, D, H, W), or the axis of the channels")
         return pixels[:, None]
     if pixels.ndim not in (4, 5) or channel_axis % pixels.ndim == 0 or not -5 < channel_axis < pixels.ndim:
-        raise ValueError(f"{said}: expected {LAYOUTS}, or None if it has no channels")
+        raise ValueError(f"{message}: expected {LAYOUTS}, or None if it has no channels")
     if channel_axis == 1 and pixels.ndim == 4 and pixels.shape[1] > MAX_CHANNELS:
         raise ValueError(
-            f"{said}: expected None if these are volumes (N, D, H, W), -1 if the channels come last, "
+            f"{message}: expected None if these are volumes (N, D, H, W), -1 if the channels come last, "
             f"or -3 if there really are {pixels.shape[1]} channels"
         )
     if channel_axis == 1 and pixels.ndim == 5 and pixels.shape[-1] <= MAX_CHANNELS < pixels.shape[1]:
-        raise ValueError(f"{said}: expected -1, for the last axis looks like channels, or -4 if it does not")
+        raise ValueError(f"{message}: expected -1, for the last axis looks like channels, or -4 if it does not")
     return np.moveaxis(pixels, channel_axis, 1)

@@ -47,8 +47,8 @@ def as_array(X: Any) -> Any:
     elif isinstance(X, Dataset):
         items = X if isinstance(X, IterableDataset) else (X[i] for i in range(len(X)))  # type: ignore[arg-type]
         X = np.stack([_sample(item) for item in items])
-    elif said := _instead(X):
-        raise TypeError(f"X is a {type(X).__name__}, expected an array: pass {said}")
+    elif expected := _instead(X):
+        raise TypeError(f"X is a {type(X).__name__}, expected an array: pass {expected}")
     if hasattr(X, "shape"):
         refuse_channels_last("X", tuple(X.shape))
     return X

@@ -211,12 +211,12 @@ def _coloured(image: NDArray[np.float32], channels: int | None) -> NDArray[np.fl
 
 
 def _differs(file: Path, kind: tuple[Any, ...], first: tuple[Any, ...]) -> str:
-    said = (
+    message = (
         f"{file}: image of shape {kind[0]} and type {kind[1]}, expected {first[0]} and {first[1]} as in the first image"
     )
     if kind[0][0] != first[0][0]:
-        return f"{said}; channels=1 or channels=3 makes all grey or coloured"
-    return f"{said}; size=(H, W) brings all to one size" if kind[0] != first[0] else said
+        return f"{message}; channels=1 or channels=3 makes all grey or coloured"
+    return f"{message}; size=(H, W) brings all to one size" if kind[0] != first[0] else message
 
 
 def _refuse_in_both_classes(images: Images) -> None:

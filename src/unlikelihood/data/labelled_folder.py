@@ -43,7 +43,7 @@ class LabelledFolder(RandomSplitSource):
     @property
     def names(self) -> Names:
         """What the classes are called."""
-        normal, anomalous = ((said,) if isinstance(said, str) else said for said in (self.normal, self.anomalous))
+        normal, anomalous = ((names,) if isinstance(names, str) else names for names in (self.normal, self.anomalous))
         return Names(tuple(normal or ()), None if anomalous is None else tuple(anomalous))
 
     def labelled_folders(self, folder: Path) -> list[tuple[Path, int | None]]:

@@ -29,7 +29,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Names:
-    """What the normal classes are called, and what the anomalous ones, in any case; None where nobody said."""
+    """What the normal classes are called, and what the anomalous ones, in any case; None where it is not known."""
 
     normal: tuple[str, ...]
     anomalous: tuple[str, ...] | None = None

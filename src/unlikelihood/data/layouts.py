@@ -143,8 +143,8 @@ def _unused(masks: dict[str, str], entries: list[Entry]) -> list[str]:
 
 def _in_words(labels: dict[str, int]) -> str:
     kinds = [[name for name, label in labels.items() if label == kind] for kind in (0, 1)]
-    said = [f"{word} {', '.join(kind)}" for word, kind in zip(("normal", "anomalous"), kinds, strict=True) if kind]
-    return f" ({'; '.join(said)})" if said else ""
+    classes = [f"{word} {', '.join(kind)}" for word, kind in zip(("normal", "anomalous"), kinds, strict=True) if kind]
+    return f" ({'; '.join(classes)})" if classes else ""
 
 
 def _found(layout: str, entries: list[Entry], rest: list[str]) -> Found:

@@ -168,11 +168,11 @@ def draw(kind: NDArray[Any], n: int, rng: np.random.Generator) -> NDArray[np.int
     if n > len(kind):
         raise ValueError(f"n={n}: expected at most {len(kind)}, for there are no more to choose from")
     shuffled = rng.permutation(len(kind))
-    turn = np.empty(len(kind), dtype=np.intp)  # each kind in turn gives one: first all firsts, then all seconds
+    place = np.empty(len(kind), dtype=np.intp)  # within its kind: first come all firsts, then all seconds
     for one in np.unique(kind):
         members = shuffled[kind[shuffled] == one]
-        turn[members] = np.arange(len(members))
-    return np.sort(shuffled[np.argsort(turn[shuffled], kind="stable")][:n])
+        place[members] = np.arange(len(members))
+    return np.sort(shuffled[np.argsort(place[shuffled], kind="stable")][:n])
 
 
 def _published(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import gammaln, logsumexp, xlogy
 from typing_extensions import override
 
-from unlikelihood.decisions.pvalues import judgeable
+from unlikelihood.decisions.pvalues import checked_scores
 from unlikelihood.parameters import Component
 
 
@@ -121,7 +121,7 @@ class Tail:
 
     def __call__(self, s: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return log p of scores (m,), in nats; of −∞ it is finite too, for `Combination`."""
-        s = judgeable(s)
+        s = checked_scores(s)
         below = np.minimum(np.maximum(self.score[0] - s, 0) / self.scale, 1e300)
         above = np.maximum(s - self.score[-1], 0) / self.spread
         inner = np.interp(s, self.score, self.log_p)

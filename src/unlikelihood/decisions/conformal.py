@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from typing_extensions import override
 
 from unlikelihood.contract.detector import Detector
+from unlikelihood.data.as_array import as_array
 from unlikelihood.decisions import pvalues
 from unlikelihood.decisions.guarantees import Guarantee, Marginal
 from unlikelihood.parameters import OpenFraction, check_parameters
@@ -135,15 +136,15 @@ class Conformal(OutlierMixin, Detector):
 
     def calibrate(self, X: NDArray[Any]) -> Self:
         r"""Calibrate anew on other normals (n, \*shape), of no known kinds, without fitting the detector again."""
+        X = as_array(X)
         scores = self.score_samples(X)
-        refuse_seen(self, X)
+        refuse_seen(self, self._checked(X, reset=False))
         self._check_support(len(scores))
         self._settle(scores, None)
         return self
 
     @property
     def offset_(self) -> float:  # noqa: D102
-        check_parameters(self)
         kinds = self._kinds().values()
         self._check_support(min(map(len, kinds)))
         # p ≤ α in every kind where the score is below the k-th lowest of each, k the steps of the ladder up to α.
@@ -171,10 +172,15 @@ class Conformal(OutlierMixin, Detector):
             If `kind` holds one that `fit` was not given, or a score is nan or +∞: about such a sample nothing is
             decided, here and in all that follows.
         """
-        score = self.score_samples(X)
+        return self.p_value_of(self.score_samples(X), kind)
+
+    def p_value_of(self, score: ArrayLike, kind: ArrayLike | None = None) -> NDArray[np.float64]:
+        """Return the p-values (m,) of scores (m,) that `score_samples` gave, as `p_value` does."""
         of_kind = {known: pvalues.p_values(scores, score, self.guarantee) for known, scores in self._kinds().items()}
         if kind is None:
             return np.max(list(of_kind.values()), axis=0)
+        if np.shape(kind) != np.shape(score):
+            raise ValueError(f"kind has shape {np.shape(kind)}, expected {np.shape(score)}, one for each sample of X")
         kinds = np.asarray(kind).tolist()
         if unknown := sorted({str(each) for each in kinds if each not in of_kind}):
             raise ValueError(f"kind holds {', '.join(unknown)}, expected kinds that fit was given: {list(of_kind)}")
@@ -218,6 +224,7 @@ class Conformal(OutlierMixin, Detector):
             int(calibrating.sum()) if kind is None else int(np.unique(kind, return_counts=True)[1].min())
         )
         self.seen_ = np.sort(identities(X[~calibrating]))  # to calibrate again on the others is no harm
+        self._count(int((~calibrating).sum()))
         if not calibrating.all():
             self.detector_ = clone(self.detector).fit(X[~calibrating])
         self._settle(self._score(X[calibrating]), kind)
@@ -231,12 +238,19 @@ class Conformal(OutlierMixin, Detector):
         known = self.detector.calibration_
         self.detector_ = self.detector
         self.shape_, self.range_ = self.detector.shape_, self.detector.range_
-        self.n_samples_, self.seen_ = len(known), np.empty(0, np.uint64)
+        self.seen_ = np.empty(0, np.uint64)
+        self._count(0)
         if hasattr(self.detector, "n_features_in_"):
             self.n_features_in_ = self.detector.n_features_in_
         self._check_support(len(known))
         self._settle(known, None)
         return self
+
+    def _count(self, fitted_here: int) -> None:
+        """Keep how many samples the detector was fitted to, where that is known."""
+        self.__dict__.pop("n_samples_", None)
+        if count := fitted_here or getattr(self.detector_, "n_samples_", None):
+            self.n_samples_ = count
 
     def _settle(self, scores: NDArray[np.float64], kind: NDArray[Any] | None) -> None:
         if len(where := np.flatnonzero(scores <= LOWEST)):
@@ -250,6 +264,7 @@ class Conformal(OutlierMixin, Detector):
 
     def _kinds(self) -> dict[Any, NDArray[np.float64]]:
         check_is_fitted(self, "calibration_")
+        check_parameters(self)  # they may have been set after `fit`
         if not hasattr(self, "kind_"):
             return {None: self.calibration_}
         return {kind: self.calibration_[self.kind_ == place] for place, kind in enumerate(self.kinds_)}
@@ -274,7 +289,13 @@ class Conformal(OutlierMixin, Detector):
         return np.isin(unit, np.random.default_rng(self.seed).permutation(units)[:kept])
 
     def _score(self, X: NDArray[Any]) -> NDArray[np.float64]:
-        return np.maximum(pvalues.judgeable(self.detector_.score_samples(X)), LOWEST)
+        scores = pvalues.checked_scores(self.detector_.score_samples(X))
+        if scores.shape != (len(X),):
+            raise ValueError(
+                f"{type(self.detector_).__name__} gives {len(X)} samples scores of shape {scores.shape}, "
+                f"expected ({len(X)},)"
+            )
+        return np.maximum(scores, LOWEST)
 
     @override
     def state(self) -> dict[str, Any]:

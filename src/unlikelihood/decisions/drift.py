@@ -46,9 +46,9 @@ class Verdict:
     evidence: NDArray[np.float64] = field(default_factory=lambda: np.empty(0), repr=False)
 
     def __str__(self) -> str:
-        said = f"p {'=' if self.p_value >= 1e-4 else '<'} {max(self.p_value, 1e-4):.2g}"
+        strength = f"p {'=' if self.p_value >= 1e-4 else '<'} {max(self.p_value, 1e-4):.2g}"
         if not self.drifted:
-            return f"No drift found: the {self.n:,} samples score like the calibration normals ({said})."
+            return f"No drift found: the {self.n:,} samples score like the calibration normals ({strength})."
         if 0.45 < self.exceeding < 0.55:
             how = "spread their scores unlike the calibration normals"
         else:
@@ -56,7 +56,7 @@ class Verdict:
             how = f"score {way} anomalous than the calibration normals, {100 * self.exceeding:.0f} % of pairs above"
         when = f" after {self.alarm_at:,}" if self.alarm_at else ""
         return (
-            f"Drift{when}: the {self.n:,} samples {how} ({said}). They may hold many anomalies, or come from "
+            f"Drift{when}: the {self.n:,} samples {how} ({strength}). They may hold many anomalies, or come from "
             "elsewhere: look at them, and calibrate anew on normals of their kind before trusting a p-value."
         )
 

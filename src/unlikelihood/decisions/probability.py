@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.validation import check_is_fitted
 from typing_extensions import override
 
-from unlikelihood.decisions.pvalues import judgeable
+from unlikelihood.decisions.pvalues import checked_scores
 from unlikelihood.metrics.ranking import validate
 
 
@@ -48,7 +48,7 @@ class Probability(BaseEstimator, ABC):
         return self._predict_proba
 
     def _predict_proba(self, score: ArrayLike) -> NDArray[np.float64]:
-        anomalous = self._anomalous(judgeable(score))
+        anomalous = self._anomalous(checked_scores(score))
         return np.stack([1 - anomalous, anomalous], axis=1)
 
     @abstractmethod
@@ -77,8 +77,11 @@ class Logistic(Probability):
 
     @override
     def _fit(self, scores: NDArray[np.float64], labels: NDArray[np.int64]) -> None:
-        self.mean_ = float(scores.mean())
-        self.scale_ = float(scores.std()) or 1.0
+        # In a unit that is a power of two, which rounds nothing, no square is too large or too small for a float64.
+        exponent = int(np.frexp(np.abs(scores).max())[1]) - 1
+        scaled = np.ldexp(scores, -exponent)
+        self.mean_ = float(np.ldexp(scaled.mean(), exponent))
+        self.scale_ = float(np.ldexp(scaled.std(), exponent)) or 1.0
         regression = LogisticRegression().fit(((scores - self.mean_) / self.scale_)[:, None], labels)
         self.intercept_ = float(regression.intercept_[0])
         self.slope_ = float(regression.coef_[0, 0])
@@ -139,7 +142,7 @@ class VennAbers(Probability):
     def interval(self, score: ArrayLike) -> NDArray[np.float64]:
         """Return the pairs p₀ ≤ p₁ (n, 2) of scores (n,)."""
         check_is_fitted(self)
-        scores = np.asarray(score, dtype=np.float64)
+        scores = checked_scores(score)
         # All scores between the same two neighbours have the same pair, and so have all that equal one.
         place = np.searchsorted(self.score_, scores, "left") + np.searchsorted(self.score_, scores, "right")
         known, index = np.unique(place, return_inverse=True)

@@ -31,7 +31,7 @@ def p_values(calibration: ArrayLike, score: ArrayLike, guarantee: Guarantee = ON
     Raises
     ------
     ValueError
-        If there is no calibration score, one is not finite, or `judgeable` refuses a score to judge.
+        If there is no calibration score, one is not finite, or `checked_scores` refuses a score to judge.
 
     Examples
     --------
@@ -41,10 +41,10 @@ def p_values(calibration: ArrayLike, score: ArrayLike, guarantee: Guarantee = ON
     known = np.sort(np.asarray(calibration, dtype=np.float64))
     if known.ndim != 1 or not len(known) or not np.isfinite(known).all():
         raise ValueError(f"calibration must hold at least 1 finite score in one dimension, got shape {known.shape}")
-    return guarantee(len(known))[np.searchsorted(known, judgeable(score), side="right")]
+    return guarantee(len(known))[np.searchsorted(known, checked_scores(score), side="right")]
 
 
-def judgeable(score: ArrayLike) -> NDArray[np.float64]:
+def checked_scores(score: ArrayLike) -> NDArray[np.float64]:
     """Return scores (m,) as float64, or raise a ValueError that names the rows where one is nan or +∞.
 
     Such a score says nothing of its sample, and must not pass as normal. −∞ may stand: it is as anomalous as can be.

@@ -69,7 +69,7 @@ class EncoderSearch(SearchDetector, Learner[Encoder]):
     squared: bool = False
 
     def _fit(self, X: np.ndarray) -> None:
-        self._fit_generator(X, self.layer, judged=self.kappa > 0 or self.discrimination > 0)
+        self._fit_generator(X, self.layer, critic=self.kappa > 0 or self.discrimination > 0)
         with frozen(self.generator_.net_):
             super()._fit(X)
 
@@ -91,11 +91,11 @@ class EncoderSearch(SearchDetector, Learner[Encoder]):
         return missed + self.kappa * (query.f - query.features(made)).square().mean() if self.kappa else missed
 
     def _search(self, X: np.ndarray) -> SearchResult:
-        def ask(x: Tensor) -> Query:
+        def make_query(x: Tensor) -> Query:
             if self.squared:
                 return SquaredQuery(self.generator_, x, self.kappa, self.layer)
             return Query(self.generator_, x, self.discrimination, self.layer)
 
         return search(
-            self.generator_, X, lambda _, x: self.net_(x)[:, None], ask, steps=self.refine, descent=self.descent
+            self.generator_, X, lambda _, x: self.net_(x)[:, None], make_query, steps=self.refine, descent=self.descent
         )

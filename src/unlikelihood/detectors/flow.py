@@ -83,7 +83,7 @@ class Flow(Density[NormalisingFlow], Generator[NormalisingFlow]):
         return [Objective("bits per dimension", net, loss, optimizer=adam, schedule=one_cycle)]
 
     @override
-    def _seen(self, x: Tensor) -> Tensor:
+    def _to_standardise(self, x: Tensor) -> Tensor:
         levels = self._levels(self.levels)
         return levels.opened(x, uniform_like(x))[0] if levels else x
 

@@ -56,13 +56,13 @@ class LatentSearch(SearchDetector):
     layer: int = -1
 
     def _fit(self, X: np.ndarray) -> None:
-        self._fit_generator(X, self.layer, judged=self.discrimination > 0)
+        self._fit_generator(X, self.layer, critic=self.discrimination > 0)
 
     def _search(self, X: np.ndarray) -> SearchResult:
-        def ask(x: Tensor) -> Query:
+        def make_query(x: Tensor) -> Query:
             return Query(self.generator_, x, self.discrimination, self.layer)
 
-        return search(self.generator_, X, self._starts, ask, steps=self.steps, descent=self.descent)
+        return search(self.generator_, X, self._starts, make_query, steps=self.steps, descent=self.descent)
 
     def _starts(self, X: np.ndarray, x: Tensor) -> Tensor:
         return torch.stack([self.generator_.draw(self.restarts, self.seed, content(sample)) for sample in X])

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from unlikelihood.metrics.ranking import (
     validate,
 )
 from unlikelihood.report.record import Record, resolved
-from unlikelihood.storage.identity import content_hash, seen, unseen
+from unlikelihood.storage.identity import content_hash, remembers, seen, unseen
 from unlikelihood.storage.provenance import display_name, plain, provenance
 
 
@@ -33,6 +33,13 @@ class Ranks(Protocol):
 
     def score_samples(self, X: NDArray[Any]) -> NDArray[Any]: ...  # noqa: D102
     def get_params(self, deep: bool = True) -> dict[str, Any]: ...  # noqa: D102
+
+
+@runtime_checkable
+class Decides(Protocol):
+    """A detector that gives its own p-values: `Conformal`."""
+
+    def p_value_of(self, score: NDArray[np.float64]) -> NDArray[np.float64]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +92,7 @@ def evaluate(detector: Ranks, split: Split, *, name: str | None = None, draws: i
 
     The AUROC has DeLong's interval, every other figure a bootstrap's; where a group has several samples, all
     are bootstrapped by group. The probability is the cross-fitted logistic regression's, the p-value conformal:
-    among the calibration normals that the detector remembers, or else those of the split.
+    among the calibration normals that the detector remembers, or else those of the split. A `Conformal` gives its own.
 
     Parameters
     ----------
@@ -126,7 +133,7 @@ def evaluate(detector: Ranks, split: Split, *, name: str | None = None, draws: i
     data = {
         "trained_on": getattr(detector, "n_samples_", None),
         "calibrated_on": 0 if calibration is None else len(calibration),
-        "left_out": left_out if left_out or hasattr(detector, "seen_") else None,
+        "left_out": left_out if left_out or remembers(detector) else None,
     }
     return Evaluation(
         name=name or display_name(detector),
@@ -145,7 +152,7 @@ def evaluate(detector: Ranks, split: Split, *, name: str | None = None, draws: i
         sample=None if test.name is None else np.asarray(test.name).tolist(),
         group=None if test.group is None else np.asarray(test.group).tolist(),
         calibration=calibration,
-        p_value=None if calibration is None else p_values(calibration, score),
+        p_value=_p_value(detector, calibration, score),
         detector=detector,
         split=split,
     )
@@ -171,6 +178,15 @@ def _calibration(detector: Ranks, split: Split) -> NDArray[np.float64] | None:
     if remembered is None and len(held_out := unseen(detector, split.calibration.pixels)):
         remembered = detector.score_samples(held_out)
     return None if remembered is None else np.sort(np.asarray(remembered, dtype=np.float64))
+
+
+def _p_value(
+    detector: Ranks, calibration: NDArray[np.float64] | None, score: NDArray[np.float64]
+) -> NDArray[np.float64] | None:
+    """Return the p-values of scores: those of a `Conformal` itself, with its guarantee and kinds, or marginal ones."""
+    if isinstance(detector, Decides):
+        return detector.p_value_of(score)
+    return None if calibration is None else p_values(calibration, score)
 
 
 def _metrics(

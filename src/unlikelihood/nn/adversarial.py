@@ -124,7 +124,7 @@ class Critic(nn.Module):
 
 
 class Players(nn.Module):
-    r"""Generator and critic, the generator's moving average, and an album of what that made in training.
+    r"""Generator and critic, the generator's moving average, and snapshots of what that made in training.
 
     After the t-th step of the generator, its average θ' moves by
 
@@ -133,8 +133,8 @@ class Players(nn.Module):
 
     so that it does not remember the initial weights. All of this is state of the network: a checkpoint holds it.
 
-    `z`, (k, latent), are the album's latents; after each of the `moments`, steps of the generator, it gets a page.
-
+    `z`, (k, latent), are the latents of the snapshots, one of which is taken after each of the `moments`, steps of the
+    generator.
 
     References
     ----------
@@ -143,7 +143,7 @@ class Players(nn.Module):
 
     steps: Tensor
     z: Tensor
-    album: Tensor
+    snapshots: Tensor
 
     def __init__(self, generator: Synthesis, critic: Critic, decay: float, z: Tensor, moments: Sequence[int]) -> None:
         super().__init__()
@@ -155,9 +155,9 @@ class Players(nn.Module):
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self.register_buffer("z", z)
         with torch.no_grad():
-            page = self.average.eval()(z)
+            made = self.average.eval()(z)
         # Flat, for a module in a layout for convolutions may hold no other tensors of as many axes.
-        self.register_buffer("album", torch.zeros(len(moments), *page.flatten(1).shape, dtype=torch.float32))
+        self.register_buffer("snapshots", torch.zeros(len(moments), *made.flatten(1).shape, dtype=torch.float32))
         self._taken: int | None = None  # steps, without asking an accelerator for it
 
     def followed(self, make: Callable[..., torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
@@ -172,7 +172,7 @@ class Players(nn.Module):
 
     @torch.no_grad()
     def follow(self) -> None:
-        """Move the average after a step of the generator, and add a page to the album at its moments."""
+        """Move the average after a step of the generator, and take a snapshot at its moments."""
         taken = int(self.steps) if self._taken is None else self._taken
         decay = min(self.decay, (1 + taken) / (10 + taken))
         live = self.generator.state_dict()
@@ -183,5 +183,5 @@ class Players(nn.Module):
                 mean.copy_(live[name])
         self.steps += 1
         self._taken = taken + 1
-        for page in (page for page, moment in enumerate(self.moments) if moment == self._taken):
-            self.album[page] = self.average.eval()(self.z).flatten(1)
+        for k in (k for k, moment in enumerate(self.moments) if moment == self._taken):
+            self.snapshots[k] = self.average.eval()(self.z).flatten(1)

@@ -239,6 +239,8 @@ class BernoulliModule(LikelihoodModule):
 
     @override
     def forward(self, x: Tensor, output: Tensor) -> Tensor:
+        # Beyond 0 and 1 the sum below has no bound: what no normal shows would seem the more likely.
+        x = x.clamp(0, 1)
         return -F.binary_cross_entropy_with_logits(output, x, reduction="none").flatten(1).sum(1)
 
     @override
@@ -253,7 +255,8 @@ class Bernoulli(Likelihood):
     .. math:: \sum_i x_i \log \mu_i + (1 - x_i) \log(1 - \mu_i)
 
     x is 0 for the least training value and 1 for the greatest, of vectors too, so that masks in {0, 1} and {0, 255}
-    have the same probability. For values in between it is the usual relaxation, which is not normalised.
+    have the same probability. For values in between it is the usual relaxation, which is not normalised; values beyond
+    count as the nearer of the two.
     """
 
     continuous: ClassVar[bool] = False

@@ -68,7 +68,7 @@ class ExemplarsModule(PriorModule):
     variance: Tensor
 
     bandwidths: ClassVar[tuple[float, ...]] = tuple(math.exp(power / 3) for power in range(-12, 13))
-    judges: ClassVar[int] = 1024  # training latents on which the bandwidth is chosen
+    n_chosen: ClassVar[int] = 1024  # training latents on which the bandwidth is chosen
 
     def __init__(self, n: int, latent: int) -> None:
         super().__init__()
@@ -89,11 +89,11 @@ class ExemplarsModule(PriorModule):
         self.mean.copy_(q.loc)
         variance = q.scale.square().mean(0)
         n, device = len(self.mean), q.loc.device
-        judges = torch.linspace(0, n - 1, min(self.judges, n), dtype=torch.float32, device=device).long()
+        chosen = torch.linspace(0, n - 1, min(self.n_chosen, n), dtype=torch.float32, device=device).long()
 
         def left_out(c: float) -> float:
-            others = self.log_components(self.mean[judges], c * variance)
-            others[torch.arange(len(judges)), judges] = -math.inf
+            others = self.log_components(self.mean[chosen], c * variance)
+            others[torch.arange(len(chosen)), chosen] = -math.inf
             return torch.logsumexp(others, 1).mean().item()
 
         best = max(self.bandwidths, key=left_out) if n > 1 else 1.0

@@ -17,8 +17,8 @@ from unlikelihood.recipes._nodules import (
 )
 
 TEXT = """The thesis tried a 3D DCGAN before its WGAN-GP and says that it did not converge. This is the DCGAN paper's,
-with 3D convolutions, on random 28 mm sub-cubes: whether it converges is told by the alarms about its samples, the
-curves of both losses and the album of its training in the report of a row, and by no AUROC. Its latent space is
+with 3D convolutions, on random 28 mm sub-cubes: whether it converges is shown by the alarms about its samples, the
+curves of both losses and the snapshots of its training in the report of a row, and by no AUROC. Its latent space is
 searched for {steps} steps as the thesis does; the time to fit the generator, one a seed for all three rows, is not in
 theirs.
 No setting was chosen by a result. {epochs} epochs, width {width}, batches of {batch}. """

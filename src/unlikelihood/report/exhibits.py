@@ -17,13 +17,13 @@ NORMALS = 200  # enough to know the residual of a pixel by
 
 
 @runtime_checkable
-class KeepsAnAlbum(Protocol):
+class HasSnapshots(Protocol):
     """An adversarial generator, which was watched in training."""
 
     quality_: Mapping[str, float | None]
     alarms_: tuple[str, ...]
 
-    def album(self) -> NDArray[Any]: ...  # noqa: D102
+    def snapshots(self) -> NDArray[Any]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ class Exhibits:
         By true label, test samples at evenly spaced ranks and their reconstructions; empty if it cannot.
     generated : ndarray, shape (k, *shape), optional
         What the detector generates, if it can.
-    generator : KeepsAnAlbum, optional
+    generator : HasSnapshots, optional
         Its adversarial generator, if it has one.
     """
 
@@ -81,7 +81,7 @@ class Exhibits:
     unlikely: Mapping[int, tuple[NDArray[Any], NDArray[np.float64]]]
     reconstructed: Mapping[int, tuple[NDArray[Any], NDArray[Any]]]
     generated: NDArray[Any] | None = None
-    generator: KeepsAnAlbum | None = None
+    generator: HasSnapshots | None = None
 
 
 def choose(detector: object, split: Split, score: NDArray[np.float64]) -> Exhibits:
@@ -126,7 +126,7 @@ def choose(detector: object, split: Split, score: NDArray[np.float64]) -> Exhibi
         unlikely={k: (pixels[own[:few]], score[own[:few]]) for k, own in ranked.items()},
         reconstructed={k: (pixels[rows], remade(rows)) for k, rows in spread.items()} if x_hat else {},
         generated=np.asarray(detector.generate(few)) if hasattr(detector, "generate") else None,
-        generator=maker if isinstance(maker, KeepsAnAlbum) else None,
+        generator=maker if isinstance(maker, HasSnapshots) else None,
     )
 
 

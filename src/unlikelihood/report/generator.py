@@ -29,7 +29,7 @@ def generator(exhibits: Exhibits, geometry: Mapping[str, Any]) -> Section | None
     """Return the section on how good an adversarial generator is and how it came to be, or None if there is none."""
     if exhibits.generator is None:
         return None
-    pages, few, *shape = (album := exhibits.generator.album()).shape
+    moments, few, *shape = (snapshots := exhibits.generator.snapshots()).shape
     known = {key: value for key, value in exhibits.generator.quality_.items() if value is not None}
     rows = [
         (name, f"{known[key]:.3g}", meaning.format(**known)) for key, (name, meaning) in FIGURES.items() if key in known
@@ -39,12 +39,12 @@ def generator(exhibits: Exhibits, geometry: Mapping[str, Any]) -> Section | None
     if not rows:
         text = "Too few normals to tell how good its samples are."
     limits = plots.limits_of(exhibits.normals)
-    picture = plots.gallery(album.reshape(-1, *shape), columns=few, limits=limits, **geometry)
+    picture = plots.gallery(snapshots.reshape(-1, *shape), columns=few, limits=limits, **geometry)
     middle = " (middle slices)" if len(shape) > 3 else ""
-    caption = f"The same {few} latents at {pages} moments of training, the last at its end{middle}"
+    caption = f"The same {few} latents at {moments} moments of training, the last at its end{middle}"
     return Section(
         "The generator",
         f"{alarms or 'No alarm.' if rows else ''} {text}".strip(),
-        [Plate("album", caption, picture)],
+        [Plate("snapshots", caption, picture)],
         Table(("", "value", ""), rows, words=True) if rows else None,
     )

@@ -66,8 +66,7 @@ def steps(record: Record) -> list[Step]:
     score, label = record.score[order], record.label[order]
     last = np.append(np.flatnonzero(np.diff(score)), len(score) - 1)  # of those that tie
     threshold, tp = score[last], np.cumsum(label)[last]
-    known = record.calibration
-    p = [None] * len(last) if known is None else p_values(known, threshold).tolist()
+    p = [None] * len(last) if record.p_value is None else record.p_value[order][last].tolist()
     reached: list[Step] = [(None, 0, 0, None)]
     of_each = zip(anomaly_score(threshold).tolist(), (last + 1 - tp).tolist(), tp.tolist(), p, strict=True)
     return reached + list(of_each)
@@ -94,6 +93,11 @@ def promised(record: Record) -> Section | None:
         return None
     p = {k: record.p_value[record.label == k] for k in (0, 1)}
     n, rows = len(record.calibration), []
+    # A `Conformal` may promise more than the average, or for each kind.
+    marginal = np.allclose(record.p_value, p_values(record.calibration, record.score))
+    meaning = f"A p-value says how many of {n:,} calibration normals{_unseen(record)} look at least as anomalous."
+    if not marginal:
+        meaning = f"A p-value rests on {n:,} calibration normals{_unseen(record)}, with the detector's own guarantee."
     for alpha in ALPHAS:
         # The false alarms of m normals with one calibration set are beta-binomial (Vovk, 2012).
         k = math.floor(alpha * (n + 1) + 1e-9)
@@ -101,16 +105,24 @@ def promised(record: Record) -> Section | None:
         if k:
             low, high = betabinom.ppf([0.025, 0.975], len(p[0]), k, n + 1 - k) / len(p[0])
             usual = f"{100 * low:.1f} to {100 * high:.1f}{THIN}%"
-        rows.append((f"α = {alpha:g}", percent(np.mean(p[0] <= alpha)), usual, percent(np.mean(p[1] <= alpha))))
+        expected = (usual,) if marginal else ()
+        rows.append((f"α = {alpha:g}", percent(np.mean(p[0] <= alpha)), *expected, percent(np.mean(p[1] <= alpha))))
     shares = plots.p_value_steps(record.label, record.p_value)
     return Section(
         "False alarms promised and kept",
-        f"A p-value says how many of {n:,} calibration normals, which training never saw, look at least as anomalous. "
-        "If new normals are like them, at most a share α gets a p-value up to α. "
-        f"With {n:,} of them no alarm is possible at an α below {1 / (n + 1):.2g}.",
+        f"{meaning} If new normals are like them, at most a share α gets a p-value up to α."
+        + (f" With {n:,} of them no alarm is possible at an α below {1 / (n + 1):.2g}." if marginal else ""),
         [Plate("p-values", "Share of each class that is called anomalous", shares)],
-        Table(("", "normals flagged", f"to be expected, 95{THIN}%", "anomalies found"), rows),
+        Table(
+            ("", "normals flagged", *((f"to be expected, 95{THIN}%",) if marginal else ()), "anomalies found"),
+            rows,
+        ),
     )
+
+
+def _unseen(record: Record) -> str:
+    # Of a detector that does not remember what it was fitted to, nobody knows what it has seen.
+    return "" if record.data["left_out"] is None else ", which training never saw,"
 
 
 def drift(record: Record) -> Section | None:

@@ -80,15 +80,15 @@ def headline(record: Record) -> str:
         f"a random normal {percent(area.value)} of the time "
         f"({100 * area.level:g}{THIN}% CI {100 * area.low:.1f}–{100 * area.high:.1f}{resampled})."
     )
-    said = [ranks, record.left_out]
+    lines = [ranks, record.left_out]
     if area.high < 0.5:
-        said.append("That is worse than chance: it finds anomalies more likely than normals.")
+        lines.append("That is worse than chance: it finds anomalies more likely than normals.")
     elif area.low <= 0.5:
-        said.append("Chance alone could explain that.")
+        lines.append("Chance alone could explain that.")
     elif found := record.metrics.get("sensitivity_at_95_specificity"):
         share = percent(found.value)
-        said.append(f"If 1 normal in 20 may raise a false alarm, it finds {share} of the anomalies.")
-    return " ".join(filter(None, said))
+        lines.append(f"If 1 normal in 20 may raise a false alarm, it finds {share} of the anomalies.")
+    return " ".join(filter(None, lines))
 
 
 def _figures(record: Record) -> Section:
@@ -221,7 +221,8 @@ def _data(record: Record) -> Section:
     low, high = data["intensity"]
     calibrated = "no normals, so there are no p-values and no decisions"
     if data["calibrated_on"]:
-        calibrated = f"{data['calibrated_on']:,} normals that training never saw"
+        unseen = "" if data["left_out"] is None else " that training never saw"
+        calibrated = f"{data['calibrated_on']:,} normals{unseen}"
     facts = {
         "Trained on": "" if data["trained_on"] is None else f"{data['trained_on']:,} normals",
         "Calibrated on": calibrated,

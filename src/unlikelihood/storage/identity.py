@@ -98,6 +98,11 @@ def seen(detector: object, X: NDArray[Any]) -> NDArray[np.bool_]:
     return known
 
 
+def remembers(detector: object) -> bool:
+    """Return whether a detector knows what it was fitted to; a `Conformal` around another library's does not."""
+    return hasattr(detector, "seen_") and any(len(memory) for memory in _memories(detector, set()))
+
+
 def unseen(detector: object, X: NDArray[Any]) -> NDArray[Any]:
     r"""Return the samples (m, \*shape) of X (n, \*shape) that a detector was not fitted to: not `seen`, as that has it.
 

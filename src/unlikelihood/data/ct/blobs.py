@@ -12,7 +12,7 @@ Floats = NDArray[np.float32]
 
 STEP = 1.0  # mm, size of a voxel of the upright grid that is searched
 COARSE = 2  # voxels of it to one of the grid of the lung mask
-LUNG, AIR = -400.0, -950.0  # HU below which a voxel is lung or air, and a region's median is that of the room
+LUNG_BELOW, ROOM_BELOW = -400.0, -950.0  # HU, of a voxel of lung or air, and of the median of the room around a body
 BRIGHTEST = 100.0  # HU to which voxels are clipped, so that bone and calcium are no better than tissue
 SHARE = 0.2  # of the largest region of the lungs, that another one must have
 CLOSING = 8.0  # mm, radius of what is closed: vessels and nodules in the lungs, or at their wall
@@ -43,7 +43,7 @@ def lung_mask(hu: Floats, step: float) -> NDArray[np.bool_]:
     step : float
         Size of a voxel in mm.
     """
-    regions, count = ndimage.label(hu < LUNG)
+    regions, count = ndimage.label(hu < LUNG_BELOW)
     if not count:
         return np.zeros(hu.shape, bool)
     sides = [regions[:, 0], regions[:, -1], regions[..., 0], regions[..., -1]]
@@ -51,7 +51,7 @@ def lung_mask(hu: Floats, step: float) -> NDArray[np.bool_]:
     sizes = ndimage.sum_labels(np.ones(hu.shape, np.float32), regions, numbers)
     large = numbers[sizes > 1e-3 * hu.size]
     touching = set(np.unique(np.concatenate([side.ravel() for side in sides])).tolist())
-    inside = [k for k in large if k not in touching or np.median(hu[regions == k]) > AIR]
+    inside = [k for k in large if k not in touching or np.median(hu[regions == k]) > ROOM_BELOW]
     if not inside:
         return np.zeros(hu.shape, bool)
     most = max(sizes[k - 1] for k in inside)

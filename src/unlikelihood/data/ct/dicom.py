@@ -165,8 +165,8 @@ def header_of(file: Path) -> Header | None:
     except Exception as error:  # damaged headers raise all kinds
         if not named and not marked and not isinstance(error, OSError):
             return None  # noise that begins as DICOM does
-        said = " ".join(str(error).split())
-        return Header(file, damage=f"{file}: cannot be read as DICOM ({type(error).__name__}: {said})")
+        message = " ".join(str(error).split())
+        return Header(file, damage=f"{file}: cannot be read as DICOM ({type(error).__name__}: {message})")
 
 
 def _marks(file: Path) -> tuple[bool, bool]:
@@ -188,9 +188,9 @@ def _header(file: Path, data: Any) -> Header:
     except (UnreadableScan, TypeError, ValueError, AttributeError) as error:
         if not own:  # which is no slice, so it need not be a whole one
             return Header(file, series, foreign=reasons[0])
-        said = str(error) if isinstance(error, UnreadableScan) else f"{file}: cannot be read as DICOM ({error})"
+        message = str(error) if isinstance(error, UnreadableScan) else f"{file}: cannot be read as DICOM ({error})"
         whole = data.get("Rows") is not None  # else it may end in the middle of what names its series
-        return Header(file, series if whole else "", damage=said)
+        return Header(file, series if whole else "", damage=message)
 
 
 def _slice(file: Path, frame: Frame) -> Slice:

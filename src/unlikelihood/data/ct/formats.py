@@ -24,8 +24,8 @@ def naming(file: Path) -> Iterator[None]:
     except (UnreadableScan, ImportError):
         raise
     except Exception as error:
-        said = " ".join(str(error).split())
-        raise UnreadableScan(f"{file}: cannot be read as a scan ({type(error).__name__}: {said[-300:]})") from error
+        message = " ".join(str(error).split())
+        raise UnreadableScan(f"{file}: cannot be read as a scan ({type(error).__name__}: {message[-300:]})") from error
 
 
 def suffix_of(path: Path) -> str:

@@ -35,7 +35,7 @@ def _by_itk(file: Path, suffix: str) -> dict[str, Any]:
     source = sitk().ImageFileReader()
     source.SetImageIO("MetaImageIO" if suffix in METAIMAGE else "NrrdImageIO")  # ITK minds the case of names
     source.SetFileName(str(file))
-    with _heard(file):
+    with _messages_as_error(file):
         image = source.Execute()
     hu = sitk().GetArrayFromImage(image)
     while image.GetDimension() > 3 and image.GetSize()[-1] == 1:
@@ -47,21 +47,21 @@ def _by_itk(file: Path, suffix: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _heard(file: Path) -> Iterator[None]:
+def _messages_as_error(file: Path) -> Iterator[None]:
     """Make an error of what ITK would print, and go on."""
-    said: list[str] = []
+    messages: list[str] = []
 
-    class Heard(sitk().LoggerBase):  # type: ignore[misc]
+    class Messages(sitk().LoggerBase):  # type: ignore[misc]
         def DisplayText(self, text: str) -> None:  # noqa: N802 - ITK's name
-            said.append(" ".join(text.split()))
+            messages.append(" ".join(text.split()))
 
         DisplayErrorText = DisplayWarningText = DisplayText
 
-    heard = Heard()
+    heard = Messages()
     before = heard.SetAsGlobalITKLogger()
     try:
         yield
     finally:
         before.SetAsGlobalITKLogger()
-    if said:
-        raise UnreadableScan(f"{file}: cannot be read as a scan ({said[0][-300:]})")
+    if messages:
+        raise UnreadableScan(f"{file}: cannot be read as a scan ({messages[0][-300:]})")

@@ -40,8 +40,8 @@ def header_of(file: Path) -> MetaHeader:
 def voxel_files(file: Path) -> list[Path]:
     """Return the other files that hold voxels of a MetaImage."""
     fields, following, _ = header_of(file)
-    said = fields["elementdatafile"]
-    return [] if said.upper() == "LOCAL" else listed_files(file, said, following)
+    entry = fields["elementdatafile"]
+    return [] if entry.upper() == "LOCAL" else listed_files(file, entry, following)
 
 
 def check(file: Path) -> None:

@@ -73,15 +73,15 @@ class Survey(NamedTuple):
 
         That is the size of a scan, why it is refused, or what else it is.
         """
-        told = []
+        rows = []
         for scan in self.scans:
             try:
                 size = " x ".join(map(str, scan.read(resample=resample).hu.shape))
-                told.append((scan.name, scan.series, len(scan.files), f"scan of {size} voxels (z, y, x)"))
+                rows.append((scan.name, scan.series, len(scan.files), f"scan of {size} voxels (z, y, x)"))
             except UnreadableScan as error:
-                told.append((scan.name, scan.series, len(scan.files), f"refused: {error}"))
+                rows.append((scan.name, scan.series, len(scan.files), f"refused: {error}"))
         others = [(folder, series, n, f"foreign: {reason}") for (folder, series, reason), n in self.foreign.items()]
-        return [*told, *sorted(others)]
+        return [*rows, *sorted(others)]
 
 
 def find_scans(path: Path, memory: Path | None = None) -> list[ScanFiles]:

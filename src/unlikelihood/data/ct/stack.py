@@ -66,13 +66,13 @@ def _without_copies(
     where: str, slices: list[Slice], depth: NDArray[Any], copies: NDArray[np.intp], resample: bool
 ) -> tuple[list[Slice], NDArray[Any]]:
     one, two = slices[copies[0]], slices[copies[0] + 1]
-    said = f"{where}: duplicate slices, {one.file.name} and {two.file.name} lie both at {depth[copies[0]]:g} mm"
+    message = f"{where}: duplicate slices, {one.file.name} and {two.file.name} lie both at {depth[copies[0]]:g} mm"
     if not resample:
-        raise UnreadableScan(f"{said} ({len(copies)} in all)")
+        raise UnreadableScan(f"{message} ({len(copies)} in all)")
     for k in copies:
         one, two = slices[k], slices[k + 1]
         if not np.array_equal(hounsfield_of([one]), hounsfield_of([two])):
-            raise UnreadableScan(f"{said}, and differ: which is right cannot be told")
+            raise UnreadableScan(f"{message}, and differ: which is right is not known")
     kept = np.setdiff1d(np.arange(len(slices)), copies + 1)
     return [slices[k] for k in kept], depth[kept]
 

@@ -13,16 +13,16 @@ from unlikelihood.data.ct.formats import UnreadableScan
 CHUNK = 2**22
 
 
-def listed_files(beside: Path, said: str, following: Sequence[str]) -> list[Path]:
+def listed_files(beside: Path, entry: str, following: Sequence[str]) -> list[Path]:
     """Return the files of voxels that a header names: one, a pattern such as `a%03d.raw 1 20 1`, or a list."""
-    words = said.split()
+    words = entry.split()
     if words[:1] == ["LIST"]:
         names = [line.strip() for line in following if line.strip()]
     elif "%" in words[0] and len(words) >= 3:
         first, last, *step = map(int, words[1:4])
         names = [words[0] % k for k in range(first, last + 1, *step)]
     else:
-        names = [said]
+        names = [entry]
     return [beside.parent / name for name in names]
 
 

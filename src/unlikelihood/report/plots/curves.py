@@ -120,12 +120,12 @@ def forest(intervals: Mapping[str, Interval], references: Mapping[str, float] | 
 
 @styled
 def reliability(label: ArrayLike, probability: ArrayLike, bins: int = 10) -> Figure:
-    """Draw how often samples were anomalous against how probable, in [0, 1], that was said to be.
+    """Draw how often samples were anomalous against the probability, in [0, 1], that was predicted.
 
     In bins of equal count, fewer where there are few samples; their 95 % intervals are Wilson's.
     """
     labels, probabilities = np.asarray(label), np.asarray(probability)
-    figure, axes = _canvas("probability said", "share anomalous", height=3.4)
+    figure, axes = _canvas("predicted probability", "share anomalous", height=3.4)
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
     bins = max(1, min(bins, len(labels) // FEWEST))
     for part in np.array_split(np.argsort(probabilities, kind="stable"), bins):

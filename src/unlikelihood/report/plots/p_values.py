@@ -32,8 +32,8 @@ def p_value_steps(label: ArrayLike, p_value: ArrayLike) -> Figure:
         shares[name] = float(np.mean(own <= 0.05))
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
     axes.set(xlim=(0, 1), ylim=(0, 1.01), aspect="equal", xlabel="α: false alarms allowed", ylabel="share with p ≤ α")
-    said = ", ".join(f"{100 * share:.1f} % of the {name}" for name, share in shares.items())
-    figure.set_label(f"Share of each class with a p-value of at most α. At α = 0.05: {said}")
+    shown = ", ".join(f"{100 * share:.1f} % of the {name}" for name, share in shares.items())
+    figure.set_label(f"Share of each class with a p-value of at most α. At α = 0.05: {shown}")
     return figure
 
 
