@@ -123,8 +123,8 @@ class Critic(nn.Module):
         return self.head(self.features(x)[-1].flatten(1))[:, 0]
 
 
-class Players(nn.Module):
-    r"""Generator and critic, the generator's moving average, and an album of what that made in training.
+class GAN(nn.Module):
+    r"""Generator and critic, the generator's moving average, and samples that it made during training.
 
     After the t-th step of the generator, its average θ' moves by
 
@@ -133,8 +133,7 @@ class Players(nn.Module):
 
     so that it does not remember the initial weights. All of this is state of the network: a checkpoint holds it.
 
-    `z`, (k, latent), are the album's latents; after each of the `moments`, steps of the generator, it gets a page.
-
+    `z`, (k, latent), are the latents of those samples, which are made after each of the generator's steps in `moments`.
 
     References
     ----------
