@@ -12,6 +12,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "numpydoc",
 ]
+templates_path = ["_templates"]
 autosummary_generate = True
 autodoc_typehints = "none"
 autodoc_mock_imports: list[str] = []

@@ -120,6 +120,13 @@ def test_every_command_explains_itself(command, capsys):
     assert "--out" in capsys.readouterr().out
 
 
+def test_help_keeps_the_lines_of_its_examples(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert "  unlikelihood fit --data MNIST --detector VAE --detector.latent 20 --out models/vae" in lines
+
+
 def test_help_and_import_load_neither_torch_nor_scikit_learn():
     code = "import sys, unlikelihood; from unlikelihood.cli.main import main\n"
     code += "try: main(['--help'])\nexcept SystemExit: pass\n"

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +33,11 @@ def test_the_stub_lists_every_detector_and_source(package, base):
 def test_every_name_of_the_stub_can_be_imported():
     for name in unlikelihood.__all__:
         assert getattr(unlikelihood, name).__name__ == name
+
+
+def test_the_reference_lists_every_public_name():
+    reference = Path(__file__).parent.parent / "docs" / "api.rst"
+    assert set(unlikelihood.__all__) <= set(reference.read_text(encoding="utf-8").split())
 
 
 def test_every_recipe_makes_an_experiment_in_both_sizes():

@@ -10,7 +10,7 @@ from torch import nn
 from tiny import normals, tiny
 from unlikelihood import DCGAN, WGANGP, Affine, NormalLatents, UniformLatents, load
 from unlikelihood.detectors.wgangp import gradient_penalty
-from unlikelihood.nn.adversarial import Critic, Intensities, Players, Synthesis
+from unlikelihood.nn.adversarial import GAN, Critic, Intensities, Synthesis
 
 
 @pytest.mark.parametrize("shape", [(5,), (2, 4, 4)])
@@ -26,7 +26,7 @@ def test_the_critics_loss_is_the_papers():
     net, x = detector.net_, torch.from_numpy(normals((6,))).double()
     net.critic = Linear(6)
     detector.latents = Fixed()
-    loss = detector.criticising(net, x)
+    loss = detector.critic_loss(net, x)
     made = net.generator(Fixed()(len(x), detector.latent))
     slope = detector.net_.critic.intensities.half * net.critic.line.weight.norm()
     expected = net.critic(made).mean() - net.critic(x).mean() + 10 * (slope - 1).square()
@@ -47,13 +47,13 @@ def test_the_discriminators_loss_is_the_cross_entropy_with_smoothed_targets():
     detector = tiny("DCGAN", smoothing=0.1).fit(normals((6,)))
     net, x = detector.net_, torch.from_numpy(normals((6,))).double()
     detector.latents = Fixed()
-    loss = detector.discriminating(net, x)
+    loss = detector.discriminator_loss(net, x)
     real, fake = net.critic(x), net.critic(net.generator(Fixed()(len(x), 2, x.device)))
     entropy = nn.functional.binary_cross_entropy_with_logits
     expected = entropy(real, torch.full_like(real, 0.9)) + entropy(fake, torch.zeros_like(fake))
     torch.testing.assert_close(loss, expected)
     expected = entropy(fake, torch.ones_like(fake))
-    torch.testing.assert_close(detector.deceiving(net, x), expected)
+    torch.testing.assert_close(detector.generator_loss(net, x), expected)
 
 
 class Fixed:
@@ -104,7 +104,7 @@ def test_latents_have_their_distribution(latents, low, spread):
 
 def test_the_average_follows_the_generator():
     synthesis = Synthesis((3,), 2, 1, Intensities(0, 1))
-    net = Players(synthesis, Critic((3,), 1, Intensities(0, 1), normalised=False), 0.5, torch.zeros(2, 2), (1,))
+    net = GAN(synthesis, Critic((3,), 1, Intensities(0, 1), normalised=False), 0.5, torch.zeros(2, 2), (1,))
     optimizer = net.followed(lambda parameters: torch.optim.SGD(parameters, lr=0.1))(synthesis.parameters())
     expected = synthesis.layers[0].weight.detach().clone()
     for step in range(12):
@@ -122,7 +122,7 @@ def test_an_interrupted_fit_resumes_to_the_same_bits(name, tmp_path, monkeypatch
     # A generator that is not trained again, for it has no checkpoint of its own.
     inner = {"generator": tiny("DCGAN").fit(X)} if name == "EncoderSearch" else {}
     whole = tiny(name, epochs=12, augment=Affine(), **inner).fit(X)
-    follow, izi_f, left = Players.follow, getattr(type(whole), "izi_f", None), iter(range(5))
+    follow, izi_f, left = GAN.follow, getattr(type(whole), "izi_f", None), iter(range(5))
 
     def breaking(self):
         if next(left, None) is None:
@@ -135,7 +135,7 @@ def test_an_interrupted_fit_resumes_to_the_same_bits(name, tmp_path, monkeypatch
         return izi_f(self, net, x)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Players, "follow", breaking)
+        patch.setattr(GAN, "follow", breaking)
         if name == "EncoderSearch":
             patch.setattr(type(whole), "izi_f", breaking_izi_f)
         with pytest.raises(KeyboardInterrupt):

@@ -1,1 +1,1 @@
-"""The command line."""
+"""The command line: its arguments, its commands, and the tables that they write."""

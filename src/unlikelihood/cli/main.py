@@ -14,11 +14,11 @@ import unlikelihood
 from unlikelihood.storage.discovery import names
 
 COMMANDS = {
-    "fit": "fit a detector to the normal samples of a data set",
+    "fit": "fit a detector to the normal training samples of a data set",
     "score": "score every sample of a data set with a fitted detector",
-    "evaluate": "judge a fitted detector on unseen normals and anomalies, and draw the report",
-    "reproduce": "run a named experiment over several seeds, beside the published figure",
-    "show": "say what is in a data set: counts, shape, intensities, groups, and a gallery",
+    "evaluate": "test a fitted detector on unseen normals and anomalies, and write the report",
+    "reproduce": "run a named experiment over several seeds, and compare it with the published result",
+    "show": "summarise a data set: counts, shape, intensities, groups, and a gallery",
 }
 EPILOGUE = """\
 examples:
@@ -54,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="unlikelihood",
         description=unlikelihood.__doc__,
         epilog=EPILOGUE,
+        formatter_class=Help,
         version=version("unlikelihood"),
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")

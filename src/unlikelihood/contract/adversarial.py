@@ -15,13 +15,13 @@ from unlikelihood.contract.detector import fitted
 from unlikelihood.contract.embedder import Embedder
 from unlikelihood.contract.trained import Generator
 from unlikelihood.metrics.generators import ENOUGH, quality_of
-from unlikelihood.nn.adversarial import Critic, Intensities, Players, Synthesis
+from unlikelihood.nn.adversarial import GAN, Critic, Intensities, Synthesis
 from unlikelihood.nn.latents import Latents, UniformLatents
 from unlikelihood.parameters import Count, Fraction
 from unlikelihood.training.seeding import seeded
 
 
-class Adversarial(Generator[Players], Embedder):
+class Adversarial(Generator[GAN], Embedder):
     """A generator that learnt against a critic, scores by what that critic says, and embeds by its last map.
 
     Intensities are mapped from the range of the training samples to [-1, 1] and back, so any unit will do; the
@@ -64,14 +64,14 @@ class Adversarial(Generator[Players], Embedder):
         return 1
 
     @override
-    def build(self, shape: Sequence[int]) -> Players:
+    def build(self, shape: Sequence[int]) -> GAN:
         intensities = Intensities(*self.range_)
         steps = max(1, self.epochs * math.ceil(self.n_samples_ / self.batch_size) // self.critic_repeats)
         # Most happens early, so the moments are evenly spaced in the square root of the steps.
         moments = [max(1, round(steps * (k / self.n_snapshots) ** 2)) for k in range(1, self.n_snapshots + 1)]
         synthesis = Synthesis(shape, self.latent, self.width, intensities)
         z = self.latents(self.n_shown, self.latent)
-        return Players(synthesis, self.critic(shape, intensities), self.average, z, moments)
+        return GAN(synthesis, self.critic(shape, intensities), self.average, z, moments)
 
     def _fit(self, X: np.ndarray) -> None:
         smallest = len(X) // math.ceil(len(X) / self.batch_size)

@@ -25,14 +25,14 @@ SWALLOWS = 2.0**24  # how many times larger a float32 number is than one that is
 @dataclass_transform(eq_default=False, kw_only_default=False)
 @dataclass(eq=False, repr=False)
 class Detector(BaseEstimator, ABC):
-    """Ranks samples by how likely the normal ones would have produced them; `Conformal` decides.
+    """The base class of all detectors, which rank samples by how normal they are; `Conformal` decides.
 
     A subclass annotates its parameters, as a dataclass does, and writes `_fit` and `_score`. The constructor only
     stores; parameters and data are checked by `fit`. What `_fit` learns goes into attributes whose names end in
     ``_``: arrays and plain values, from which `_restore` makes whatever else scoring needs.
 
-    Of a detector made of detectors, a part that is fitted is used as it is, by a clone too, and not trained again;
-    of any other part, `fit` trains a clone.
+    A wrapper uses a fitted part as it is, and so does a clone of the wrapper; of an unfitted part, `fit` trains a
+    clone.
 
     Parameters
     ----------

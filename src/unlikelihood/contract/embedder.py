@@ -12,7 +12,7 @@ from unlikelihood.parameters import Count
 
 
 class Embedder(Detector):
-    """A detector that maps samples to a representation of any accepted shape; `FeatureSpace` puts another on it."""
+    """A detector that also embeds samples, as vectors, images or volumes; `FeatureSpace` fits another to those."""
 
     @abstractmethod
     def _embed(self, X: np.ndarray) -> np.ndarray:

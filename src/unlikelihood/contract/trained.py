@@ -42,7 +42,7 @@ class Learner(Detector, Generic[Net]):
     clip : float or None
         Largest norm of a gradient; None does not shorten any.
     augment : Augment or None
-        Changes training samples at random, anew in every epoch: `Affine`, or None.
+        Changes training samples at random, anew in every epoch, such as `Affine`; None leaves them.
     seed
         Seeds weights, batches and noise.
     device : str
@@ -173,7 +173,7 @@ class Generator(Trained[Net]):
 
     @torch.inference_mode()
     def generate(self, n: int) -> np.ndarray:
-        r"""Return samples that the model holds for normal.
+        r"""Return samples from the model's distribution of normals.
 
         Parameters
         ----------
@@ -191,7 +191,7 @@ class Generator(Trained[Net]):
 
 
 class Variational(Generator[Net]):
-    """A generator that can infer latents: p(x, z) = p(x|z) p(z), and an encoder's answer q(z|x)."""
+    """A generator that can infer latents: p(x, z) = p(x|z) p(z), and an encoder's posterior q(z|x)."""
 
     @abstractmethod
     def encode(self, x: Tensor) -> Normal:

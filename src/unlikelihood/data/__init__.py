@@ -1,1 +1,1 @@
-"""Images, their sources, and the splits that an experiment is made of."""
+"""Images, the sources that read them, and splits into training, calibration and test."""

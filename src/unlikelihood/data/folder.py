@@ -29,8 +29,9 @@ GREY = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue (IT
 class Folder(LabelledFolder):
     """Images in a folder: PNG, JPEG, TIFF, WebP, BMP, GIF, JPEG 2000, NPY and single DICOM images.
 
-    What lies there says what is what: a table; published parts (train, test and perhaps valid, with class folders and
-    masks, as in MVTec AD and BMAD); class folders, such as normal and anomalous; or images alone, without labels.
+    The layout is recognised from what is in the folder: a table; published parts (train, test and perhaps valid, with
+    class folders and masks, as in MVTec AD and BMAD); class folders, such as normal and anomalous; or images alone,
+    without labels.
 
     8-bit intensities are divided by 255 into [0, 1]; DICOM is in [0, 1] as it is displayed. All others (16-bit,
     floating point) stay as they are in the files, unless a `window` maps them to [0, 1]. Images are turned as their
@@ -52,7 +53,7 @@ class Folder(LabelledFolder):
     channels : int, optional
         1 makes all images grey (their luma), 3 makes grey ones red, green and blue.
     background : float, optional
-        What shines through where images are transparent, from 0 (black) to 1 (white).
+        Intensity of the background where images are transparent, from 0 (black) to 1 (white).
     skip_unreadable : bool
         Leave out images that cannot be read or differ from the first in shape or type, with one warning that
         counts and names them, where otherwise the first of them is an error.

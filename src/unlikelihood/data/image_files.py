@@ -48,7 +48,7 @@ def read_image(file: Path, background: float | None = None) -> NDArray[Any]:
     file : Path
         The file.
     background : float, optional
-        What shines through where the image is transparent, from 0 (black) to 1 (white).
+        Intensity of the background where the image is transparent, from 0 (black) to 1 (white).
 
     Returns
     -------

@@ -16,7 +16,7 @@ from unlikelihood.data.source import RandomSplitSource, Source
 
 @dataclass(frozen=True, kw_only=True)
 class Parts(RandomSplitSource):
-    """Train, calibration and test from a source each; a path stands for the `Folder` there.
+    """Training, calibration and test images from different sources; a path stands for the `Folder` there.
 
     What has no labels in train and calibration is taken as normal, and labelled anomalies there are left out. Where
     there is no calibration, some of train is taken for it, as `fractions` say. Names begin with the part.

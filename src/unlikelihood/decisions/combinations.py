@@ -26,7 +26,7 @@ class Combination(Component, ABC):
 
 
 class Fisher(Combination):
-    r"""Fisher's sum of logarithms: many detectors that find a sample a little odd make it odd.
+    r"""Fisher's sum of logarithms: many slightly small p-values make a small one.
 
     .. math:: \log p = \log P(\chi^2_{2m} \ge 2t) = -t + \log \sum_{j < m} \frac{t^j}{j!}, \qquad
               t = -\sum_k \log p_k
@@ -47,7 +47,7 @@ class Fisher(Combination):
 
 
 class HarmonicMean(Combination):
-    r"""The harmonic mean of p-values: what one detector finds very odd is odd; holds for dependent detectors, nearly.
+    r"""The harmonic mean of p-values: one very small p-value makes it small; nearly valid for dependent detectors.
 
     .. math:: p = \Bigl( \frac{1}{m} \sum_k \frac{1}{p_k} \Bigr)^{-1}
 

@@ -54,7 +54,7 @@ class Conformal(OutlierMixin, Detector):
     held_out : float
         Share of the data, or of its groups, that is kept for calibration where the detector must be fitted.
     seed : int
-        Of that choice.
+        Seeds that choice.
 
     Attributes
     ----------

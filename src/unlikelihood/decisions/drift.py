@@ -100,7 +100,7 @@ class DriftTest(Component, ABC):
 
 
 class TwoSample(DriftTest):
-    """Looks at a whole batch once: the Kolmogorov–Smirnov test of its scores against the calibration's.
+    """Tests a whole batch once for drift: the Kolmogorov–Smirnov test of its scores against the calibration's.
 
     It asks whether the conformal p-values of the batch are uniform. Looked at again and again as a batch grows, its
     false alarms add up; `Martingale` is for that.
@@ -114,7 +114,7 @@ class TwoSample(DriftTest):
 
 @dataclass(frozen=True)
 class Martingale(DriftTest):
-    r"""Looks after every sample and still raises a false alarm with probability `rate` at most, ever.
+    r"""Tests for drift after every sample, and still raises a false alarm with probability `rate` at most, ever.
 
     Each score gets a p-value among the calibration normals and all samples before it, ties broken at random: without
     drift these are independent and uniform. Against that, capital is bet on their location and on their spread,
@@ -123,7 +123,7 @@ class Martingale(DriftTest):
               g_\epsilon(p) = 1 + \tfrac{\epsilon}{2} \bigl(12 (p - \tfrac12)^2 - 1\bigr),
               \qquad \epsilon \in \{-1, 0, 1\},
 
-    by gamblers that change their ε with probability J, J ∈ {10⁻⁴, …, 1}. The mean capital M is a martingale, so by
+    by strategies that change their ε with probability J, J ∈ {10⁻⁴, …, 1}. The mean capital M is a martingale, so by
     Ville's inequality it exceeds 1/rate with probability `rate` at most. log M is the evidence.
 
     Parameters
@@ -131,7 +131,7 @@ class Martingale(DriftTest):
     rate : float
         Probability of a false alarm, ever.
     seed : int
-        Of the ties.
+        Breaks ties at random.
 
     References
     ----------
@@ -181,7 +181,7 @@ def _online_p_values(
 def _log_capital(
     p: NDArray[np.float64], bet: Callable[[NDArray[np.float64]], NDArray[np.float64]]
 ) -> NDArray[np.float64]:
-    """Return the log of the mean capital of the gamblers with `bet` after each p-value."""
+    """Return the log of the mean capital of the strategies with `bet` after each p-value."""
     jump = np.array(JUMPS)[:, None]
     stakes = np.full((len(JUMPS), 3), 1 / 3)  # on ε = −1, 0, 1
     gains = 1 + np.outer(bet(p), [-1.0, 0.0, 1.0])

@@ -1,4 +1,4 @@
-"""What a p-value promises about false alarms."""
+"""What a p-value guarantees about false alarms."""
 
 import math
 from abc import ABC, abstractmethod
@@ -15,7 +15,7 @@ from unlikelihood.parameters import Component, Count, OpenFraction
 
 @dataclass(frozen=True)
 class Guarantee(Component, ABC):
-    """What a p-value promises; it gives each rank among the calibration normals its p-value."""
+    """What a p-value guarantees; it gives each rank among the calibration normals its p-value."""
 
     @abstractmethod
     def __call__(self, n: int) -> NDArray[np.float64]:
@@ -45,12 +45,12 @@ class Marginal(Guarantee):
 
 @dataclass(frozen=True)
 class Simes(Guarantee):
-    r"""At most a share α of new normals raise a false alarm, for every α, with this very calibration set.
+    r"""At most a share α of new normals raise a false alarm, for every α, with the calibration set at hand.
 
     .. math:: b_{n+1-i} = 1 - \delta^{1/k}
               \left( \frac{i (i-1) \cdots (i-k+1)}{n (n-1) \cdots (n-k+1)} \right)^{1/k}, \qquad k = \lfloor n/2 \rfloor
 
-    The promise fails for a share δ of all calibration sets.
+    The guarantee fails for a share δ of all calibration sets.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class Simes(Guarantee):
 
 @dataclass(frozen=True)
 class MonteCarlo(Guarantee):
-    r"""The promise of `Simes`, by a bound whose level is simulated; at α above about 0.1 it calls more.
+    r"""The guarantee of `Simes`, by a simulated bound; at α above about 0.1 it calls more samples anomalous.
 
     .. math:: b_i = F^{-1}_{\mathrm{Beta}(i, n+1-i)}(\gamma), \quad i \le n/2, \qquad
               P\bigl(U_{(i)} \le b_i \text{ for all } i\bigr) \ge 1 - \delta
@@ -90,7 +90,7 @@ class MonteCarlo(Guarantee):
     delta : float
         δ, strictly between 0 and 1.
     draws : int
-        Simulated calibration sets. γ is their order statistic that keeps the promise with their noise counted in.
+        Simulated calibration sets. γ is their order statistic that keeps the guarantee, simulation error included.
     seed : int
         Of the draws.
 

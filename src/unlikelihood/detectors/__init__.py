@@ -1,1 +1,1 @@
-"""One file a detector or wrapper; they do not import one another."""
+"""The detectors and the wrappers around them, one file each; they do not import one another."""

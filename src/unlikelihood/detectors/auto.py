@@ -35,7 +35,7 @@ LOOKED_AT = 512  # normals whose values are counted
 
 
 class Auto(Detector):
-    r"""Looks at what the normals are, and lets a committee of detectors that suit them score.
+    r"""Chooses a committee of detectors by the kind of the normals, and scores by it.
 
     No anomaly is needed, nor the name of a data set. The first line that holds decides:
 
@@ -51,9 +51,9 @@ class Auto(Detector):
     ============================================  =========================================================
 
     A critic of contrastive features is `Contrastive`, a `WGANGP` that generates its embeddings, and `KNN` in the last
-    layer of that one's critic: the game makes the critic tell the normals' embeddings from others near them, and its
-    features rank better than the embeddings themselves. The members' p-values on normals that they were not fitted to
-    count alike, by Fisher's combination.
+    layer of that one's critic: adversarial training has the critic separate the normals' embeddings from others near
+    them, and its features rank better than the embeddings themselves. The members' p-values on normals that they were
+    not fitted to count alike, by Fisher's combination.
 
     The members were chosen with stand-ins: for drawings the digits 1, 4 and 7 of MNIST's training file, held out
     in turn, for masks the masses in the training part of AdrenalMNIST3D, for textures five classes of Fashion-MNIST
@@ -66,7 +66,7 @@ class Auto(Detector):
     held_out : float
         Share of the normals that gives the p-values.
     steps : int
-        Of the training of each encoder, in batches of 256 normals, or of 64 for samples of over 64x64 pixels; its
+        Training steps of each encoder, in batches of 256 normals, or of 64 for samples of over 64x64 pixels; its
         critic takes two and a half times as many.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``: of the encoders.
@@ -137,13 +137,13 @@ class Auto(Detector):
             seed=seed,
             **self._running(f"{number}.encoder"),
         )
-        game = of_embeddings(
+        gan = of_embeddings(
             epochs=epochs(2.5 * self.steps, BATCH),
             batch_size=BATCH,
             seed=seed,
             **self._running(f"{number}.critic"),
         )
-        return FeatureSpace(encoder, FeatureSpace(game, KNN()))
+        return FeatureSpace(encoder, FeatureSpace(gan, KNN()))
 
     def _running(self, name: str) -> dict[str, Any]:
         """Return how a member runs, with a checkpoint of its own."""

@@ -22,7 +22,7 @@ class Committee(Detector):
 
     A conformal p-value cannot fall below 1 / (n + 1); here it goes on as an exponential tail, so that what lies far
     beyond all normals stays apart from what lies just beyond (`Tail`). No anomaly is needed. The score ranks;
-    for a decision with a promise, put `Conformal` around it.
+    for decisions with a bound on false alarms, put `Conformal` around it.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Committee(Detector):
     held_out : float
         Share of the normals that gives the p-values where a member has to be fitted; the others fit it.
     seed : int
-        Of the choice of those.
+        Seeds the choice of those.
 
     Attributes
     ----------

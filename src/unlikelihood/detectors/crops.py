@@ -25,7 +25,7 @@ class Crops(Detector):
 
     The network of a part is built for the shape of a crop. Training sees `drawn` crops of every sample at places that
     follow from the seed, so an epoch of the part is that many passes over the samples; all are held in memory. What a
-    part's `augment` changes is drawn anew in every epoch. Vectors have no parts, and go through as they are.
+    part's `augment` changes is drawn anew in every epoch. Vectors are not cropped.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from unlikelihood.contract.adversarial import Adversarial
-from unlikelihood.nn.adversarial import Critic, Intensities, Players
+from unlikelihood.nn.adversarial import GAN, Critic, Intensities
 from unlikelihood.parameters import Fraction, Positive
 from unlikelihood.training.loop import Objective
 
@@ -53,7 +53,7 @@ class DCGAN(Adversarial):
         return Critic(shape, self.width, intensities, normalised=True)
 
     @override
-    def build(self, shape: Sequence[int]) -> Players:
+    def build(self, shape: Sequence[int]) -> GAN:
         net = super().build(shape)
         net.generator.apply(small_weights)
         net.critic.apply(small_weights)
@@ -61,14 +61,14 @@ class DCGAN(Adversarial):
         return net
 
     @override
-    def objectives(self, net: Players) -> list[Objective]:
+    def objectives(self, net: GAN) -> list[Objective]:
         adam = partial(torch.optim.Adam, lr=self.learning_rate, betas=(0.5, 0.999))
         return [
-            Objective("discriminator", net.critic, partial(self.discriminating, net), optimizer=adam),
-            Objective("generator", net.generator, partial(self.deceiving, net), optimizer=net.followed(adam)),
+            Objective("discriminator", net.critic, partial(self.discriminator_loss, net), optimizer=adam),
+            Objective("generator", net.generator, partial(self.generator_loss, net), optimizer=net.followed(adam)),
         ]
 
-    def discriminating(self, net: Players, x: Tensor) -> Tensor:
+    def discriminator_loss(self, net: GAN, x: Tensor) -> Tensor:
         r"""Return the discriminator's loss in nats.
 
         .. math:: -E[(1 - s) \log D(x) + s \log(1 - D(x))] - E \log(1 - D(G(z)))
@@ -78,7 +78,7 @@ class DCGAN(Adversarial):
         real, fake = net.critic(x), net.critic(made)
         return (F.softplus(-real) + self.smoothing * real).mean() + F.softplus(fake).mean()
 
-    def deceiving(self, net: Players, x: Tensor) -> Tensor:
+    def generator_loss(self, net: GAN, x: Tensor) -> Tensor:
         """Return the generator's loss in nats, -E log D(G(z)), of as many latents as samples in `x`."""
         made = net.generator(self.latents(len(x), self.latent, x.device))
         return F.softplus(-net.critic(made)).mean()

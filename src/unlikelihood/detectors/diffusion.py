@@ -18,9 +18,9 @@ from unlikelihood.training.loop import Objective, one_cycle
 
 
 class Diffusion(Density[Diffuser]):
-    r"""A network that finds the noise ε in a noisy sample z = α x + σ ε, whatever the amount of it.
+    r"""A diffusion model: a network that predicts the noise ε in a noisy sample z = α x + σ ε at every noise level.
 
-    Trained on normals alone, it is at a loss with what they do not have.
+    Trained on normals alone, it predicts worse for what they do not contain.
 
     Parameters
     ----------

@@ -38,7 +38,7 @@ class EncoderSearch(SearchDetector, Learner[Encoder]):
     discrimination : float
         λ of L.
     descent : Descent
-        How the refinement steps: `MomentumDescent` or `AdamDescent`.
+        The optimiser of the refinement: `MomentumDescent` or `AdamDescent`.
     layer : int
         Which of the critic's layers f is; -1 is the last before its answer.
     width : int

@@ -22,9 +22,9 @@ class GradientNorm(Detector):
               F = \mathrm{diag}\Bigl(\frac{1}{n} \sum_j g_j \odot g_j\Bigr)
               + \epsilon \, \frac{\mathrm{tr} \, F}{\lvert \theta \rvert} I
 
-    What a model has learnt hardly moves it any more. The Fisher information F is that of the samples which `fit` is
-    given, its diagonal alone: so a weight counts by how far it moves in comparison with normal samples. The
-    gradients of a batch are computed together, as many as memory is set aside for.
+    Samples like those that a model has learnt have small gradients. The Fisher information F is that of the samples
+    which `fit` is given, its diagonal alone: so a weight counts by how far it moves in comparison with normal samples.
+    The gradients of a batch are computed together, in chunks that bound the memory.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ class InputComplexity(Detector):
     .. math:: \log p(x) + L(x)
 
     Simple samples are likely under any model and complex ones unlikely; L, which is the negative log-likelihood of a
-    compressor that knows no data, takes that off. L is the length in nats that remains of the sample's 8-bit values
+    general-purpose compressor, corrects for that. L is the length in nats that remains of the sample's 8-bit values
     after deflate, the compressor of PNG. As in PNG, differences to neighbours are compressed where that is
     shorter: the differences along every subset of the spatial axes (of a vector, along its features) are tried and the
     shortest counts. So one rule serves images, colour, volumes and vectors; short vectors hardly differ in their L.

@@ -28,7 +28,7 @@ class LatentSearch(SearchDetector):
     discrimination : float
         λ.
     descent : Descent
-        How it steps: `MomentumDescent`, equation 15, or `AdamDescent`.
+        The optimiser of the search: `MomentumDescent`, equation 15, or `AdamDescent`.
     restarts : int
         Starts for each sample; the end with the least L is kept.
     layer : int

@@ -8,14 +8,14 @@ from unlikelihood.parameters import Fraction
 
 
 class LikelihoodRatio(Detector):
-    r"""Scores by how much likelier a sample is under a detector than under one of its background.
+    r"""Scores by how much likelier a sample is under a detector than under a model of the background.
 
     .. math:: \log p(x) - \log p_0(x)
 
     The background p₀ is the same detector trained on mutated normals: each of their values is replaced, with
     probability μ, by one drawn uniformly between the least and the greatest that its channel (of images and volumes)
     or feature (of vectors) has in training. It learns what surrounds the content, such as brightness and empty borders,
-    and the ratio takes that off.
+    and the ratio cancels that.
 
     Parameters
     ----------

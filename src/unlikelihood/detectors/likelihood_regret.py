@@ -41,7 +41,7 @@ class LikelihoodRegret(Detector):
     samples : int
         L.
     descent : Descent
-        Of the optimiser, which minimises -ELBO: `MomentumDescent` or `AdamDescent`.
+        The optimiser, which minimises -ELBO: `MomentumDescent` or `AdamDescent`.
 
     References
     ----------

@@ -17,7 +17,7 @@ from unlikelihood.parameters import Count
 
 
 class PathStatistics(Embedder):
-    r"""Scores by how usual the statistics of a sample's way through a variational autoencoder are.
+    r"""Scores by how usual the statistics of a sample's path through a variational autoencoder are.
 
     .. math:: \sum_j \log \hat{p}_j(T_j(x))
 

@@ -18,10 +18,10 @@ Array = NDArray[np.float64]
 
 
 class Radiomics(NearestEmbeddings):
-    r"""Embeds a sample by what one would measure on it, and scores by its distance to the nearest normals.
+    r"""Embeds a sample by radiomic features, and scores by its distance to the nearest normals.
 
     The foreground is what lies above Otsu's threshold on the values of all the normals. Masks, which have two values,
-    have no statistics of those. All are the same for a sample and its mirror images.
+    have no statistics of intensity. All are the same for a sample and its mirror images.
     Each statistic t is standardised by the normals, and divided by the square root of how many its family has, so that
     families count alike; then the normals' covariance C of what results is taken out,
 

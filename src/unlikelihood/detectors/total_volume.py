@@ -9,7 +9,7 @@ from unlikelihood.parameters import NonNegative
 
 
 class TotalVolume(Detector):
-    r"""Scores a sample by the volume of the bright thing in its middle, the larger the less normal: the size baseline.
+    r"""Scores a sample by the volume of the bright object in its middle, larger = less normal: the size baseline.
 
     .. math:: -\#\{i \in P : x_i > t\}
 

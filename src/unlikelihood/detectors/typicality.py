@@ -11,7 +11,7 @@ class Typicality(Detector):
     .. math:: -\lvert -\log p(x) - \hat{H} \rvert, \qquad \hat{H} = -\frac{1}{n} \sum_{j=1}^{n} \log p(x_j)
 
     Ĥ, the entropy, is estimated on the samples that `fit` is given. Around a detector that is fitted already these may
-    be normals that it has not seen, so that what it has learnt by heart does not count.
+    be normals that it has not seen, so that its overfitting does not count.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from unlikelihood.contract.adversarial import Adversarial
-from unlikelihood.nn.adversarial import Critic, Intensities, Players
+from unlikelihood.nn.adversarial import GAN, Critic, Intensities
 from unlikelihood.nn.latents import NormalLatents
 from unlikelihood.nn.noise import uniform
 from unlikelihood.parameters import Count, NonNegative, Positive
@@ -62,14 +62,14 @@ class WGANGP(Adversarial):
         return Critic(shape, self.width, intensities, normalised=False)
 
     @override
-    def objectives(self, net: Players) -> list[Objective]:
+    def objectives(self, net: GAN) -> list[Objective]:
         adam = partial(torch.optim.Adam, lr=self.learning_rate, betas=(0.0, 0.9))
         return [
-            Objective("critic", net.critic, partial(self.criticising, net), optimizer=adam, repeat=self.critic_steps),
-            Objective("generator", net.generator, partial(self.pleasing, net), optimizer=net.followed(adam)),
+            Objective("critic", net.critic, partial(self.critic_loss, net), optimizer=adam, repeat=self.critic_steps),
+            Objective("generator", net.generator, partial(self.generator_loss, net), optimizer=net.followed(adam)),
         ]
 
-    def criticising(self, net: Players, x: Tensor) -> Tensor:
+    def critic_loss(self, net: GAN, x: Tensor) -> Tensor:
         """Return the critic's loss."""
         with torch.no_grad():
             made = net.generator(self.latents(len(x), self.latent, x.device)).to(x.dtype)
@@ -78,7 +78,7 @@ class WGANGP(Adversarial):
         unit = net.critic.intensities.half
         return difference + self.penalty * gradient_penalty(net.critic, x, made, unit)
 
-    def pleasing(self, net: Players, x: Tensor) -> Tensor:
+    def generator_loss(self, net: GAN, x: Tensor) -> Tensor:
         """Return the generator's loss, of as many latents as samples in `x`."""
         return -net.critic(net.generator(self.latents(len(x), self.latent, x.device))).mean()
 

@@ -1,1 +1,1 @@
-"""What a detector is worth on a split, and experiments over several seeds."""
+"""Evaluation of a detector on a split, and experiments of detectors over several seeds."""

@@ -105,7 +105,7 @@ def evaluate(detector: Ranks, split: Split, *, name: str | None = None, draws: i
     draws : int
         Number of bootstrap samples.
     seed : int
-        Of the bootstrap and of the folds.
+        Seeds the bootstrap and the folds.
 
     Returns
     -------

@@ -1,1 +1,1 @@
-"""Figures of merit, how sure they are, and how many cases they take."""
+"""Metrics, their confidence intervals and power, and measures of how good a generator is."""

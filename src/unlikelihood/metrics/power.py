@@ -37,7 +37,7 @@ def cases_needed(
     Parameters
     ----------
     auroc_a, auroc_b : float
-        The two AUROCs that shall be told apart, strictly between 0 and 1.
+        The two AUROCs whose difference is to be found, strictly between 0 and 1.
     correlation : float
         r of the two estimates on the same samples, at least −1 and below 1: 0 for different samples,
         `Difference.correlation` of a pilot for the same.

@@ -1,1 +1,1 @@
-"""Layers and networks, each for any number of spatial axes."""
+"""Networks, likelihoods, priors, flows, noise schedules and augmentations, each for any number of spatial axes."""

@@ -123,7 +123,7 @@ class Critic(nn.Module):
         return self.head(self.features(x)[-1].flatten(1))[:, 0]
 
 
-class Players(nn.Module):
+class GAN(nn.Module):
     r"""Generator and critic, the generator's moving average, and snapshots of what that made in training.
 
     After the t-th step of the generator, its average θ' moves by

@@ -116,7 +116,7 @@ class Stroke(Augment):
     Parameters
     ----------
     thinner, thicker : float
-        Largest pixels, at most 1, that go from and come to every side.
+        The most pixels, up to 1, that are removed from and added to every side.
 
     References
     ----------

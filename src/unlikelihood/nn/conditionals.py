@@ -102,7 +102,7 @@ class LogisticMixture(Conditional):
 
 @dataclass(frozen=True)
 class Binary(Conditional):
-    r"""A coin for every value, for masks: NADE's conditional.
+    r"""A Bernoulli distribution for every value, for masks: NADE's conditional.
 
     .. math:: P(x) = \sigma(\theta)^{x} \, (1 - \sigma(\theta))^{1 - x}, \qquad x \in \{0, 1\}
 

@@ -29,7 +29,7 @@ class Schedule(Component, ABC):
 
 @dataclass(frozen=True)
 class CosineSchedule(Schedule):
-    r"""α = cos φ with an angle φ that grows evenly, from nearly 0 to nearly π/2: mostly of middling noise.
+    r"""α = cos φ with an angle φ that grows linearly from nearly 0 to nearly π/2: mostly medium noise levels.
 
     References
     ----------
@@ -46,7 +46,7 @@ class CosineSchedule(Schedule):
 
 @dataclass(frozen=True)
 class LinearSchedule(Schedule):
-    r"""Noise that is added ever faster, at a rate β that grows evenly from 0.1 to 20: mostly of much noise.
+    r"""Noise that is added at a rate β that grows linearly from 0.1 to 20: mostly high noise levels.
 
     .. math:: \lambda = -\log\bigl(e^{\int_0^t \beta} - 1\bigr)
 
@@ -68,7 +68,7 @@ class LinearSchedule(Schedule):
 
 @dataclass(frozen=True)
 class EvenSchedule(Schedule):
-    """λ that falls evenly: as much of little noise, which weighs most in `VariationalBound`, as of much.
+    """λ that falls linearly: as many low noise levels, which weigh most in `VariationalBound`, as high ones.
 
     References
     ----------
@@ -217,7 +217,7 @@ def evenly(times: int, like: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class DenoisingErrors(DiffusionScore):
-    r"""How badly the noise is found at K times that are evenly spaced, each error standardised on training normals.
+    r"""The errors of the predicted noise at K evenly spaced times, each standardised on training normals.
 
     Parameters
     ----------
@@ -242,14 +242,14 @@ class DenoisingErrors(DiffusionScore):
 
 @dataclass(frozen=True)
 class Reconstructions(DiffusionScore):
-    r"""How far a sample is from what the way back makes of it from K times, each standardised on training normals.
+    r"""The distances of a sample to its reconstructions from K times, each standardised on training normals.
 
     Parameters
     ----------
     times : int
         K, evenly spaced.
     steps : int
-        Of each way back.
+        Denoising steps of each reconstruction.
 
     References
     ----------

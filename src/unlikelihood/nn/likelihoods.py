@@ -250,7 +250,7 @@ class BernoulliModule(LikelihoodModule):
 
 @dataclass(frozen=True)
 class Bernoulli(Likelihood):
-    r"""A coin for each value, for masks: μ(z) is the probability of the greatest value of the training samples.
+    r"""A Bernoulli distribution for each value, for masks: μ(z) is the probability of the greatest training value.
 
     .. math:: \sum_i x_i \log \mu_i + (1 - x_i) \log(1 - \mu_i)
 

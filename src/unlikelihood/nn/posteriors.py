@@ -149,7 +149,7 @@ class InverseAutoregressive(Posterior):
     .. math:: z_0 = \mu(x) + \sigma(x) \odot \epsilon, \qquad
               z_t = a_t(z_{t-1}, h(x)) \odot z_{t-1} + b_t(z_{t-1}, h(x))
 
-    The i-th value of a and b depends on the values of z before the i-th, in turn from either end.
+    The i-th value of a and b depends on the values of z before the i-th; every other map takes them in reverse order.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""One small file an experiment."""
+"""Experiments that can be reproduced by name, one small file each."""

@@ -1,1 +1,1 @@
-"""The pages that people read, each one HTML file with its style and figures inside."""
+"""Reports: each is one HTML file that contains its style and figures, with the record and the plots behind it."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import bdtrc
 
 BLOCK = 2**22  # values held at once
-CHANCE = 1e-3  # of so many repetitions, below which they are no chance
+CHANCE = 1e-3  # so many repetitions are taken for chance only if their probability is at least this
 
 
 def identities(X: NDArray[Any]) -> NDArray[np.uint64]:

@@ -1,1 +1,1 @@
-"""The one training loop, its checkpoints, devices and random numbers."""
+"""The one training loop, with its batches, checkpoints, devices, random seeds and alarms."""

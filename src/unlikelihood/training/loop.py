@@ -35,7 +35,7 @@ class Objective(nn.Module):
     name : str
         What the history calls the loss.
     module : Module
-        The module whose parameters are optimised. All others of the network stand still meanwhile.
+        The module whose parameters are optimised. All other parameters are frozen meanwhile.
     loss : callable
         Maps a batch (B, \*shape) to a scalar, in nats or whatever unit the paper has. Random numbers come from
         `nn.noise`.

@@ -27,7 +27,7 @@ IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Scan:
-    """A CT scan on an even grid, in the patient's coordinates.
+    """A CT scan on a regular grid, in the patient's coordinates.
 
     World coordinates are those of DICOM and ITK: (x, y, z) in mm, which grow to the patient's left, back and head
     (LPS). Indices are those of the array: (z, y, x).
