@@ -124,3 +124,9 @@ def test_the_command_line_takes_a_list_of_members(tmp_path):
     option = ["--detector", "Committee", "--detector.detectors", json.dumps(members)]
     assert main(["fit", "--data", "Digits", *option, "--out", str(tmp_path / "model")]) == 0
     assert load(tmp_path / "model").detectors[1].n_components == 3
+
+
+@pytest.mark.parametrize("calibration", [[], [0.0, np.nan], [0.0, np.inf], [0.0, -np.inf]])
+def test_a_calibration_that_is_not_finite_has_no_tail(calibration):
+    with pytest.raises(ValueError, match="calibration must hold"):
+        Tail(np.array(calibration))

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from scipy.special import ndtri
-from scipy.stats import binom, kstest, norm
+from scipy.stats import binom, binomtest, kstest, norm
 
 from unlikelihood.metrics.intervals import Interval, bootstrap, delong, paired_delong, seeds_interval
-from unlikelihood.metrics.ranking import auroc
+from unlikelihood.metrics.ranking import auprc, auroc, sensitivity_at_specificity
 
 
 def simulated(rng, n=60, auc=0.8, ties=False, anomalous=None):
@@ -180,3 +180,13 @@ def test_bad_input_is_refused():
     ):
         with pytest.raises(ValueError, match="must"):
             call()
+
+
+@pytest.mark.parametrize("group", [None, np.arange(40) // 2])
+def test_perfect_separation_of_a_few_is_no_certainty_in_the_bootstrap_either(group):
+    label = np.repeat([0, 1], 20)
+    n = 20 if group is None else 10
+    for metric in (auroc, auprc, sensitivity_at_specificity):
+        interval = bootstrap(metric, label, label.astype(float), group, draws=50)
+        wilson = binomtest(n, n).proportion_ci(method="wilson")
+        assert (interval.value, interval.low, interval.high) == pytest.approx((1, wilson.low, 1))

@@ -112,6 +112,8 @@ class Tail:
     def __init__(self, calibration: NDArray[np.float64]) -> None:
         known = np.sort(calibration)
         n = len(known)
+        if not n or not np.isfinite(known).all():
+            raise ValueError(f"calibration must hold at least 1 score, all of them finite, got {n}: {known[-5:]}")
         self.score, count = np.unique(known, return_counts=True)
         self.log_p = np.log(np.cumsum(count) / (n + 1))
         lowest = math.ceil(math.sqrt(n))

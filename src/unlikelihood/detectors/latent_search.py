@@ -17,7 +17,8 @@ class LatentSearch(SearchDetector):
 
     (equations 13 to 15 of the thesis), with f a layer of the discriminator. The search descends on L from a random z;
     the score is -L after the last step. The starts follow from the seed and the sample's own values, all samples are
-    searched at once, and memory is bounded by doing that in chunks.
+    searched at once, and memory is bounded by doing that in chunks. L is in the samples' unit: the default steps and λ
+    are for intensities from about 0 to 1, and those of Hounsfield units, for example, should be scaled first.
 
     Parameters
     ----------

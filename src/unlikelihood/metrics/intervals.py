@@ -154,7 +154,8 @@ def bootstrap(
 
     Each draw takes as many samples of each class as there are, with replacement. With `group` it takes whole
     groups instead (as many of those with normals, with anomalies, and with both as there are), because
-    samples of one patient are not independent.
+    samples of one patient are not independent. Where no draw differs (perfect separation) that would be a point, a
+    false certainty; there it is Wilson's interval of a share of the smaller class's samples, or groups.
 
     Parameters
     ----------
@@ -169,7 +170,7 @@ def bootstrap(
     seed : int
         Of the draws; the same seed gives the same interval.
     """
-    _quantile(level)
+    z = _quantile(level)
     if draws < 1:
         raise ValueError(f"draws must be at least 1, got {draws}")
     labels, scores = validate(label, score)
@@ -183,6 +184,11 @@ def bootstrap(
             drawn = units if members is None else np.concatenate([members[unit] for unit in units])
             values[draw] = metric(labels[drawn], scores[drawn])
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    if np.ptp(values) == 0 and 0 <= low <= 1:
+        units = np.arange(len(labels)) if group is None else np.asarray(group)
+        n = min(len(np.unique(units[labels == k])) for k in (0, 1))
+        middle, half = low + z**2 / (2 * n), z * np.sqrt(low * (1 - low) / n + z**2 / (4 * n**2))
+        low, high = (np.clip((middle + side * half) / (1 + z**2 / n), 0, 1) for side in (-1, 1))
     return Interval(float(metric(labels, scores)), float(low), float(high), level)
 
 
