@@ -67,9 +67,13 @@ def score_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="table to write: .csv or .parquet")
     parser.add_argument("--alpha", type=float | None, help="share of normals that may be called anomalous")
     parser.add_argument(
-        "--evaluation", type=Path | None, help="evaluation of this model, whose labels give probabilities"
+        "--evaluation",
+        type=Path | None,
+        help="folder of an evaluation of this model, to whose labels probabilities are fitted",
     )
-    parser.add_argument("--prevalence", type=float | None, help="share of anomalies where the model is used")
+    parser.add_argument(
+        "--prevalence", type=float | None, help="share of anomalies where the model is used, for the probabilities"
+    )
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1 or mps")
 
 
@@ -111,7 +115,9 @@ def evaluate_arguments(parser: ArgumentParser) -> None:
     _add_data(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder of the report")
     parser.add_argument(
-        "--scores", type=Path | None, help="table of the test samples; scores.csv in --out unless given"
+        "--scores",
+        type=Path | None,
+        help="table of the test samples, .csv or .parquet; scores.csv in --out unless given",
     )
     parser.add_argument(
         "--alpha", type=float | None, default=0.05, help="share of normals that may be called anomalous"
@@ -149,9 +155,13 @@ def evaluate(model: Path, data: Source, out: Path, scores: Path | None, alpha: f
 def reproduce_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `reproduce`."""
     names = sorted(discovery.recipes())
-    parser.add_argument("recipe", choices=names, help="the experiment")
+    parser.add_argument("recipe", choices=names, help="name of the experiment")
     parser.add_argument("--out", type=Path, required=True, help="folder of the results; an interrupted run resumes")
-    parser.add_argument("--quick", action="store_true", help="the small setting that the recipe states")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="run the small setting of the recipe: fewer seeds or epochs, smaller networks",
+    )
 
 
 def reproduce(recipe: str, out: Path, quick: bool) -> None:
@@ -165,11 +175,11 @@ def show_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `show`."""
     _add_data(parser)
     parser.add_argument("--out", type=Path, default=Path("gallery.png"), help="picture to write")
-    parser.add_argument("--sample", type=int, default=0, help="of volumes: which one is drawn slice by slice")
+    parser.add_argument("--sample", type=int, default=0, help="index of the volume that is drawn slice by slice")
 
 
 def show(data: Source, out: Path, sample: int) -> None:
-    """Say what a source holds and draw a gallery of it; of volumes, the slices of one as well."""
+    """Print a summary of a source and draw a gallery of it; of volumes, the slices of one as well."""
     images = data.read()
     volumes = images.pixels.ndim == 5
     if volumes and not 0 <= sample < len(images):

@@ -27,8 +27,8 @@ examples:
   unlikelihood score models/vae --data Folder --data.path scans/ --out scores.csv
   unlikelihood evaluate models/vae --data MNIST --out reports/vae
 
-`unlikelihood COMMAND --help` explains a command, `--data.help MNIST` a data source and
-`--detector.help VAE` a detector. Research software, not a medical device.
+`unlikelihood COMMAND --help` explains a command, `unlikelihood fit --data.help MNIST` a data
+source and `unlikelihood fit --detector.help VAE` a detector. Research software, not a medical device.
 """
 
 
