@@ -202,8 +202,8 @@ class CorrelatedGaussianModule(GaussianModule):
 def spectrum(batches: Iterable[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     r"""Return the rows' mean (D,), their covariance's eigenvalues (m,), descending, and vectors (m, D), and its trace.
 
-    Rows, in batches (B, D), that are few are decomposed as they are. Of more, only the sum of their products, (D, D), is
-    held, in double precision and about the mean of the first, so that squares of the residuals lose nothing.
+    Rows, in batches (B, D), that are few are decomposed as they are. Of more, only the sum of their products, (D, D),
+    is held, in double precision and about the mean of the first, so that squares of the residuals lose nothing.
     """
     rows: list[Tensor] = []
     rest, n = iter(batches), 0

@@ -1,6 +1,7 @@
 """Samples in batches on a device."""
 
 from collections.abc import Callable, Iterator
+from mmap import mmap
 
 import numpy as np
 import torch
@@ -14,10 +15,8 @@ def is_mapped(X: np.ndarray) -> bool:
     """Return whether an array lies in a file: a memory map, or a view of one that numpy calls a plain array."""
     base: object = X
     while isinstance(base, np.ndarray):
-        if isinstance(base, np.memmap):
-            return True
         base = base.base
-    return False
+    return isinstance(base, mmap)
 
 
 def batches_of(
