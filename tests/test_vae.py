@@ -54,7 +54,7 @@ def test_gaussian_is_the_normal_density(sigma):
 def test_the_optimal_sigma_is_the_likeliest():
     x, mean = pairs((6,))
     likelihood = OptimalGaussian()((6,)).double()
-    likelihood.fit_residuals((x - mean).flatten(1))
+    likelihood.fit_residuals((x - mean).flatten(1).split(4))
     likelihood.eval()
     best = likelihood(x, mean).sum()
     sigma = math.exp(likelihood.log_variance.item() / 2)
@@ -67,7 +67,7 @@ def test_the_correlated_gaussian_is_the_normal_density_of_its_covariance(rank):
     rng = np.random.default_rng(0)
     residual = rng.normal(size=(200, 6)) @ rng.normal(size=(6, 6)) + 0.3
     likelihood = CorrelatedGaussian(rank, ridge=0.2)((1, 2, 3)).double().eval()
-    likelihood.fit_residuals(torch.from_numpy(residual))
+    likelihood.fit_residuals(torch.from_numpy(residual).split(64))
     mean, covariance = residual.mean(0), np.cov(residual.T, bias=True)
     eigenvalue, axes = np.linalg.eigh(covariance)
     if rank:
@@ -82,7 +82,7 @@ def test_the_correlated_gaussian_is_the_normal_density_of_its_covariance(rank):
 
 def test_the_correlated_gaussian_needs_fewer_samples_than_values():
     likelihood = CorrelatedGaussian()((50,)).double().eval()
-    likelihood.fit_residuals(torch.randn(7, 50, dtype=torch.float64))
+    likelihood.fit_residuals([torch.randn(7, 50, dtype=torch.float64)])
     x, output = pairs((50,))
     assert torch.isfinite(likelihood(x, output)).all()
 
@@ -131,7 +131,7 @@ def test_the_reconstruction_term_less_the_divergence_is_the_elbo():
 def test_exemplars_are_a_mixture_that_integrates_to_one():
     prior = Exemplars()(30, 1).double()
     means = torch.randn(30, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    prior.fit_posteriors(Normal(means, torch.full_like(means, 0.3)))
+    prior.fit_posteriors([Normal(means, torch.full_like(means, 0.3))])
     grid = torch.linspace(-15, 15, 20_001, dtype=torch.float64)
     assert torch.trapezoid(prior.log_prob(grid[:, None]).exp(), grid).item() == pytest.approx(1, abs=1e-6)
     sigma = prior.variance.sqrt().item()
@@ -142,7 +142,7 @@ def test_exemplars_are_a_mixture_that_integrates_to_one():
 def test_the_bandwidth_of_exemplars_is_about_that_of_the_data():
     prior = Exemplars()(2000, 1)
     means = torch.randn(2000, 1, generator=torch.Generator().manual_seed(0))
-    prior.fit_posteriors(Normal(means, torch.full_like(means, 5.0)))
+    prior.fit_posteriors([Normal(means, torch.full_like(means, 5.0))])
     assert prior.variance.sqrt().item() < 1  # the posteriors' own 5 would blur everything
 
 
@@ -150,7 +150,7 @@ def test_the_bandwidth_of_exemplars_suits_latents_that_they_have_not_seen():
     generator = torch.Generator().manual_seed(0)
     means, fresh = (torch.randn(n, 2, generator=generator) for n in (100, 2000))
     prior = Exemplars()(100, 2)
-    prior.fit_posteriors(Normal(means, torch.ones_like(means)))
+    prior.fit_posteriors([Normal(means, torch.ones_like(means))])
     chosen = prior.log_prob(fresh).mean().item()
     prior.variance.fill_(prior.bandwidths[0])  # that of exemplars which may explain themselves
     assert chosen > prior.log_prob(fresh).mean().item() + 0.2

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.validation import check_is_fitted
 
+from unlikelihood.contract.blocks import by_blocks
 from unlikelihood.contract.detector import Detector
 from unlikelihood.parameters import Count
 
@@ -62,5 +63,4 @@ class NearestEmbeddings(Embedder):
         return self._nearness(self._embed(X))
 
     def _nearness(self, embeddings: np.ndarray) -> np.ndarray:
-        distance, _ = self._index.kneighbors(embeddings.reshape(len(embeddings), -1))
-        return -distance.mean(axis=1)
+        return by_blocks(lambda e: -self._index.kneighbors(e)[0].mean(axis=1), embeddings, embeddings.dtype)

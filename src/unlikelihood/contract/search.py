@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from typing_extensions import override
 
+from unlikelihood.contract.blocks import blocks
 from unlikelihood.contract.detector import Detector, fitted
 from unlikelihood.contract.trained import Generator
 from unlikelihood.nn.descents import Descent
@@ -61,7 +62,8 @@ class SearchDetector(Detector):
         """Return what the search found for checked samples."""
 
     def _score(self, X: np.ndarray) -> np.ndarray:
-        return -self._search(X).loss
+        # In blocks, for a search returns pictures too.
+        return -np.concatenate([self._search(block).loss for block in blocks(X)])
 
     def search(self, X: np.ndarray) -> SearchResult:
         r"""Return all that the search finds for samples (n, \*shape)."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from typing_extensions import override
 
+from unlikelihood.contract.blocks import rows
 from unlikelihood.contract.detector import Detector, fitted
 from unlikelihood.decisions.combinations import Combination, Fisher, Tail
 from unlikelihood.parameters import OpenFraction
@@ -61,14 +62,15 @@ class Committee(Detector):
     held_out: OpenFraction = 0.2
 
     def _fit(self, X: np.ndarray) -> None:
-        held_out = self._held_out(len(X))
+        index = self._held_out(len(X))
+        held_out = X if len(index) == len(X) else rows(X, index)
         for detector in self.detectors:
             if hasattr(detector, "shape_"):
-                refuse_seen(detector, X[held_out])
-        fitting = np.setdiff1d(np.arange(len(X)), held_out)
+                refuse_seen(detector, held_out)
+        fitting = rows(X, np.setdiff1d(np.arange(len(X)), index))
         # A fitted member of another shape is refused, also where there is nothing left to fit.
-        self.detectors_ = tuple(fitted(detector, X[fitting]) for detector in self.detectors)
-        scores = [detector.score_samples(X[held_out]) for detector in self.detectors_]
+        self.detectors_ = tuple(fitted(detector, fitting) for detector in self.detectors)
+        scores = [detector.score_samples(held_out) for detector in self.detectors_]
         self.held_out_scores_ = np.sort(scores, axis=1)
 
     def _held_out(self, n: int) -> np.ndarray:

@@ -9,6 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from sklearn.utils.metaestimators import available_if
 
+from unlikelihood.contract.blocks import HELD, like
 from unlikelihood.contract.detector import Detector, fitted
 from unlikelihood.parameters import Count, Whole
 
@@ -24,8 +25,9 @@ class Crops(Detector):
     .. math:: \frac{1}{|G|} \sum_{g \in G} s(x_{g : g + \text{size}})
 
     The network of a part is built for the shape of a crop. Training sees `drawn` crops of every sample at places that
-    follow from the seed, so an epoch of the part is that many passes over the samples; all are held in memory. What a
-    part's `augment` changes is drawn anew in every epoch. Vectors are not cropped.
+    follow from the seed, so an epoch of the part is that many passes over the samples. All are held in memory, or in a
+    temporary file where the samples are a memory map. What a part's `augment` changes is drawn anew in every epoch.
+    Vectors are not cropped.
 
     Parameters
     ----------
@@ -60,12 +62,20 @@ class Crops(Detector):
         rng = np.random.default_rng(self.seed)
         room = self._room(X)
         draws = [rng.integers(0, np.add(room, 1), (len(X), len(room))) for _ in range(self.drawn)]
-        draws = draws or [np.floor_divide(room, 2)]
-        self.detector_ = fitted(self.detector, np.concatenate([self._crops(X, places) for places in draws]))
+        draws = draws or [np.tile(np.floor_divide(room, 2), (len(X), 1))]
+        crops = like(X, (len(draws) * len(X), *self._crops(X[:1], draws[0][:1]).shape[1:]))
+        for start, places in zip(range(0, len(crops), len(X)), draws, strict=True):
+            self._cut(X, places, crops[start : start + len(X)])
+        self.detector_ = fitted(self.detector, crops)
 
     def _score(self, X: np.ndarray) -> np.ndarray:
         corners = [np.linspace(0, room, self.grid) if self.grid > 1 else [room / 2] for room in self._room(X)]
-        return np.mean([self.detector_.score_samples(self._crops(X, corner)) for corner in product(*corners)], axis=0)
+        crops = like(X, (len(X), *self._crops(X[:1], 0).shape[1:]))
+        scores = []
+        for corner in product(*corners):
+            self._cut(X, np.broadcast_to(corner, (len(X), len(corner))), crops)
+            scores.append(self.detector_.score_samples(crops))
+        return np.mean(scores, axis=0)
 
     @available_if(part_can("reconstruct"))
     def reconstruct(self, X: np.ndarray) -> np.ndarray:
@@ -96,6 +106,13 @@ class Crops(Detector):
     def _room(self, X: np.ndarray) -> list[int]:
         """Return how far a crop can be moved along each spatial axis."""
         return [max(0, length - self.size) for length in X.shape[2:]]
+
+    def _cut(self, X: np.ndarray, places: NDArray[Any], crops: NDArray[Any]) -> None:
+        """Write the crops at `places`, (n, axes), into `crops`, block by block."""
+        step = max(1, HELD // crops[0].size)
+        for start in range(0, len(X), step):
+            block = slice(start, start + step)
+            crops[block] = self._crops(X[block], places[block])
 
     def _crops(self, X: np.ndarray, places: Any) -> NDArray[Any]:
         r"""Return the crops (n, C, \*crop) whose first voxels are at `places`: one for all samples, or (n, axes)."""

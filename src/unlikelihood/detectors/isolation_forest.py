@@ -3,6 +3,7 @@
 import numpy as np
 import sklearn.ensemble
 
+from unlikelihood.contract.blocks import by_blocks
 from unlikelihood.contract.detector import Detector
 from unlikelihood.parameters import Count
 
@@ -35,4 +36,4 @@ class IsolationForest(Detector):
         ).fit(self.train_)
 
     def _score(self, X: np.ndarray) -> np.ndarray:
-        return self._forest.score_samples(np.asarray(X.reshape(len(X), -1), np.float32))
+        return by_blocks(self._forest.score_samples, X)

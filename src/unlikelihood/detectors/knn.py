@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
+from unlikelihood.contract.blocks import by_blocks
 from unlikelihood.contract.detector import Detector
 from unlikelihood.parameters import Count
 
@@ -31,5 +32,4 @@ class KNN(Detector):
         self._index = NearestNeighbors(n_neighbors=min(self.n_neighbors, len(self.train_))).fit(self.train_)
 
     def _score(self, X: np.ndarray) -> np.ndarray:
-        distance, _ = self._index.kneighbors(np.asarray(X.reshape(len(X), -1), np.float32))
-        return -distance.mean(axis=1)
+        return by_blocks(lambda x: -self._index.kneighbors(x)[0].mean(axis=1), X)

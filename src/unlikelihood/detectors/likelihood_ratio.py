@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.base import clone
 
+from unlikelihood.contract.blocks import like
 from unlikelihood.contract.detector import Detector, fitted
 from unlikelihood.parameters import Fraction
 
@@ -49,7 +50,8 @@ def mutated(X: np.ndarray, rate: float, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     others = (0, *range(2, X.ndim))
     low, high = X.min(others, keepdims=True)[0], X.max(others, keepdims=True)[0]
-    changed = np.array(X, np.result_type(X.dtype, np.float32))
-    for x in changed:
+    changed = like(X, X.shape, np.result_type(X.dtype, np.float32))
+    for x, sample in zip(changed, X, strict=True):
+        x[...] = sample
         np.copyto(x, rng.uniform(low, high, x.shape), where=rng.random(x.shape) < rate)
     return changed

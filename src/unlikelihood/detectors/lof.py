@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.neighbors import LocalOutlierFactor
 
+from unlikelihood.contract.blocks import by_blocks, comparing
 from unlikelihood.contract.detector import Detector
 from unlikelihood.parameters import Count
 from unlikelihood.storage.identity import identities
@@ -32,11 +33,13 @@ class LOF(Detector):
             raise ValueError(
                 f"LOF compares a sample with its neighbours: X has n_samples={len(X)}, expected at least 2 that differ"
             )
-        self.train_ = np.ascontiguousarray(X[np.sort(first)].reshape(len(first), -1), np.float32)
+        some = X if len(first) == len(X) else X[np.sort(first)]
+        self.train_ = np.ascontiguousarray(some.reshape(len(some), -1), np.float32)
 
     def _restore(self) -> None:
         n_neighbors = min(self.n_neighbors, len(self.train_) - 1)
-        self._lof = LocalOutlierFactor(n_neighbors=n_neighbors, novelty=True).fit(self.train_)
+        with comparing(self.train_.shape[1]):
+            self._lof = LocalOutlierFactor(n_neighbors=n_neighbors, novelty=True).fit(self.train_)
 
     def _score(self, X: np.ndarray) -> np.ndarray:
-        return self._lof.score_samples(np.asarray(X.reshape(len(X), -1), np.float32))
+        return by_blocks(self._lof.score_samples, X)

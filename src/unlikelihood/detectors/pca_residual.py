@@ -5,11 +5,13 @@ import warnings
 import numpy as np
 from sklearn.decomposition import PCA
 
+from unlikelihood.contract.blocks import HELD, by_blocks, flat_blocks
 from unlikelihood.contract.detector import Detector
 from unlikelihood.parameters import Count
 from unlikelihood.training.alarms import NothingLearnt
 
 ROUNDING = 1e-24  # share of a squared length that is no more than rounding in float64
+WIDEST_COVARIANCE = 1000  # features up to which scikit-learn takes the axes of many samples from their covariance
 
 
 class PCAResidual(Detector):
@@ -30,15 +32,13 @@ class PCAResidual(Detector):
     n_components: Count = 50
 
     def _fit(self, X: np.ndarray) -> None:
-        flat = np.asarray(X.reshape(len(X), -1), np.float64)
-        if len(flat) < 2:
+        n, d = len(X), X[0].size
+        if n < 2:
             raise ValueError("PCAResidual learns how samples vary: X has n_samples=1, expected at least 2")
-        kept = min(self.n_components, len(flat) - 1, flat.shape[1] - 1)
-        pca = PCA(kept, random_state=self.seed).fit(flat)
-        self.mean_ = pca.mean_
-        self.axes_ = pca.components_
+        kept = min(self.n_components, n - 1, d - 1)
+        self.mean_, self.axes_ = principal_axes(X, kept, self.seed)
         left = -self._score(X).min()
-        if kept < len(flat) - 1 and left <= ROUNDING * np.square(self._centred(X)).sum(axis=1).max():
+        if kept < n - 1 and left <= ROUNDING * by_blocks(self._length, X, np.float64).max():
             warnings.warn(
                 f"PCAResidual: {kept} components leave nothing of the normals but rounding, so the scores of normals "
                 "are noise; lower n_components",
@@ -49,12 +49,37 @@ class PCAResidual(Detector):
     def reconstruct(self, X: np.ndarray) -> np.ndarray:
         """Return the samples' projections onto the subspace, in the samples' shape."""
         X = self._checked(X, reset=False)
-        return (self._centred(X) @ self.axes_.T @ self.axes_ + self.mean_).reshape(X.shape).astype(np.float32)
+        return by_blocks(self._projected, X, np.float64).reshape(X.shape)
 
     def _score(self, X: np.ndarray) -> np.ndarray:
-        centred = self._centred(X)
-        residual = centred - centred @ self.axes_.T @ self.axes_
-        return -np.square(residual).sum(axis=1)
+        return by_blocks(self._score_flat, X, np.float64)
 
-    def _centred(self, X: np.ndarray) -> np.ndarray:
-        return np.asarray(X.reshape(len(X), -1), np.float64) - self.mean_
+    def _score_flat(self, x: np.ndarray) -> np.ndarray:
+        centred = x - self.mean_
+        return -np.square(centred - centred @ self.axes_.T @ self.axes_).sum(axis=1)
+
+    def _projected(self, x: np.ndarray) -> np.ndarray:
+        return ((x - self.mean_) @ self.axes_.T @ self.axes_ + self.mean_).astype(np.float32)
+
+    def _length(self, x: np.ndarray) -> np.ndarray:
+        return np.square(x - self.mean_).sum(axis=1)
+
+
+def principal_axes(X: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean (D,) of samples and the first `count` eigenvectors of their covariance, (count, D).
+
+    Where there are so many samples that scikit-learn takes them from the covariance, that is summed up in blocks.
+    """
+    n, d = len(X), X[0].size
+    if n * d <= HELD or d > WIDEST_COVARIANCE or n < 10 * d:
+        pca = PCA(count, random_state=seed).fit(np.asarray(X.reshape(n, d), np.float64))
+        return pca.mean_, pca.components_
+    origin = next(flat_blocks(X, np.float64)).mean(axis=0)
+    total, products = np.zeros(d), np.zeros((d, d))
+    for block in flat_blocks(X, np.float64):
+        centred = block - origin
+        total += centred.sum(axis=0)
+        products += centred.T @ centred
+    shift = total / n
+    axes = np.linalg.eigh(products / n - np.outer(shift, shift))[1]
+    return origin + shift, np.ascontiguousarray(axes.T[::-1][:count])

@@ -74,7 +74,11 @@ class Radiomics(NearestEmbeddings):
         """Learn from the normals what is foreground, what are grey levels, and how deep a foreground can be."""
         low, high = self.range_
         # The unit of all values is the range of the normals.
-        counts = [np.histogram(X[:, c], BINS, (low, high if high > low else low + 1))[0] for c in range(X.shape[1])]
+        among = (low, high if high > low else low + 1)
+        # Of one sample after the other, for numpy copies what it counts.
+        counts = np.zeros((X.shape[1], BINS), np.int64)
+        for x in X:
+            counts += [np.histogram(channel, BINS, among)[0] for channel in x]
         self.threshold_ = np.array([otsu(count) for count in counts])
         self.levels_ = np.array([grey_levels(count) for count in counts])
         self.is_mask_ = int(all(((x == low) | (x == high)).all() for x in X))
@@ -88,12 +92,15 @@ class Radiomics(NearestEmbeddings):
         """Return the statistics of samples, a family (n, statistics) at a time."""
         if len(self.shape_) == 1:
             return [np.asarray(X, np.float64)]
+        measured: list[Array] = []
         with progress("Measuring", len(X)) as advance:
-            measured = []
-            for x in X:
-                measured.append(self._measure_one(x))
+            for row, x in enumerate(X):
+                found = self._measure_one(x)
+                measured = measured or [np.empty((len(X), len(family))) for family in found]
+                for family, statistics in zip(measured, found, strict=True):
+                    family[row] = statistics
                 advance()
-        return [np.array(family) for family in zip(*measured, strict=True)]
+        return measured
 
     def _measure_one(self, x: np.ndarray) -> list[list[float]]:
         regions = list(self._regions(x))

@@ -1,6 +1,6 @@
 """The variational autoencoder: the thesis' VAE-AD."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -145,16 +145,18 @@ class VAE(Density[Autoencoder], Variational[Autoencoder]):
     @override
     @torch.no_grad()
     def _finish(self, X: np.ndarray) -> None:
-        net, posteriors, residuals = self.net_, [], []
+        # A likelihood or a prior with nothing to fit takes no batch, and so none is computed.
         with seeded(self.seed, device=next(self.net_.parameters()).device):
-            for x in self.batches(X, "Fitting residuals"):
-                q = net.posterior(x)
-                posteriors.append((q.loc, q.scale))
-                y = net.likelihood.mean(net.decoder(net.approximation.at(q, normal_like(q.scale))))
-                residuals.append((net.standardised(x)[0] - y).flatten(1))
-        net.likelihood.fit_residuals(torch.cat(residuals))
-        mean, scale = map(torch.cat, zip(*posteriors, strict=True))
-        net.prior.fit_posteriors(Normal(mean, scale, validate_args=False))
+            self.net_.likelihood.fit_residuals(self._residuals(X))
+        self.net_.prior.fit_posteriors(map(self.encode, self.batches(X, "Fitting the prior")))
+
+    def _residuals(self, X: np.ndarray) -> Iterator[Tensor]:
+        """Yield the standardised x - E[x|z], (B, D), at a z drawn for each sample."""
+        net = self.net_
+        for x in self.batches(X, "Fitting residuals"):
+            q = net.posterior(x)
+            y = net.likelihood.mean(net.decoder(net.approximation.at(q, normal_like(q.scale))))
+            yield (net.standardised(x)[0] - y).flatten(1)
 
     @override
     def score_batch(self, x: Tensor) -> Tensor:

@@ -7,8 +7,9 @@ from 0 to 1, the range of the training samples, and vectors standardised feature
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import ClassVar
 
 import torch
@@ -19,6 +20,7 @@ from typing_extensions import override
 from unlikelihood.parameters import Component, Count, Positive
 
 THESIS_SIGMA = math.sqrt(0.5)
+HELD = 2**24  # residuals that are held at once to be decomposed, unless a covariance is larger
 
 
 class LikelihoodModule(nn.Module, ABC):
@@ -32,8 +34,8 @@ class LikelihoodModule(nn.Module, ABC):
         """Return E[x|z]."""
         return output
 
-    def fit_residuals(self, residual: Tensor) -> None:
-        """Fit to the training residuals x - E[x|z], (n, D), what training left open."""
+    def fit_residuals(self, residuals: Iterable[Tensor]) -> None:
+        """Fit to batches (B, D) of the training residuals x - E[x|z] what training left open; if nothing, take none."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +124,11 @@ class OptimalGaussianModule(LikelihoodModule):
         return gaussian(x, output, self.best(x - output) if self.training else self.log_variance)
 
     @override
-    def fit_residuals(self, residual: Tensor) -> None:
-        self.log_variance.copy_(self.best(residual))
+    def fit_residuals(self, residuals: Iterable[Tensor]) -> None:
+        squares, count = 0.0, 0
+        for residual in residuals:
+            squares, count = squares + float(residual.square().sum()), count + residual.numel()
+        self.log_variance.fill_(math.log(max(squares / count, 1e-12)))
 
     def best(self, residual: Tensor) -> Tensor:
         """Return log σ*²."""
@@ -181,19 +186,56 @@ class CorrelatedGaussianModule(GaussianModule):
         return -(mahalanobis + log_det + d * math.log(2 * math.pi)) / 2
 
     @override
-    def fit_residuals(self, residual: Tensor) -> None:
+    def fit_residuals(self, residuals: Iterable[Tensor]) -> None:
         d, k = len(self.offset), len(self.variance)
-        self.offset.copy_(residual.mean(0))
-        centred = residual - self.offset
-        _, singular, axes = torch.linalg.svd(centred, full_matrices=False)
-        total = centred.square().sum() / len(residual)
-        found = min(k, len(singular))
-        variance = centred.new_zeros(k)
-        variance[:found] = singular[:found].square() / len(residual)
+        mean, eigenvalues, axes, total = spectrum(residuals)
+        self.offset.copy_(mean)
+        found = min(k, len(eigenvalues))
+        variance = axes.new_zeros(k)
+        variance[:found] = eigenvalues[:found]
         ridge = self.ridge * (total / d).clamp_min(1e-12)
         self.axes[:found] = axes[:found]
         self.variance.copy_(variance + ridge)
         self.rest.copy_((total - variance.sum()).clamp_min(0) / max(d - k, 1) + ridge)
+
+
+def spectrum(batches: Iterable[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    r"""Return the rows' mean (D,), their covariance's eigenvalues (m,), descending, and vectors (m, D), and its trace.
+
+    Rows, in batches (B, D), that are few are decomposed as they are. Of more, only the sum of their products, (D, D),
+    is held, in double precision and about the mean of the first, so that squares of the residuals lose nothing.
+    """
+    rows: list[Tensor] = []
+    rest, n = iter(batches), 0
+    for batch in rest:
+        rows.append(batch)
+        n, d = n + len(batch), batch.shape[1]
+        if n > max(d, HELD // d):
+            break
+    else:
+        whole = torch.cat(rows)
+        mean = whole.mean(0)
+        centred = whole - mean
+        _, singular, axes = torch.linalg.svd(centred, full_matrices=False)
+        return mean, singular.square() / n, axes, centred.square().sum() / n
+    like, n = rows[0], 0
+    origin = torch.stack([exact(batch).mean(0) for batch in rows]).mean(0)
+    total, products = torch.zeros_like(origin), origin.new_zeros(d, d)
+    for batch in chain(rows, rest):
+        centred = exact(batch) - origin
+        n, total = n + len(batch), total + centred.sum(0)
+        products.addmm_(centred.T, centred)
+    shift = total / n
+    covariance = products / n - shift.outer(shift)
+    eigenvalues, axes = torch.linalg.eigh(covariance)
+    found = (origin + shift, eigenvalues.flip(0).clamp_min(0), axes.T.flip(0), covariance.trace())
+    mean, eigenvalues, axes, trace = (tensor.to(like) for tensor in found)
+    return mean, eigenvalues, axes, trace
+
+
+def exact(x: Tensor) -> Tensor:
+    """Return a tensor in double precision, on the CPU where its device has none."""
+    return (x.cpu() if x.device.type == "mps" else x).double()
 
 
 @dataclass(frozen=True)

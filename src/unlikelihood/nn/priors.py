@@ -5,6 +5,7 @@ Training always pulls q(z|x) towards the standard normal. A `Prior` is a paramet
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,6 +15,9 @@ from torch.distributions import Normal
 from typing_extensions import override
 
 from unlikelihood.parameters import Component
+
+HELD = 2**24  # log-densities that are held at once when the bandwidth is chosen
+AT_ONCE = 2**16  # exemplars whose log-densities are held at once
 
 
 class PriorModule(nn.Module, ABC):
@@ -27,8 +31,8 @@ class PriorModule(nn.Module, ABC):
     def draw(self, noise: Tensor, choice: Tensor) -> Tensor:
         """Return latents (n, latent) made of standard normal noise (n, latent) and uniform numbers in [0, 1) (n,)."""
 
-    def fit_posteriors(self, q: Normal) -> None:
-        """Fit to the posteriors of the training samples, (n, latent)."""
+    def fit_posteriors(self, posteriors: Iterable[Normal]) -> None:
+        """Fit to the posteriors of the training samples, in batches (B, latent); if nothing, take none."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,8 @@ class ExemplarsModule(PriorModule):
 
     @override
     def log_prob(self, z: Tensor) -> Tensor:
-        return torch.logsumexp(self.log_components(z, self.variance), -1) - math.log(len(self.mean))
+        parts = [torch.logsumexp(self.log_components(z, mean, self.variance), -1) for mean in self.mean.split(AT_ONCE)]
+        return (torch.logsumexp(torch.stack(parts), 0) if len(parts) > 1 else parts[0]) - math.log(len(self.mean))
 
     @override
     def draw(self, noise: Tensor, choice: Tensor) -> Tensor:
@@ -85,24 +90,28 @@ class ExemplarsModule(PriorModule):
         return self.mean[index] + self.variance.sqrt() * noise
 
     @override
-    def fit_posteriors(self, q: Normal) -> None:
-        self.mean.copy_(q.loc)
-        variance = q.scale.square().mean(0)
-        n, device = len(self.mean), q.loc.device
+    def fit_posteriors(self, posteriors: Iterable[Normal]) -> None:
+        mean, scale = map(torch.cat, zip(*((q.loc, q.scale) for q in posteriors), strict=True))
+        self.mean.copy_(mean)
+        variance = scale.square().mean(0)
+        n, device = len(mean), mean.device
         chosen = torch.linspace(0, n - 1, min(self.n_chosen, n), dtype=torch.float32, device=device).long()
 
         def left_out(c: float) -> float:
-            others = self.log_components(self.mean[chosen], c * variance)
-            others[torch.arange(len(chosen)), chosen] = -math.inf
-            return torch.logsumexp(others, 1).mean().item()
+            found = []
+            for some in chosen.split(max(1, HELD // n)):
+                others = self.log_components(self.mean[some], self.mean, c * variance)
+                others[torch.arange(len(some)), some] = -math.inf
+                found.append(torch.logsumexp(others, 1))
+            return torch.cat(found).mean().item()
 
         best = max(self.bandwidths, key=left_out) if n > 1 else 1.0
         self.variance.copy_(best * variance)
 
-    def log_components(self, z: Tensor, variance: Tensor) -> Tensor:
-        """Return log N(z; μ_j, diag(variance)) for every j, (..., n)."""
+    def log_components(self, z: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+        """Return log N(z; μ_j, diag(variance)) of each of the means (n, latent), (..., n)."""
         # The squared distance is expanded so that it is a matrix product.
-        z, mean = z / variance.sqrt(), self.mean / variance.sqrt()
+        z, mean = z / variance.sqrt(), mean / variance.sqrt()
         distance = z.square().sum(-1, keepdim=True) - 2 * z @ mean.T + mean.square().sum(1)
         return -(distance + variance.log().sum() + len(variance) * math.log(2 * math.pi)) / 2
 

@@ -209,7 +209,7 @@ def indices(n: int, batches_per_epoch: int, seed: int, batch: int) -> np.ndarray
     return visits(n, batches_per_epoch, seed, epoch)[position]
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=2)  # the epoch, and the next, where an objective's batches reach into it
 def visits(n: int, batches_per_epoch: int, seed: int, epoch: int) -> list[np.ndarray]:
     """Return the batches, of indices, in which the epoch visits `n` samples."""
     return np.array_split(np.random.default_rng([seed, epoch]).permutation(n), batches_per_epoch)
