@@ -7,7 +7,7 @@ from scipy.stats import betabinom
 
 from unlikelihood.decisions.drift import Martingale
 from unlikelihood.decisions.pvalues import p_values
-from unlikelihood.metrics.ranking import anomaly_score
+from unlikelihood.metrics.ranking import allowed_false_alarms, anomaly_score
 from unlikelihood.report import plots
 from unlikelihood.report.page import THIN, Panel, Plate, Section, Table, apart, percent
 from unlikelihood.report.record import Record, resolved
@@ -80,7 +80,7 @@ def _thresholds(every: list[Step], chosen: list[int]) -> list[str]:
 
 
 def _at_specificity(every: list[Step], normal: int, specificity: float) -> int:
-    allowed = math.floor((1 - specificity) * normal + 1e-9)
+    allowed = allowed_false_alarms(specificity, normal)
     return max(index for index, (_, fp, _, _) in enumerate(every) if fp <= allowed)
 
 

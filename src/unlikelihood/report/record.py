@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlikelihood.metrics.intervals import Interval
+from unlikelihood.metrics.ranking import allowed_false_alarms
 from unlikelihood.storage.files import replacing
 from unlikelihood.storage.provenance import plain
 
@@ -27,7 +28,7 @@ MEANINGS = {
 
 def resolved(share: float, count: int) -> bool:
     """Return whether at least one of `count` samples lies beyond a share of them: fewer cannot show that share."""
-    return (1 - share) * count > 1 - 1e-9
+    return allowed_false_alarms(share, count) > 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 NIFTI = (".nii", ".nii.gz", ".hdr")  # .hdr: the header of a pair, with its voxels in .img
 METAIMAGE = (".mha", ".mhd")
@@ -14,6 +14,14 @@ FORMATS = (*METAIMAGE, *NIFTI, *NRRD)
 
 class UnreadableScan(ValueError):
     """Raised when a file is no whole scan, or its slices do not make up an even grid; the message says which."""
+
+
+class TextHeader(NamedTuple):
+    """A text header: fields by their names in lower case, the lines that follow them, and where it ends."""
+
+    fields: dict[str, str]
+    following: list[str]
+    end: int
 
 
 @contextmanager

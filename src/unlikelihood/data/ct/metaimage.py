@@ -1,9 +1,8 @@
 """MetaImage: .mha, and .mhd with its voxels in other files."""
 
 from pathlib import Path
-from typing import NamedTuple
 
-from unlikelihood.data.ct.formats import UnreadableScan
+from unlikelihood.data.ct.formats import TextHeader, UnreadableScan
 from unlikelihood.data.ct.voxel_bytes import check_size, listed_files, raw_size, unpacked_size
 
 BYTES = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "LONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8}
@@ -15,15 +14,7 @@ PLACE = {  # the names of what says where it lies
 }
 
 
-class MetaHeader(NamedTuple):
-    """The fields of a header by their names in lower case, the lines that follow them, and where the header ends."""
-
-    fields: dict[str, str]
-    following: list[str]
-    end: int
-
-
-def header_of(file: Path) -> MetaHeader:
+def header_of(file: Path) -> TextHeader:
     """Read the header of a MetaImage."""
     fields: dict[str, str] = {}
     with file.open("rb") as content:
@@ -33,7 +24,7 @@ def header_of(file: Path) -> MetaHeader:
             if key.strip().lower() == "elementdatafile" and equals:
                 end = content.tell()
                 local = value.strip().upper() == "LOCAL"
-                return MetaHeader(fields, [] if local else content.read(2**20).decode("latin-1").splitlines(), end)
+                return TextHeader(fields, [] if local else content.read(2**20).decode("latin-1").splitlines(), end)
     raise UnreadableScan(f"{file}: cannot be read as a scan (it has no header of a MetaImage)")
 
 
@@ -51,19 +42,19 @@ def check(file: Path) -> None:
         one(file, header)
 
 
-def _check_place(file: Path, header: MetaHeader) -> None:
+def _check_place(file: Path, header: TextHeader) -> None:
     for name, names in PLACE.items():
         if not any(one in header.fields for one in names):
             raise UnreadableScan(f"{file}: does not say how it lies in the patient ({name})")
 
 
-def _check_unit(file: Path, header: MetaHeader) -> None:
+def _check_unit(file: Path, header: TextHeader) -> None:
     unit = header.fields.get("distanceunits", "mm")  # which ITK passes over
     if unit.lower() not in ("mm", "?"):
         raise UnreadableScan(f"{file}: its lengths are in {unit}, expected mm")
 
 
-def _check_voxels(file: Path, header: MetaHeader) -> None:
+def _check_voxels(file: Path, header: TextHeader) -> None:
     fields = header.fields
     shape = [int(size) for size in fields["dimsize"].split()]
     item = BYTES[fields["elementtype"].removeprefix("MET_").removeprefix("U").removesuffix("_ARRAY")]

@@ -1,9 +1,8 @@
 """NRRD: .nrrd, and .nhdr with its voxels in other files."""
 
 from pathlib import Path
-from typing import NamedTuple
 
-from unlikelihood.data.ct.formats import UnreadableScan
+from unlikelihood.data.ct.formats import TextHeader, UnreadableScan
 from unlikelihood.data.ct.voxel_bytes import check_size, listed_files, raw_size, unpacked_size
 
 BYTES = {
@@ -18,15 +17,7 @@ METHODS = {"gzip": "gzip", "gz": "gzip", "bzip2": "bzip2", "bz2": "bzip2"}
 SPACES = ("left-posterior-superior", "right-anterior-superior", "left-anterior-superior", "lps", "ras", "las")
 
 
-class NrrdHeader(NamedTuple):
-    """The fields of a header, the lines that follow its last, and where it ends."""
-
-    fields: dict[str, str]
-    following: list[str]
-    end: int
-
-
-def header_of(file: Path) -> NrrdHeader:
+def header_of(file: Path) -> TextHeader:
     """Read the header of an NRRD file."""
     fields: dict[str, str] = {}
     with file.open("rb") as content:
@@ -38,8 +29,8 @@ def header_of(file: Path) -> NrrdHeader:
             if not line.startswith("#") and not value.startswith("="):  # a comment, and what anyone may add
                 fields[key] = value.strip()
             if key == "data file" and value.strip().startswith("LIST"):
-                return NrrdHeader(fields, content.read().decode("latin-1").splitlines(), content.tell())
-        return NrrdHeader(fields, [], content.tell())
+                return TextHeader(fields, content.read().decode("latin-1").splitlines(), content.tell())
+        return TextHeader(fields, [], content.tell())
 
 
 def voxel_files(file: Path) -> list[Path]:
@@ -55,7 +46,7 @@ def check(file: Path) -> None:
         one(file, header)
 
 
-def _check_place(file: Path, header: NrrdHeader) -> None:
+def _check_place(file: Path, header: TextHeader) -> None:
     # ITK takes any other space for LPS, and an axis without a direction for one of the patient's.
     space = header.fields.get("space", "unknown")
     of_itk = header.fields.get("space dimension") == "4"  # which writes four axes without a space
@@ -66,14 +57,14 @@ def _check_place(file: Path, header: NrrdHeader) -> None:
             raise UnreadableScan(f"{file}: does not say how it lies in the patient ({field})")
 
 
-def _check_units(file: Path, header: NrrdHeader) -> None:
+def _check_units(file: Path, header: TextHeader) -> None:
     for key in ("space units", "units"):  # which ITK passes over
         units = header.fields.get(key, "")
         if units.replace('"mm"', "").replace('""', "").replace("???", "").strip():
             raise UnreadableScan(f"{file}: its lengths are in {units}, expected mm")
 
 
-def _check_voxels(file: Path, header: NrrdHeader) -> None:
+def _check_voxels(file: Path, header: TextHeader) -> None:
     fields = header.fields
     shape = [int(size) for size in fields["sizes"].split()]
     item, encoding = BYTES[fields["type"].lower()], fields["encoding"].lower()
