@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from unlikelihood.data.as_array import as_array
-from unlikelihood.data.mapped import Mapped
+from unlikelihood.data.mapped import lazily
 from unlikelihood.parameters import check_parameters
 from unlikelihood.storage import models
 from unlikelihood.storage.identity import identities, refuse_seen
@@ -216,13 +216,14 @@ class Detector(BaseEstimator, ABC):
         # scikit-learn would read all of what is mapped; whether that is finite, its extremes tell.
         known = validate_data(
             self,
-            X[:1] if isinstance(X, Mapped) else X,
+            X[:1] if lazily(X) else X,
             reset=reset,
             allow_nd=True,
             dtype="numeric",
-            ensure_all_finite=not isinstance(X, Mapped),
+            ensure_all_finite=not lazily(X),
         )
-        X = X if isinstance(X, Mapped) else known
+        if not lazily(X):
+            X = known
         own = float(X.min()), float(X.max())
         if not np.isfinite(own).all():
             raise ValueError(f"X contains NaN or infinity, values from {own[0]} to {own[1]}")

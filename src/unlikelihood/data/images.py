@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from unlikelihood.data.mapped import Mapped, held
+from unlikelihood.data.mapped import Mapped, held, lazily
 from unlikelihood.data.mapped import windowed as windowed
 
 LAYOUTS = "(N, C, H, W) for images, (N, C, D, H, W) for volumes or (N, F) for vectors"
@@ -90,7 +90,7 @@ class Images:
             chosen = chosen.astype(np.intp)  # NumPy takes an empty list for floats
         columns = {name: getattr(self, name) for name in ("label", "group", "name", "mask", "part")}
         known = {name: value[chosen] for name, value in columns.items() if value is not None}
-        if isinstance(self.pixels, Mapped) or (isinstance(self.pixels, np.memmap) and not isinstance(index, slice)):
+        if lazily(self.pixels) or (isinstance(self.pixels, np.memmap) and not isinstance(index, slice)):
             known["pixels"] = held(Mapped.of(self.pixels).choose(chosen))
         else:
             known["pixels"] = self.pixels[chosen]

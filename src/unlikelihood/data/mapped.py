@@ -1,7 +1,7 @@
 """Samples that lie in files, of which only those that are taken come into memory."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -171,17 +171,25 @@ def windowed(pixels: NDArray[Any], window: tuple[float, float]) -> NDArray[np.fl
     return np.clip((pixels.astype(np.float32) - low) / np.float32(high - low), 0, 1)
 
 
-def held(samples: Mapped) -> Mapped | NDArray[Any]:
+def lazily(samples: object) -> TypeGuard[Mapped]:
+    """Return whether samples are `Mapped`."""
+    return isinstance(samples, Mapped)
+
+
+def held(samples: Mapped) -> Any:
     """Return samples as an array if they take up to 256 MiB in float32, and as they are otherwise."""
     return samples if samples.size * 4 > WHOLE else np.asarray(samples)
 
 
-def joined(several: Sequence[Mapped | NDArray[Any]]) -> Mapped | NDArray[Any]:
+def joined(several: Sequence[Mapped | NDArray[Any]]) -> Any:
     """Return samples one after the other; those that are mapped stay so."""
     if not any(isinstance(one, (Mapped, np.memmap)) for one in several):
         return np.concatenate([np.asarray(one) for one in several])
     mapped = [Mapped.of(one) for one in several]
     whole = Mapped([part for one in mapped for part in one.parts])
     starts = np.cumsum([0, *(int(one.starts[-1]) for one in mapped)])
-    rows = [start + (np.arange(len(one)) if one.rows is None else one.rows) for one, start in zip(mapped, starts)]
+    rows = [
+        start + (np.arange(len(one)) if one.rows is None else one.rows)
+        for one, start in zip(mapped, starts, strict=False)
+    ]
     return whole.choose(np.concatenate(rows))

@@ -224,7 +224,9 @@ class Conformal(OutlierMixin, Detector):
         self._check_support(
             int(calibrating.sum()) if kind is None else int(np.unique(kind, return_counts=True)[1].min())
         )
-        self.seen_ = np.sort(identities(rows(X, np.flatnonzero(~calibrating))))  # to calibrate again on the others is no harm
+        self.seen_ = np.sort(
+            identities(rows(X, np.flatnonzero(~calibrating)))
+        )  # to calibrate again on the others is no harm
         self._count(int((~calibrating).sum()))
         if not calibrating.all():
             self.detector_ = clone(self.detector).fit(rows(X, np.flatnonzero(~calibrating)))

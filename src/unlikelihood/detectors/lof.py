@@ -42,7 +42,9 @@ class LOF(Detector):
         some = X if len(first) == len(X) else rows(X, np.sort(first))
         self.train_ = remembered(some)
         self.cells_ = cells_of(some, self.seed)
-        self.reach_, self.density_ = self._densities() if self.cells_ else (np.empty(0), np.empty(0))
+        self.reach_ = self.density_ = np.empty(0)
+        if self.cells_:
+            self._weigh()
 
     @override
     def state(self) -> dict[str, Any]:
@@ -61,8 +63,8 @@ class LOF(Detector):
     def _score(self, X: np.ndarray) -> np.ndarray:
         return by_blocks(self._score_flat, X)
 
-    def _densities(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the k-distance and the local reachability density of each training sample, (n,) each."""
+    def _weigh(self) -> None:
+        """Find the k-distance and the local reachability density of each training sample, (n,) each."""
         n_neighbors = min(self.n_neighbors, len(self.train_) - 1)
         neighbours = Neighbours(self.train_, n_neighbors + 1, self.cells_)
         distance = np.empty((len(self.train_), n_neighbors), np.float32)
@@ -73,11 +75,10 @@ class LOF(Detector):
             # The first is the sample itself, for none repeats.
             distance[block], index[block] = (found[:, 1:] for found in neighbours.query(x))
         self.reach_ = distance[:, -1].astype(np.float64)
-        density = np.empty(len(index))
+        self.density_ = np.empty(len(index))
         for start in range(0, len(index), AT_ONCE):
             block = slice(start, start + AT_ONCE)
-            density[block] = self._density(distance[block], index[block])
-        return self.reach_, density
+            self.density_[block] = self._density(distance[block], index[block])
 
     def _density(self, distance: np.ndarray, index: np.ndarray) -> np.ndarray:
         """Return local reachability densities, of distances of neighbours (m, k) and their rows."""

@@ -13,7 +13,10 @@ from unlikelihood.training.alarms import NothingLearnt
 ROUNDING = 1e-24  # share of a squared length that is no more than rounding in float64
 WIDEST_COVARIANCE = 1000  # features up to which scikit-learn takes the axes of many samples from their covariance
 
-PASSES, BESIDE = 8, 10  # over the samples, and axes beside those that are kept, for an iteration: as scikit-learn has it
+PASSES, BESIDE = (
+    8,
+    10,
+)  # over the samples, and axes beside those that are kept, for an iteration: as scikit-learn has it
 
 
 class PCAResidual(Detector):

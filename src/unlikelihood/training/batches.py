@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlikelihood.data.mapped import Mapped
+from unlikelihood.data.mapped import lazily
 from unlikelihood.progress import progress
 from unlikelihood.training.devices import free_memory, memory_format
 
 
 def is_mapped(X: np.ndarray) -> bool:
     """Return whether samples lie in files: a memory map, a view of one that numpy calls a plain array, or `Mapped`."""
-    if isinstance(X, Mapped):
+    if lazily(X):
         return True
     base: object = X
     while isinstance(base, np.ndarray):
