@@ -40,7 +40,7 @@ def blocks(X: np.ndarray) -> Iterator[np.ndarray]:
     # Whole multiples of what is compared together: where blocks end decides nothing then, not even rounding.
     step = together(size) * max(1, HELD // max(1, size * together(size)))
     for start in range(0, len(X), step):
-        yield X[start : start + step]
+        yield np.asarray(X[start : start + step])
 
 
 def flat_blocks(X: np.ndarray, dtype: DTypeLike = np.float32) -> Iterator[np.ndarray]:

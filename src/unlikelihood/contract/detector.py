@@ -222,8 +222,7 @@ class Detector(BaseEstimator, ABC):
             dtype="numeric",
             ensure_all_finite=not lazily(X),
         )
-        if not lazily(X):
-            X = known
+        X = X if lazily(X) else known  # type: ignore[assignment]
         own = float(X.min()), float(X.max())
         if not np.isfinite(own).all():
             raise ValueError(f"X contains NaN or infinity, values from {own[0]} to {own[1]}")

@@ -109,7 +109,7 @@ def decode(
             (folder / "failures.json").write_text(json.dumps(failures), encoding="utf-8")
 
         before = _seen(files)
-        place = keep("decoded", _key(files, before, [VERSION, *settings]), make)
+        place = keep(cache() / "decoded" / _key(files, before, [VERSION, *settings]), make)
     kept = np.load(place / "kept.npy")
     failures = json.loads((place / "failures.json").read_text(encoding="utf-8"))
     pixels = np.load(place / "pixels.npy", mmap_mode="r")[: len(kept)]

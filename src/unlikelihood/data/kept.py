@@ -16,7 +16,8 @@ from unlikelihood.data.source import cache
 from unlikelihood.storage.files import leftovers, replacing
 
 SUMS = "sums.json"  # the hash of every other file of an entry; its own time is that of the last use
-MADE = ("decoded", "crops")  # folders of what can be made again; the rest of the cache are downloads
+# Folders of what can be made again; the rest of the cache are downloads.
+MADE = {"decoded": "images of folders and arrays, decoded", "crops": "volumes and cubes of CT scans, resampled"}
 LIMIT = 100.0  # GiB
 IN_USE = 3600.0  # seconds after its last use in which an entry stays, as another process may be reading it
 
@@ -29,33 +30,28 @@ class Entry(NamedTuple):
     used: float
 
 
-def keep(kind: str, key: str, make: Callable[[Path], None]) -> Path:
-    """Return a folder in the cache, which is made if it is not there or no longer whole.
+def keep(place: Path, make: Callable[[Path], None]) -> Path:
+    """Return a folder, which is made if it is not there or no longer whole.
 
     Two processes that want the same folder make it once. When one is added, those that were used least recently go
     until the cache is within its `limit`.
 
     Parameters
     ----------
-    kind : str
-        The folder of the cache that it is in, one of `MADE`.
-    key : str
-        A hash of all that it is made of.
+    place : Path
+        The folder, named by a hash of all that it is made of, in one of the folders `MADE` of the cache.
     make : callable
         Makes the folder, given its path, and writes files there.
 
     Returns
     -------
     Path
-        The folder.
+        `place`.
     """
-    place = cache() / kind / key
     place.parent.mkdir(parents=True, exist_ok=True)
-    lock = place.with_name(f".{key}.lock")
+    lock = place.with_name(f".{place.name}.lock")
     with FileLock(lock):
-        if is_whole(place):
-            os.utime(place / SUMS)
-        else:
+        if not in_use(place):
             for stale in leftovers(place):  # of a process that was killed
                 shutil.rmtree(stale)
             with replacing(place) as part:
@@ -74,13 +70,15 @@ def seal(folder: Path) -> None:
     (folder / SUMS).write_text(json.dumps(sums), encoding="utf-8")
 
 
-def is_whole(folder: Path) -> bool:
-    """Return whether a folder is there with every byte that was sealed."""
+def in_use(folder: Path) -> bool:
+    """Return whether a folder is there with every byte that was sealed, and take note that it is used now."""
     try:
         sums = json.loads((folder / SUMS).read_text(encoding="utf-8"))
-        return all(_digest(folder / name) == digest for name, digest in sums.items())
+        whole = all(_digest(folder / name) == digest for name, digest in sums.items())
+        os.utime(folder / SUMS)
     except (OSError, ValueError, AttributeError):
         return False
+    return whole
 
 
 def limit() -> float:
@@ -126,6 +124,22 @@ def remove(entry: Entry) -> None:
         shutil.rmtree(entry.place)
     else:
         entry.place.unlink(missing_ok=True)
+
+
+def clear(kind: str) -> None:
+    """Remove a folder of what can be made again."""
+    shutil.rmtree(cache() / kind, ignore_errors=True)
+
+
+def folder() -> Path:
+    """Return the folder of the cache."""
+    return cache()
+
+
+def downloads() -> int:
+    """Return the bytes of the cache beside what can be made again."""
+    files = (file for file in cache().rglob("*") if file.is_file())
+    return sum(file.stat().st_size for file in files if file.relative_to(cache()).parts[0] not in MADE)
 
 
 def _digest(file: Path) -> str:
