@@ -1,5 +1,6 @@
 """The cache of what is decoded: once, whole, checked, within its limit; and samples that stay in their files."""
 
+import gzip
 import os
 import time
 
@@ -8,9 +9,9 @@ import numpy as np
 import pytest
 
 from tiny import DETECTORS, normals, tiny
-from unlikelihood import Folder, Images, Parts, load
+from unlikelihood import MNIST, Arrays, Folder, Images, Parts, load
 from unlikelihood.cli.main import main
-from unlikelihood.data import decoded, kept, mapped
+from unlikelihood.data import arrays, decoded, kept, mapped, mnist
 from unlikelihood.data.mapped import Mapped, Stored, held, joined
 from unlikelihood.data.splits import partition
 from unlikelihood.decisions.conformal import Conformal
@@ -246,7 +247,8 @@ def test_every_detector_takes_whole_numbers_in_files_and_scores_as_in_memory(tmp
     detector = tiny(name).fit(many)
     np.testing.assert_allclose(detector.score_samples(many), expected, rtol=2e-5, atol=1e-6)
     detector.save(tmp_path / "model")
-    np.testing.assert_array_equal(load(tmp_path / "model").score_samples(many), detector.score_samples(many))
+    runtime = {"module": detector.module} if name == "TorchEncoder" else {}
+    np.testing.assert_array_equal(load(tmp_path / "model", **runtime).score_samples(many), detector.score_samples(many))
 
 
 def test_conformal_takes_them_too():
@@ -262,3 +264,55 @@ def test_what_is_not_finite_in_a_file_is_refused(bad):
     X[7, 0, 3, 3] = bad
     with pytest.raises(ValueError, match="NaN or infinity"):
         tiny("KNN").fit(Mapped([Stored(X)]))
+
+
+class TestPacked:
+    def test_large_arrays_of_an_npz_file_are_unpacked_once(self, tmp_path, cache, monkeypatch):
+        X = np.random.default_rng(0).integers(0, 256, (9, 1, 4, 3), np.uint8)
+        np.savez_compressed(tmp_path / "x.npz", pixels=X, label=np.arange(9) % 2)
+        few = Arrays(tmp_path / "x.npz", label="label", window=(0, 255)).read()
+        monkeypatch.setattr(arrays, "WHOLE", 900)  # the labels take less
+        monkeypatch.setattr(mapped, "WHOLE", 300)
+        for _ in range(2):
+            many = Arrays(tmp_path / "x.npz", label="label").read()
+            assert isinstance(many.pixels, np.memmap)
+            np.testing.assert_array_equal(many.pixels, X)
+        (entry,) = kept.entries()
+        assert entry.place.parent.parent == cache
+        scaled = Arrays(tmp_path / "x.npz", label="label", window=(0, 255)).read()
+        assert isinstance(scaled.pixels, Mapped)
+        np.testing.assert_array_equal(np.asarray(scaled.pixels), few.pixels)
+
+    def test_a_damaged_npz_file_leaves_nothing(self, tmp_path, monkeypatch):
+        np.savez(tmp_path / "x.npz", pixels=np.arange(4000.0).reshape(10, 1, 20, 20))
+        content = bytearray((tmp_path / "x.npz").read_bytes())
+        content[9000] ^= 1
+        (tmp_path / "x.npz").write_bytes(content)
+        monkeypatch.setattr(arrays, "WHOLE", 0)
+        with pytest.raises(ValueError, match=r"x\.npz: cannot be read"):
+            Arrays(tmp_path / "x.npz").read()
+        assert not list(kept.entries())
+
+    @pytest.mark.parametrize("zipped", [False, True])
+    def test_many_digits_are_mapped_in_the_same_parts(self, tmp_path, monkeypatch, zipped):
+        rng = np.random.default_rng(0)
+        for part, n in (("train", 200), ("t10k", 150)):
+            for kind, values in (
+                ("images-idx3", rng.integers(0, 256, (n, 5, 4), np.uint8)),
+                ("labels-idx1", (np.arange(n) % 10).astype(np.uint8)),
+            ):
+                header = bytes([0, 0, 8, values.ndim]) + np.array(values.shape, ">u4").tobytes()
+                write = gzip.open if zipped else open
+                with write(tmp_path / f"{part}-{kind}-ubyte{'.gz' * zipped}", "wb") as file:
+                    file.write(header + values.tobytes())
+        source = MNIST(path=tmp_path, train_per_digit=10, calibration_per_digit=3, test=9)
+        few, whole = source.split(), source.read()
+        for module in (mnist, mapped):
+            monkeypatch.setattr(module, "WHOLE", 64)
+        many = source.split()
+        assert isinstance(source.read().pixels, Mapped)
+        np.testing.assert_array_equal(np.asarray(source.read().pixels), whole.pixels)
+        for part in ("train", "calibration", "test"):
+            one, other = getattr(few, part), getattr(many, part)
+            assert isinstance(other.pixels, Mapped)
+            np.testing.assert_array_equal(np.asarray(other.pixels), one.pixels)

@@ -29,9 +29,9 @@ def past(X: np.ndarray) -> bool:
     return len(X) * X[:1].size * 4 > IN_MEMORY
 
 
-def stored(state: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return what a model file keeps of the state: mapped samples as they are stored, and their window."""
-    samples = state[name]
+def stored(state: dict[str, Any], fitted: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return a state with what a model file keeps of mapped samples: as they are stored, and their window."""
+    samples = fitted.get(name)
     if not isinstance(samples, Mapped):
         return state
     values, window = samples.unread()

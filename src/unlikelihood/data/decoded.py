@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from hashlib import blake2b
+from hashlib import blake2b, file_digest
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -109,7 +109,7 @@ def decode(
             (folder / "failures.json").write_text(json.dumps(failures), encoding="utf-8")
 
         before = _seen(files)
-        place = keep(cache() / "decoded" / _key(files, before, [VERSION, *settings]), make)
+        place = keep(cache() / "decoded" / key_of(files, [VERSION, *settings], before), make)
     kept = np.load(place / "kept.npy")
     failures = json.loads((place / "failures.json").read_text(encoding="utf-8"))
     pixels = np.load(place / "pixels.npy", mmap_mode="r")[: len(kept)]
@@ -181,8 +181,9 @@ def _seen(files: Sequence[tuple[str, ...]]) -> tuple[str, int]:
     return digest.hexdigest(), latest
 
 
-def _key(files: Sequence[tuple[str, ...]], seen: tuple[str, int], settings: Sequence[Any]) -> str:
+def key_of(files: Sequence[tuple[str, ...]], settings: Sequence[Any], seen: tuple[str, int] | None = None) -> str:
     """Return a hash of every byte of the files, which is remembered until one of them changes, and of settings."""
+    seen = seen or _seen(files)
     memory = cache() / "decoded" / f"{seen[0]}.content"
     if memory.is_file():
         content = memory.read_text(encoding="utf-8")
@@ -199,5 +200,8 @@ def _key(files: Sequence[tuple[str, ...]], seen: tuple[str, int], settings: Sequ
 
 def _content(files: tuple[str, ...]) -> bytes:
     # The suffix too, for it decides which decoder reads a file.
-    contents = [(file.suffix.lower().encode(), file.read_bytes()) for file in map(Path, files)]
-    return b"".join(blake2b(suffix + b"\0" + content, digest_size=16).digest() for suffix, content in contents)
+    found = []
+    for file in map(Path, files):
+        with file.open("rb") as content:
+            found.append((file.suffix.lower(), file_digest(content, "blake2b").hexdigest()))
+    return json.dumps(found).encode()

@@ -37,7 +37,7 @@ class KNN(Detector):
 
     @override
     def state(self) -> dict[str, Any]:
-        return stored(super().state() | {"train_": self.train_}, "train_")
+        return stored(super().state(), vars(self), "train_")
 
     def _restore(self) -> None:
         self.train_ = restored(vars(self), "train_")
