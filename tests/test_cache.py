@@ -316,3 +316,27 @@ class TestPacked:
             one, other = getattr(few, part), getattr(many, part)
             assert isinstance(other.pixels, Mapped)
             np.testing.assert_array_equal(np.asarray(other.pixels), one.pixels)
+
+
+def test_the_command_line_scores_many_as_few(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "photos"
+    for name, n in (("normal", 60), ("anomalous", 8)):
+        (folder / name).mkdir(parents=True)
+        for k, image in enumerate(normals((1, 8, 8), n, seed=n)):
+            shown = np.rint(255 * (image[0] if name == "normal" else image[0].T[::-1] / 2)).astype(np.uint8)
+            (folder / name / f"{k:02d}.png").write_bytes(imagecodecs.png_encode(np.ascontiguousarray(shown)))
+    data = ["--data", "Folder", "--data.path", str(folder)]
+    tables = []
+    for size in (None, 2000):
+        out = tmp_path / str(size)
+        for module in (decoded, mapped):
+            monkeypatch.setattr(module, "WHOLE", size or mapped.WHOLE)
+        assert (
+            main(["fit", *data, "--detector", "PCAResidual", "--detector.n_components=2", "--out", str(out / "m")]) == 0
+        )
+        assert main(["score", str(out / "m"), *data, "--alpha=0.2", "--out", str(out / "scores.csv")]) == 0
+        assert main(["evaluate", str(out / "m"), *data, "--out", str(out / "report")]) == 0
+        assert main(["show", *data, "--out", str(out / "shown.png")]) == 0
+        tables.append([(out / file).read_text() for file in ("scores.csv", "report/scores.csv")])
+    assert len(list(kept.entries())) == 1
+    assert tables[0] == tables[1]

@@ -74,9 +74,10 @@ def in_use(folder: Path) -> bool:
     """Return whether a folder is there with every byte that was sealed, and take note that it is used now."""
     try:
         sums = json.loads((folder / SUMS).read_text(encoding="utf-8"))
-        whole = all(_digest(folder / name) == digest for name, digest in sums.items())
+        found = {file.name: _digest(file) for file in folder.iterdir() if file.name != SUMS}
+        whole = bool(found) and found == sums
         os.utime(folder / SUMS)
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError):
         return False
     return whole
 
@@ -119,11 +120,12 @@ def make_room() -> list[Entry]:
 
 
 def remove(entry: Entry) -> None:
-    """Remove an entry; an array that is mapped stays readable where it is, on Windows it cannot be removed."""
-    if entry.place.is_dir():
-        shutil.rmtree(entry.place)
-    else:
-        entry.place.unlink(missing_ok=True)
+    """Remove an entry; an array that is mapped stays readable where it is, or on Windows stays."""
+    with suppress(OSError):
+        if entry.place.is_dir():
+            shutil.rmtree(entry.place)
+        else:
+            entry.place.unlink()
 
 
 def clear(kind: str) -> None:
