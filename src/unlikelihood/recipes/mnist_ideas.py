@@ -69,7 +69,7 @@ SMALL = Budget(pixels=20, features=20, encoder=20, width=8, hidden=32, maf=5, se
 
 
 def experiment(quick: bool) -> Series:
-    """Return the experiments; the quick ones take some ten minutes of a core instead of about a day.
+    """Return the experiments; the quick ones take about a quarter of an hour of a core, the full ones a day.
 
     Parameters
     ----------
