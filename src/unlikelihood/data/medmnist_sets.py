@@ -37,6 +37,11 @@ class MedSet:
     multi_label: bool = False
     spacing: Mapping[int, float] = field(default_factory=dict)
 
+    @property
+    def normal_words(self) -> str:
+        """What the labels that are normal stand for."""
+        return ", ".join(self.classes[label] for label in self.normal) or "no finding"
+
     def stored(self, size: int) -> tuple[int, ...]:
         """Return the shape of one image as it is in the file: (H, W), (H, W, 3) or (D, H, W)."""
         return (size,) * self.axes + ((3,) if self.channels == 3 else ())
