@@ -91,7 +91,7 @@ def autoregressive(data: Data, seed: int) -> u.Detector:
 
 
 def diffusion(data: Data, seed: int) -> u.Detector:
-    return u.Diffusion(width=4, epochs=2, seed=seed) if data.volumes else u.Diffusion(width=8, epochs=10, seed=seed)
+    return u.Diffusion(width=4, epochs=2, seed=seed) if data.volumes else u.Diffusion(width=8, epochs=5, seed=seed)
 
 
 def supervised_network(data: Data, seed: int) -> np.ndarray:
@@ -166,16 +166,20 @@ def measure(cell: Cell) -> dict[str, Any]:
 
 
 def filled(known: dict[str, Any], cells: Iterable[tuple[Cell, dict[str, Any]]], path: Path) -> dict[str, Any]:
-    """Add cells to the results as they come, and keep those in the file after each."""
+    """Add cells to the results as they come, and keep the results in the file after each."""
     for cell, found in cells:
         known["cells"] = dict(sorted((known["cells"] | {named(cell): found}).items(), key=place))
-        known["summary"] = summary(known["cells"])
-        done = {key.split(" | ")[0] for key in known["cells"]}
-        known["missing"] = {name: f"{COMMAND} {name}" for name in SETS if name not in done}
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        keep(known, path)
         print(named(cell), found["auroc"], found["interval"], flush=True)
     return known
+
+
+def keep(known: dict[str, Any], path: Path) -> None:
+    """Write the results, with what follows from the cells."""
+    known["summary"] = summary(known["cells"])
+    known["missing"] = {name: f"{COMMAND} {name}" for name in SETS if name not in known["summary"]}
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def measured(cell: Cell) -> tuple[Cell, dict[str, Any]]:
@@ -244,9 +248,11 @@ def main(arguments: list[str]) -> None:
     known = loaded(RESULTS)
     names = given.names or [name for name in SETS if u.MedMNIST(name=name).file()]
     known["sets"] |= {name: counts(name) for name in names if name not in known["sets"]}  # which downloads them
-    plan = planned(known, names, given.seeds)
-    with multiprocessing.get_context("spawn").Pool(len(os.sched_getaffinity(0)), maxtasksperchild=1) as pool:
-        known = filled(known, pool.imap_unordered(measured, plan), RESULTS)
+    keep(known, RESULTS)
+    if plan := planned(known, names, given.seeds):
+        workers = min(len(plan), len(os.sched_getaffinity(0)))
+        with multiprocessing.get_context("spawn").Pool(workers, maxtasksperchild=1) as pool:
+            filled(known, pool.imap_unordered(measured, plan), RESULTS)
     for name, rows in known["summary"].items():
         print(name, *(f"  {row}: {found['auroc']} {found['interval']}" for row, found in rows.items()), sep="\n")
     print("Sets that are not here:", *known["missing"].values(), sep="\n  ")

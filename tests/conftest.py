@@ -20,6 +20,7 @@ TRAINS = {
     "test_gan",
     "test_generation",
     "test_maps",
+    "test_medmnist_table",
     "test_radiomics",
     "test_search",
     "test_torch_encoder",
