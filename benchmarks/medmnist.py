@@ -223,7 +223,7 @@ def counts(name: str) -> dict[str, Any]:
     """Return what is normal in a set, and how much of it the table uses."""
     data = read(name)
     return {
-        "normal": SETS[name].normal_words,
+        "normal": SETS[name].words(SETS[name].normal),
         "training normals": len(data.normals),
         "training anomalies, for supervised references alone": len(data.labelled.anomalous),
         "test normals": len(data.test.normal),

@@ -120,7 +120,9 @@ def medmnist(path: Path) -> str:
     """Return the page of the sets of MedMNIST."""
     record = json.loads(path.read_text(encoding="utf-8"))
     sections = [medmnist_set(record, name) for name in record["summary"]]
-    lines = [(name, SETS[name].normal_words, f"``{command}``") for name, command in record["missing"].items()]
+    lines = [
+        (name, SETS[name].words(SETS[name].normal), f"``{command}``") for name, command in record["missing"].items()
+    ]
     title = "Not at hand where this was run"
     missing = f"\n{title}\n{'-' * len(title)}\n\n{table(('set', 'normal', 'filled by'), *lines)}" if lines else ""
     return MEDMNIST + "".join(sections) + missing

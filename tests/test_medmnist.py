@@ -91,6 +91,7 @@ class TestClasses:
         write(tmp_path, "octmnist")
         split = MedMNIST(name="octmnist", path=tmp_path, **given).split()
         assert split.test.label.tolist() == 3 * [kind for kind in kinds if kind is not None]
+        assert split.test.layout.startswith("octmnist: normal ")
         left_out = {"images of other classes": 9 * kinds.count(None)} if None in kinds else {}
         assert {key: n for key, n in split.left_out.items() if "classes" in key} == left_out
 

@@ -1,7 +1,9 @@
 """The table of MedMNIST resumes where it stopped, and says which sets are missing."""
 
+import importlib.util
 import json
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from benchmarks.medmnist import ROWS, filled, loaded, main, measure, measured, n
 from medmnist_files import COUNTS, write
 from unlikelihood.data.medmnist_sets import SETS
 
+ROOT = Path(__file__).parent.parent
 CHEAP = ("total intensity, two-sided", "PCAResidual", "KNN")
 NAMES = ("octmnist", "breastmnist")
 
@@ -105,3 +108,18 @@ def test_no_anomaly_is_among_what_detectors_are_fitted_to(path):
 def test_every_row_ranks_images(path, row):
     cell = measure(("octmnist", row, 0))
     assert 0 <= cell["interval"][0] <= cell["auroc"] <= cell["interval"][1] <= 1
+
+
+def test_every_set_is_on_the_page_by_its_cells_or_by_the_command_that_fills_it(path, cheap):
+    known = loaded(path)
+    known["sets"] = {name: {"normal": "a"} for name in NAMES}
+    filled(known, map(measured, planned(known, NAMES, 2)), path)
+    spec = importlib.util.spec_from_file_location("pages", ROOT / "docs" / "pages.py")
+    pages = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(pages)
+    page = pages.medmnist(path)
+    for name in SETS:
+        assert (f"\n{name}\n---" in page) == (name in NAMES) != (f"``python -m benchmarks.medmnist {name}``" in page)
+    for rows in known["summary"].values():
+        for found in rows.values():
+            assert f"- {found['auroc']:.3f}\n" in page

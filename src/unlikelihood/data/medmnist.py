@@ -68,11 +68,12 @@ class MedMNIST(Source):
         Name of the set in lower case, which is the name of its file of size 28 without ".npz".
     size : int
         Pixels along each axis: 28, or of MedMNIST+ 64, 128 and 224 for images, 64 for volumes.
-    normal, anomalous : tuple of int, optional
-        Labels that count as normal, and as anomalous; what they stand for is in the table above and differs between
-        the sets. All others are of the kind that is not given; where both are given, they are left out. In
-        ChestMNIST an image is anomalous if one of its labels is, and normal if it has none, or only labels that
-        `normal` names.
+    normal : tuple of int, optional
+        Labels that count as normal; what they stand for differs between the sets. If only `anomalous` is given, the
+        others are normal. In ChestMNIST no finding is, and with it images of findings named here alone.
+    anomalous : tuple of int, optional
+        Labels that count as anomalous; if only `normal` is given, the others are. Where both are given, images of
+        other labels are left out. In ChestMNIST one such finding is enough.
     path : str or Path, optional
         The .npz file, or the folder that holds it.
     balanced : bool
@@ -155,6 +156,7 @@ class MedMNIST(Source):
             label=kind[known],
             spacing=None if spacing is None else (spacing,) * published.axes,
             name=np.concatenate(name)[known],
+            layout=f"{self.name}: normal {published.words(normal)}; anomalous {published.words(anomalous)}",
             left_out={"images of other classes": int((~known).sum())} if not known.all() else {},
         )
         return images, np.concatenate(part)[known]

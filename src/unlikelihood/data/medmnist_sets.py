@@ -1,6 +1,6 @@
 """What is published about every set of MedMNIST: classes, shapes, hashes; and which classes are taken for normal."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 
@@ -37,10 +37,9 @@ class MedSet:
     multi_label: bool = False
     spacing: Mapping[int, float] = field(default_factory=dict)
 
-    @property
-    def normal_words(self) -> str:
-        """What the labels that are normal stand for."""
-        return ", ".join(self.classes[label] for label in self.normal) or "no finding"
+    def words(self, labels: Iterable[int]) -> str:
+        """Return what labels stand for."""
+        return ", ".join(self.classes[label] for label in labels) or "no finding"
 
     def stored(self, size: int) -> tuple[int, ...]:
         """Return the shape of one image as it is in the file: (H, W), (H, W, 3) or (D, H, W)."""
