@@ -3,7 +3,7 @@
 python -m benchmarks.medmnist [--seeds N] [names of sets ...]
 
 Without names it fills the sets that are on this machine; a set that is named is downloaded if it is not. A cell is a
-set, a row and a seed. It runs on one thread in a process of its own, as many at once as there are processors, and is
+set, a row and a seed. It runs on one thread, as many of them at once as there are processors, and is
 kept when it ends, so that an interrupted run goes on where it stopped.
 
 Everything is trained on the official training part, at most 2000 normals of it, and judged on the official test, at
@@ -243,7 +243,7 @@ def main(arguments: list[str]) -> None:
     keep(known, RESULTS)
     if plan := planned(known, names, given.seeds):
         workers = min(len(plan), len(os.sched_getaffinity(0)))
-        with multiprocessing.get_context("spawn").Pool(workers, maxtasksperchild=1) as pool:
+        with multiprocessing.get_context("spawn").Pool(workers) as pool:
             filled(known, pool.imap_unordered(measured, plan), RESULTS)
     for name, rows in known["summary"].items():
         print(name, *(f"  {row}: {found['auroc']} {found['interval']}" for row, found in rows.items()), sep="\n")
