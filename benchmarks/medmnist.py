@@ -3,8 +3,8 @@
 python -m benchmarks.medmnist [--seeds N] [names of sets ...]
 
 Without names it fills the sets that are on this machine; a set that is named is downloaded if it is not. A cell is a
-set, a row and a seed. It runs on one thread, as many of them at once as there are processors, and is
-kept when it ends, so that an interrupted run goes on where it stopped.
+set, a row and a seed. It runs on one thread, as many of them at once as there are processors, and is kept when it ends,
+so that an interrupted run goes on where it stopped.
 
 Everything is trained on the official training part, at most 2000 normals of it, and judged on the official test, at
 most 1000 images of it, both drawn at random. Networks have what takes about a minute of one core to fit, found by
@@ -19,7 +19,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -117,6 +117,7 @@ ROWS: dict[str, Callable[[Data, int], Row]] = {
 Cell = tuple[str, str, int]
 
 
+@lru_cache(maxsize=1)
 def read(name: str) -> Data:
     """Return the official parts of a set, cut to the sizes that the table has."""
     images = u.MedMNIST(name=name).read()

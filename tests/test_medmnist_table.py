@@ -30,6 +30,7 @@ def path(tmp_path, monkeypatch):
             for part, each in COUNTS.items()
         }
         write(tmp_path, name, **masks)
+    read.cache_clear()
     monkeypatch.setattr(medmnist, "RESULTS", tmp_path / "medmnist.json")
     return tmp_path / "medmnist.json"
 
