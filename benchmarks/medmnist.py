@@ -170,6 +170,8 @@ def filled(known: dict[str, Any], cells: Iterable[tuple[Cell, dict[str, Any]]], 
 def keep(known: dict[str, Any], path: Path) -> None:
     """Write the results, with what follows from the cells."""
     known["summary"] = summary(known["cells"])
+    left = {name: [row for row in ROWS if row not in rows] for name, rows in known["summary"].items()}
+    known["unfinished"] = {name: rows for name, rows in left.items() if rows}
     known["missing"] = {name: f"{COMMAND} {name}" for name in SETS if name not in known["summary"]}
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -145,6 +145,8 @@ def medmnist_set(record: dict[str, Any], name: str) -> str:
     days = sorted({one["date"][:10] for one in made})
     where = f"{' to '.join(dict.fromkeys((days[0], days[-1])))}, {made[0]['machine']}, {made[0]['system']}, one thread."
     warned = f"\nAlarms of the generators:\n\n{''.join(alarms)}" if alarms else ""
+    left = record["unfinished"].get(name)
+    warned += f"\nNot run yet: {', '.join(left)}. The command goes on where it stopped.\n" if left else ""
     head = ("", "AUROC", "95 % interval", "seeds", "to fit", "setting")
     return f"\n{name}\n{'-' * len(name)}\n\n{facts}.\n{where}\n\n{table(head, *lines)}{warned}"
 

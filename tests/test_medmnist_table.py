@@ -52,12 +52,15 @@ def test_an_interrupted_table_goes_on_where_it_stopped(path, cheap, tmp_path):
     filled(loaded(path), islice(map(measured, plan), 4), path)
     kept = loaded(path)
     assert set(kept["cells"]) == {named(cell) for cell in plan[:4]}
+    assert kept["unfinished"] == {"breastmnist": ["PCAResidual", "KNN"]}
+    assert set(kept["missing"]) == set(SETS) - set(NAMES)
     rest = planned(kept, NAMES, 2)
     assert rest == plan[4:]
     resumed = filled(kept, map(measured, rest), path)
     assert planned(loaded(path), NAMES, 2) == []
     assert areas(resumed) == areas(whole) == areas(loaded(path))
     assert list(resumed["cells"]) == list(whole["cells"]), "the order is the table's, whatever came first"
+    assert resumed["unfinished"] == {}
     assert resumed["summary"] == loaded(path)["summary"] == whole["summary"]
 
 
