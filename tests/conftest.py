@@ -21,6 +21,7 @@ TRAINS = {
     "test_generation",
     "test_maps",
     "test_nade",
+    "test_medmnist_table",
     "test_radiomics",
     "test_real_nvp",
     "test_search",

@@ -30,8 +30,8 @@ class Folder(LabelledFolder):
     """Images in a folder: PNG, JPEG, TIFF, WebP, BMP, GIF, JPEG 2000, NPY and single DICOM images.
 
     The layout is recognised from what is in the folder: a table; published parts (train, test and perhaps valid, with
-    class folders and masks, as in MVTec AD and BMAD); class folders, such as normal and anomalous; or images alone,
-    without labels.
+    class folders and masks, as in MVTec AD, of which `path` is the folder of a category, "mvtec/bottle", and BMAD);
+    class folders, such as normal and anomalous; or images alone, without labels.
 
     8-bit intensities are divided by 255 into [0, 1]; DICOM is in [0, 1] as it is displayed. All others (16-bit,
     floating point) stay as they are in the files, unless a `window` maps them to [0, 1]. Images are turned as their
