@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -11,8 +12,16 @@ import pydicom
 import pytest
 import tifffile
 from PIL import Image
+from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import (
+    DigitalXRayImageStorageForPresentation,
+    ExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    generate_uid,
+)
 
 from unlikelihood import CentreCrop, Folder, Letterbox, Pad, Parts, Resize, load
 from unlikelihood.cli.main import main
@@ -246,6 +255,27 @@ def test_other_files_hidden_ones_and_loops_are_counted(tmp_path):
     }
 
 
+def test_dicom_objects_that_hold_no_image_are_counted(tmp_path):
+    for k in range(2):
+        dicom(tmp_path / f"{k}.dcm", picture(k))
+    for name in ("test-SR.dcm", "rtplan.dcm", "DICOMDIR", "rtdose_1frame.dcm"):
+        shutil.copy(get_testdata_file(name, download=False), tmp_path / name)
+    images = Folder(tmp_path).read()
+    assert len(images) == 2
+    assert images.left_out == {
+        "DICOM files: Comprehensive SR Storage": 1,
+        "DICOM files: RT Plan Storage": 1,
+        "DICOM files: Media Storage Directory Storage": 1,
+        "DICOM files: RT Dose Storage": 1,
+    }
+
+
+def test_a_folder_of_other_things_names_the_source_that_reads_them(tmp_path):
+    (tmp_path / "scan.nii.gz").touch()
+    with pytest.raises(ValueError, match=r"but 1 files that are no images \(\.gz\); the source Volumes reads CT scans"):
+        Folder(tmp_path).read()
+
+
 def test_the_same_image_in_both_classes_is_named(tmp_path):
     plant(tmp_path, {"normal": 3, "anomalous": 2})
     pillow(tmp_path / "anomalous" / "copy.bmp", picture(1))
@@ -357,12 +387,32 @@ class TestFormats:
         dicom(tmp_path / "a.dcm", np.array([[0, 1023]], np.uint16), bits=12, RescaleSlope=2, RescaleIntercept=-100)
         np.testing.assert_allclose(Folder(tmp_path).read().pixels[0, 0], [[0, 1023 / 4095]], rtol=1e-6)
 
+    def test_an_x_ray_may_be_compressed(self, tmp_path):
+        codecs = {JPEGLosslessSV1: "ljpeg_encode", JPEGLSLossless: "jpegls_encode", JPEG2000Lossless: "jpeg2k_encode"}
+        stored = (picture(0).astype(np.uint16) << 4) + 5
+        for k, (syntax, codec) in enumerate(codecs.items()):
+            dicom(tmp_path / f"{k}.dcm", stored, bits=12)
+            dataset = pydicom.dcmread(tmp_path / f"{k}.dcm")
+            dataset.PixelData = pydicom.encaps.encapsulate([bytes(getattr(imagecodecs, codec)(stored))])
+            dataset["PixelData"].is_undefined_length = True
+            dataset.file_meta.TransferSyntaxUID = syntax
+            dataset.save_as(tmp_path / f"{k}.dcm")
+        read = Folder(tmp_path).read().pixels[:, 0]
+        np.testing.assert_allclose(read, np.stack([stored / 4095] * 3), rtol=1e-6)
+
+    @pytest.mark.parametrize("name", ["examples_palette.dcm", "SC_rgb_rle_16bit.dcm", "SC_rgb_rle.dcm"])
+    def test_colours_of_dicom_are_from_0_to_1_too(self, tmp_path, name):
+        shutil.copy(get_testdata_file(name, download=False), tmp_path)
+        images = Folder(tmp_path).read()
+        assert images.shape[0] == 3
+        assert 0.5 < images.pixels.max() <= 1
+
     @pytest.mark.parametrize(
         ("tags", "message"),
         [
             ({"Modality": "CT"}, "a slice of CT, which the source Volumes reads"),
             ({"NumberOfFrames": 2}, "2 frames, expected one"),
-            ({"PixelData": b"\0\0"}, "cannot be read"),
+            ({"PixelData": b"\0\0"}, "holds 2 bytes of voxels, its header says 144"),
         ],
     )
     def test_other_dicom_is_refused(self, tmp_path, tags, message):
@@ -458,4 +508,26 @@ def test_a_file_that_is_cut_short_is_named_in_every_format(tmp_path, suffix, los
     whole = file.read_bytes()
     file.write_bytes(whole[: int(len(whole) * lost) if lost < 1 else len(whole) - lost])
     with pytest.raises(ValueError, match=rf"a\.{suffix}: cannot be read as an image"):
+        Folder(tmp_path).read()
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("harm", ["cut", "zeros", "hole"])
+def test_a_jpeg_that_is_damaged_within_is_named(tmp_path, progressive, harm):
+    y, x = np.mgrid[:200, :180]
+    Image.fromarray(((x + y) // 2).astype(np.uint8)).save(tmp_path / "a.jpg", quality=95, progressive=progressive)
+    whole = (tmp_path / "a.jpg").read_bytes()
+    at = len(whole) // 2
+    rest = {"cut": b"\xff\xd9", "zeros": bytes(300) + whole[at + 300 :], "hole": whole[at + 300 :]}[harm]
+    (tmp_path / "a.jpg").write_bytes(whole[:at] + rest)
+    with pytest.raises(ValueError, match=r"a\.jpg: cannot be read as an image"):
+        Folder(tmp_path).read()
+
+
+def test_a_tiff_that_lacks_a_strip_is_named(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", picture(0, 64), rowsperstrip=8)
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as content:
+        counts = content.pages.first.tags["StripByteCounts"]
+        counts.overwrite([0 if k == 3 else n for k, n in enumerate(counts.value)])
+    with pytest.raises(ValueError, match=r"a\.tif: .*some of its strips or tiles are not there"):
         Folder(tmp_path).read()

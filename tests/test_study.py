@@ -22,6 +22,7 @@ from unlikelihood.data.ct.decode import hounsfield_of
 from unlikelihood.data.ct.dicom import header_of
 from unlikelihood.data.ct.formats import UnreadableScan
 from unlikelihood.data.ct.scan_files import find_scans, survey
+from unlikelihood.data.dicom_pixels import stored_values
 
 STUDY = Path(os.environ.get("UNLIKELIHOOD_DATA", "")) / "ct_qa"
 SECONDARY = pydicom.uid.SecondaryCaptureImageStorage
@@ -145,6 +146,63 @@ class TestForeign:
         assert [len(one.files) for one in find_scans(dicom)] == [6, 6]
         assert len(Volumes(path=dicom, jobs=1).read()) == 2
 
+    def phases(self, dicom, noise, tag, values):
+        """Put scans of one place into one series; return what their intensities are raised by."""
+        for file in dicom.iterdir():
+            change(file, **{tag: values[0]})
+        for k, value in enumerate(values[1:], start=1):
+            replace(noise, hu=noise.hu + k).save(dicom / f"{k}")
+            for file in (dicom / f"{k}").iterdir():
+                change(file, **{tag: value}, StudyInstanceUID=pydicom.dcmread(dicom / "0000.dcm").StudyInstanceUID)
+
+    @pytest.mark.parametrize(
+        ("tag", "values"),
+        [
+            ("AcquisitionNumber", [1, 2, 3]),
+            ("TemporalPositionIdentifier", [4, 5]),
+            ("ConvolutionKernel", ["B30f", "B70f"]),
+            ("ImageType", [["ORIGINAL", "PRIMARY", "AXIAL", "LOW"], ["ORIGINAL", "PRIMARY", "AXIAL", "HIGH"]]),
+        ],
+    )
+    def test_phases_under_one_series_are_scans_of_their_own(self, dicom, noise, tag, values):
+        self.phases(dicom, noise, tag, values)
+        names = [f"1.2.3#{tag}={value if not isinstance(value, list) else '-'.join(value)}" for value in values]
+        with pytest.raises(
+            UnreadableScan, match=rf"holds {len(values)} series, expected series= one of 1\.2\.3#{tag}="
+        ):
+            Scan.read(dicom)
+        for k, name in enumerate(names):
+            scan = Scan.read(dicom, series=name)
+            np.testing.assert_array_equal(scan.hu, noise.hu + k)
+            assert scan.series == name
+        np.testing.assert_array_equal(Scan.read(dicom / "0003.dcm").hu, noise.hu)
+        assert [one.series for one in survey(dicom / "0003.dcm").scans] == names[:1]
+        images = Volumes(path=dicom, jobs=1, window=None).read()
+        assert len(images) == len(values)
+        assert len({float(pixels.max()) for pixels in images.pixels}) == len(values)
+        change(dicom / "0002.dcm", ["PixelSpacing"])
+        with pytest.raises(ValueError, match=rf"{len(values)} of {len(values)} volumes cannot be read"):
+            Volumes(path=dicom, jobs=1).read()
+
+    def test_acquisitions_that_follow_one_another_are_one_scan(self, dicom, noise):
+        for k, file in enumerate(sorted(dicom.iterdir())):
+            change(file, AcquisitionNumber=1 + k // 3)
+        np.testing.assert_array_equal(Scan.read(dicom).hu, noise.hu)
+
+    @pytest.mark.parametrize(
+        ("tag", "value", "message"),
+        [
+            ("PatientID", "q", "its slices are of 2 patients, 'p', 'q'"),
+            ("FrameOfReferenceUID", "1.5", "its slices are of 2 frames of reference"),
+            ("StudyInstanceUID", "1.5", "its slices are of 2 studies"),
+        ],
+    )
+    def test_a_series_of_two_of_them_is_no_scan(self, dicom, tag, value, message):
+        for file in sorted(dicom.iterdir())[3:]:
+            change(file, **{tag: value})
+        with pytest.raises(UnreadableScan, match=message):
+            Scan.read(dicom)
+
     def test_a_slice_without_a_modality_is_one_by_its_class(self, dicom, noise):
         change(dicom / "0000.dcm", ["Modality"])
         np.testing.assert_array_equal(Scan.read(dicom).hu, noise.hu)
@@ -186,6 +244,30 @@ class TestHounsfield:
         else:
             expected = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(file))[0]
         np.testing.assert_array_equal(hu, expected)
+
+    def test_the_studies_of_pydicom(self):
+        root = Path(get_testdata_file("DICOMDIR", download=False)).parent
+        found = survey(root)
+        told = {Path(name).name: (files, what) for name, _, files, what in found.contents()}
+        assert told["CT5N"] == (5, "scan of 5 x 16 x 16 voxels (z, y, x)")
+        assert told["CT2"][0] == 4
+        assert "161 slice(s) missing, 202.5 mm between 17106 and" in told["CT2"][1]
+        assert found.left_out["DICOM files: localizer"] == 2  # of the series CT2N
+        assert found.left_out["DICOM files: MR Image Storage"] == 17
+        assert found.left_out["DICOM files: Computed Radiography Image Storage"] == 3
+        assert found.left_out["DICOM files: Media Storage Directory Storage"] >= 1
+        for one in found.scans:
+            slices = [header_of(file).slices[0] for file in one.files]
+            for hu, part in zip(hounsfield_of(slices) if slices else (), slices, strict=True):
+                data = pydicom.dcmread(part.file)
+                np.testing.assert_array_equal(hu, apply_rescale(data.pixel_array, data))
+
+    @pytest.mark.parametrize(
+        "name", ["MR_small_RLE", "MR_small_jp2klossless", "MR_small_jpeg_ls_lossless", "MR_small_bigendian", "MR_small"]
+    )
+    def test_one_image_in_every_encoding_of_pydicom(self, name):
+        plain, coded = (pydicom.dcmread(get_testdata_file(f"{one}.dcm", download=False)) for one in ("MR_small", name))
+        np.testing.assert_array_equal(stored_values(coded), plain.pixel_array)
 
     def test_photometric_interpretation_is_how_it_is_shown(self, dicom, noise):
         for file in dicom.iterdir():
@@ -290,6 +372,8 @@ class TestEnhanced:
         np.testing.assert_array_equal(first.hu, noise.hu)
         np.testing.assert_array_equal(second.hu, noise.hu + 1)
         assert len(Volumes(path=tmp_path, jobs=1).read()) == 2
+        with pytest.raises(UnreadableScan, match=r"holds 2 series, expected series= one of 1\.2\.3#1\.1"):
+            Scan.read(tmp_path / "a.dcm")
 
     def test_half_of_it_is_refused(self, tmp_path, noise):
         enhanced(noise, tmp_path / "a.dcm", range(6))
@@ -369,6 +453,8 @@ class TestConventions:
             ("Offset", "Comment", "does not say how it lies in the patient"),
             ("TransformMatrix", "Comment", "does not say how it lies in the patient"),
             ("TransformMatrix = 1", "TransformMatrix = 2", "direction="),
+            ("NDims", "Modality = MET_MOD_MR\nNDims", "its modality is MET_MOD_MR, expected CT"),
+            ("NDims", "ElementToIntensityFunctionOffset = -1024\nNDims", "its values are scaled by 1 and -1024"),
         ],
     )
     def test_a_metaimage_says_how_it_lies(self, tmp_path, noise, old, new, message):
@@ -413,6 +499,13 @@ class TestCache:
         second = write(replace(noise, hu=noise.hu + 100))
         inside = slice(None), slice(1, -1), slice(1, -1), slice(1, -1)
         np.testing.assert_allclose(second[inside] - first[inside], 100, atol=1)
+
+    def test_what_damages_a_scan_counts_wherever_it_lies(self, tmp_path, noise):
+        noise.save(tmp_path / "d")
+        Volumes(path=tmp_path, jobs=1).read()
+        (tmp_path / "d" / "x.dcm").write_text("which may be one of its slices")
+        with pytest.raises(ValueError, match=r"x\.dcm: cannot be read as DICOM"):
+            Volumes(path=tmp_path, jobs=1).read()
 
     def test_a_folder_that_moves_keeps_its_crops(self, tmp_path, noise, monkeypatch):
         noise.save(tmp_path / "a" / "x.nii")
