@@ -492,6 +492,67 @@ def test_parts_are_given_apart_on_the_command_line(tmp_path, capsys):
         assert line in said
 
 
+class TestPartsOnTheCommandLine:
+    @pytest.fixture
+    def folder(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        plant(tmp_path, {"healthy": 30, "later": 20, "mixed/normal": 6, "mixed/anomalous": 5})
+        for k in range(5):
+            image = picture(k)
+            image[3:9, 3:9] = 255
+            pillow(tmp_path / "mixed" / "anomalous" / f"{k:03}.png", image)
+        (tmp_path / "later" / "notes.txt").touch()
+        return tmp_path
+
+    def test_folders_are_named_by_part_and_counted_in_every_record(self, folder, capsys):
+        given = ["--train", "healthy", "--calibration=later", "--detector", "KNN", "--out", "model"]
+        assert main(["fit", *given, "--data.size=8"]) == 0
+        said = capsys.readouterr().out
+        lost = "left out: files that are no images (.txt)"
+        for line in ("30 train", "20 calibration", f"1 {lost}", "train: one folder", "calibration: one folder"):
+            assert line in said
+        fitted = json.loads(Path("model/data.json").read_text())
+        assert fitted["parts"] == {"train": 30, "calibration": 20, "test, normal": 0, "test, anomalous": 0, lost: 1}
+        assert load("model").shape_ == (1, 8, 8)
+        assert len(load("model").calibration_) == 20
+        assert main(["evaluate", "model", "--test=mixed", "--data.size=8", "--out", "report"]) == 0
+        assert "6 test, normal" in capsys.readouterr().out
+        record = json.loads(Path("report/evaluation.json").read_text())
+        assert record["data"]["parts"] == {"train": 0, "calibration": 0, "test, normal": 6, "test, anomalous": 5}
+        assert record["data"]["layout"] == "test: class folders (normal normal; anomalous anomalous)"
+        page = Path("report/report.html").read_text()
+        assert "train: 0; calibration: 0; test, normal: 6; test, anomalous: 5" in page
+        assert record["data"]["layout"] in page
+        assert record["metrics"]["auroc"]["value"] > 0.9
+
+    def test_calibration_comes_out_of_train_or_not_at_all(self, folder, capsys):
+        given = ["fit", "--train", "healthy", "--detector=KNN"]
+        assert main([*given, "--out", "a"]) == 0
+        assert main([*given, "--data.fractions=[1,0,0]", "--out", "b"]) == 0
+        parts = [json.loads(Path(f"{name}/data.json").read_text())["parts"] for name in "ab"]
+        assert [(part["train"], part["calibration"]) for part in parts] == [(24, 6), (30, 0)]
+        assert not hasattr(load("b"), "calibration_")
+
+    def test_another_source_may_read_them(self, folder):
+        np.save("a.npy", np.random.default_rng(0).random((9, 1, 6, 6)))
+        assert main(["fit", "--data", "Arrays", "--train", "a.npy", "--detector=KNN", "--out", "a"]) == 0
+        assert load("a").shape_ == (1, 6, 6)
+
+    @pytest.mark.parametrize("source", ["Digits", "Parts"])
+    def test_a_source_without_a_path_is_refused(self, folder, capsys, source):
+        with pytest.raises(SystemExit):
+            main(["fit", "--data", source, "--train", "healthy", "--out", "a"])
+        assert f"--train: expected with a source of one path, such as Folder or Volumes, not {source}" in (
+            capsys.readouterr().err
+        )
+
+    def test_what_is_missing_is_said(self, folder, capsys):
+        assert main(["fit", "--calibration=later", "--out", "a"]) == 1
+        assert "train is empty: expected normals" in capsys.readouterr().err
+        assert main(["fit", "--train=nowhere", "--out", "a"]) == 1
+        assert "path='nowhere': no such file or folder" in capsys.readouterr().err
+
+
 def test_a_layout_says_none_of_a_folder_of_another_kind():
     from unlikelihood.data.labels import Names
     from unlikelihood.data.tree import Tree

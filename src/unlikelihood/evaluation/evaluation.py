@@ -116,6 +116,7 @@ def evaluate(detector: Ranks, split: Split, *, name: str | None = None, draws: i
     ValueError
         If too few test samples are left of a class, or a score is not finite.
     """
+    arranged = {"layout": split.layout, "parts": dict(split.counts)}
     known = seen(detector, split.test.pixels)
     if known.any():
         split = replace(split, test=split.test[~known])
@@ -138,7 +139,7 @@ def evaluate(detector: Ranks, split: Split, *, name: str | None = None, draws: i
     return Evaluation(
         name=name or display_name(detector),
         params=plain(detector.get_params(deep=False)),
-        data=_facts(split, label) | data,
+        data=_facts(split, label) | data | arranged,
         metrics=_metrics(label, anomaly_score(score), probability, group, draws, seed),
         calibration_error=expected_calibration_error(label, probability),
         timings=timings,
