@@ -18,11 +18,11 @@ from unlikelihood.data.source import RandomSplitSource, Source
 from unlikelihood.data.splits import Split
 from unlikelihood.evaluation import evaluation
 from unlikelihood.evaluation.experiment import Experiment, Series, keep_checkpoints
-from unlikelihood.report import plots
+from unlikelihood.report import plots, ranking
 from unlikelihood.storage import discovery, tables
 from unlikelihood.storage.files import replacing
 from unlikelihood.storage.identity import seen, unseen
-from unlikelihood.storage.provenance import provenance
+from unlikelihood.storage.provenance import display_name, provenance
 
 GALLERY = 40
 
@@ -56,7 +56,8 @@ def takes_path(source: str) -> bool:
 
 def apart(data: Source, **places: Path | None) -> Source:
     """Return a source of the parts that lie in places of their own, each read as `data` says; or `data`, of none."""
-    given: dict[str, Any] = {part: replace(data, path=place) for part, place in places.items() if place is not None}
+    source: Any = data
+    given: dict[str, Any] = {part: replace(source, path=place) for part, place in places.items() if place is not None}
     if not given:
         return data
     shared = {one.name: getattr(data, one.name) for one in fields(RandomSplitSource) if hasattr(data, one.name)}
@@ -105,6 +106,9 @@ def score_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("model", type=Path, help="folder of a fitted detector")
     _add_data(parser)
     parser.add_argument("--out", type=Path, required=True, help="table to write: .csv or .parquet")
+    parser.add_argument(
+        "--report", type=Path | None, help="folder of a page that shows the samples, the most anomalous first"
+    )
     parser.add_argument("--alpha", type=float | None, help="share of normals that may be called anomalous")
     parser.add_argument(
         "--evaluation",
@@ -121,6 +125,7 @@ def score(
     model: Path,
     data: Source,
     out: Path,
+    report: Path | None,
     alpha: float | None,
     evaluation: Path | None,
     prevalence: float | None,
@@ -147,6 +152,9 @@ def score(
         "" if alpha is None else f", {(table['decision'] == 'anomalous').sum()} called anomalous at alpha {alpha:g}"
     )
     print(f"{len(images)} samples scored{called}: {out}")
+    if report is not None:
+        ranking.save_ranking(report, display_name(detector), images, table, provenance())
+        print(f"report: {report / 'report.html'}")
 
 
 def evaluate_arguments(parser: ArgumentParser) -> None:

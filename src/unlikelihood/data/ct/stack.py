@@ -21,9 +21,9 @@ def stacked(slices: list[Slice], resample: bool) -> dict[str, Any]:
     """Return the fields of the scan that slices make up."""
     where = f"{slices[0].file.parent}, series {slices[0].series}"
     for what, named in ONE.items():
-        if len(values := sorted({getattr(one, what) for one in slices})) > 1:
+        if len(known := sorted({getattr(one, what) for one in slices})) > 1:
             raise UnreadableScan(
-                f"{where}: its slices are of {len(values)} {named}, {', '.join(map(repr, values[:3]))}"
+                f"{where}: its slices are of {len(known)} {named}, {', '.join(map(repr, known[:3]))}"
             )
     for what in ("shape", "spacing", "axes"):
         values = np.array([getattr(one, what) for one in slices])
