@@ -22,9 +22,7 @@ def stacked(slices: list[Slice], resample: bool) -> dict[str, Any]:
     where = f"{slices[0].file.parent}, series {slices[0].series}"
     for what, named in ONE.items():
         if len(known := sorted({getattr(one, what) for one in slices})) > 1:
-            raise UnreadableScan(
-                f"{where}: its slices are of {len(known)} {named}, {', '.join(map(repr, known[:3]))}"
-            )
+            raise UnreadableScan(f"{where}: its slices are of {len(known)} {named}, {', '.join(map(repr, known[:3]))}")
     for what in ("shape", "spacing", "axes"):
         values = np.array([getattr(one, what) for one in slices])
         if np.ptp(values, axis=0).max() > 1e-3:
