@@ -112,7 +112,8 @@ class TestForeign:
         np.testing.assert_array_equal(Scan.read(study).hu, noise.hu)
         found = survey(study)
         assert [(one.series, len(one.files), one.damage) for one in found.scans] == [("1.2.3", 6, "")]
-        assert sum(found.left_out.values()) == len(FOREIGN)
+        assert sum(found.left_out.values()) == len(FOREIGN) + 1
+        assert found.left_out["files that are no scans (.txt)"] == 1
         told = {series: what for _, series, _, what in found.contents()}
         assert told["1.2.3"] == "scan of 6 x 20 x 24 voxels (z, y, x)"
         assert all(told[f"1.2.9.{k}"] == f"foreign: {reason}" for k, (_, _, reason) in enumerate(FOREIGN.values()))
@@ -465,6 +466,23 @@ class TestConventions:
         with pytest.raises(UnreadableScan, match=rf"a\.mhd: .*{message}"):
             Scan.read(tmp_path / "a.mhd")
 
+    @pytest.mark.parametrize(("unit", "read"), [("mm", True), ("unknown", True), ("micron", False), ("meter", False)])
+    def test_lengths_of_a_nifti_file_are_in_mm_or_refused(self, tmp_path, unit, read):
+        image = nibabel.Nifti1Image(np.zeros((6, 8, 10), np.int16), np.diag([-35.0, -35, 35, 1]))
+        image.header.set_xyzt_units(unit)
+        nibabel.save(image, tmp_path / "a.nii")
+        if read:
+            np.testing.assert_allclose(Scan.read(tmp_path / "a.nii").spacing, 35)
+        else:
+            with pytest.raises(UnreadableScan, match=rf"a\.nii: its lengths are in {unit}, expected mm"):
+                Scan.read(tmp_path / "a.nii")
+
+    def test_one_patient_of_all_scans_cannot_be_divided_and_is_named(self, tmp_path, noise):
+        for k, kind in enumerate(("normal", "normal", "anomalous", "anomalous")):
+            replace(noise, hu=noise.hu + k, series=f"1.2.{k}", patient="ANONYMOUS").save(tmp_path / kind / f"{k}")
+        with pytest.raises(ValueError, match=r"train is empty: a group \(patient\) is never divided.*1 of 1 do"):
+            Volumes(path=tmp_path, jobs=1).split()
+
     @pytest.mark.parametrize("spacing", [0.0007, 700.0])
     def test_lengths_of_no_patient_are_refused(self, tmp_path, noise, spacing):
         replace(noise, spacing=(spacing,) * 3).save(tmp_path / "a.nii")
@@ -506,6 +524,27 @@ class TestCache:
         (tmp_path / "d" / "x.dcm").write_text("which may be one of its slices")
         with pytest.raises(ValueError, match=r"x\.dcm: cannot be read as DICOM"):
             Volumes(path=tmp_path, jobs=1).read()
+
+    def test_what_remembers_headers_and_hashes_may_be_lost(self, tmp_path, noise):
+        noise.save(tmp_path / "ct" / "d")
+        source = Volumes(path=tmp_path / "ct", jobs=1, cache=tmp_path / "cache")
+        first = source.read().pixels
+        for k, file in enumerate((tmp_path / "cache").glob("*.json")):
+            file.write_text("{half"[: 3 * k])
+        np.testing.assert_array_equal(source.read().pixels, first)
+        (voxels,) = (tmp_path / "cache").glob("*/hu.npy")
+        voxels.write_bytes(voxels.read_bytes()[:-100])
+        with pytest.raises(ValueError, match=r"hu\.npy: damaged .*made again when"):
+            source.read()
+
+    @pytest.mark.parametrize("form", [".mhd", ".nhdr", ".img"])
+    def test_files_that_are_no_scans_are_counted_and_those_of_voxels_are_none_of_them(self, tmp_path, noise, form):
+        SimpleITK.WriteImage(noise._image(), str(tmp_path / f"a{form}"))
+        for name in ("notes.txt", "x.png", "README", "annotations.csv", ".hidden"):
+            (tmp_path / name).touch()
+        images = Volumes(path=tmp_path, jobs=1).read()
+        assert len(images) == 1
+        assert {reason[24:-1]: n for reason, n in images.left_out.items()} == {".txt": 1, ".png": 1, "no suffix": 1}
 
     def test_a_folder_that_moves_keeps_its_crops(self, tmp_path, noise, monkeypatch):
         noise.save(tmp_path / "a" / "x.nii")

@@ -188,7 +188,14 @@ def _kept(place: Path) -> Cropped:
 
 
 def _crops(one: Cropped) -> NDArray[Any]:
-    return np.load(one.file, mmap_mode="r") if one.file and one.file.is_file() else np.empty((0, 1, *one.shape))
+    if one.file is None or not one.file.is_file():
+        return np.empty((0, 1, *one.shape))
+    try:
+        return np.load(one.file, mmap_mode="r")
+    except ValueError as error:
+        raise ValueError(
+            f"{one.file}: damaged ({error}); it is made again when {one.file.parent} is deleted"
+        ) from error
 
 
 def _beside(index: NDArray[np.float64]) -> str:

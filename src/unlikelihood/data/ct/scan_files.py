@@ -8,7 +8,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
-from unlikelihood.data.ct.content import identity
+from unlikelihood.data.ct.content import identity, remembered
 from unlikelihood.data.ct.dicom import Header, header_of, headers_in, series_in, single_images, uid_of
 from unlikelihood.data.ct.formats import FORMATS, UnreadableScan, files_in, naming, suffix_of
 from unlikelihood.data.ct.image_scans import voxel_files
@@ -58,10 +58,11 @@ class ScanFiles(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """What is in a folder: its scans, and how many files of each series are left out for which reason."""
+    """What is in a folder: its scans, and how many files of each series, and others, are left out for which reason."""
 
     scans: list[ScanFiles]
     foreign: Counter[tuple[str, str, str]]
+    others: Counter[str]
 
     @property
     def left_out(self) -> Counter[str]:
@@ -69,7 +70,7 @@ class Survey(NamedTuple):
         counts = Counter[str]()
         for (_, _, reason), files in self.foreign.items():
             counts[f"DICOM files: {reason}"] += files
-        return counts
+        return counts + self.others
 
     def contents(self, *, resample: bool = False) -> list[tuple[str, str, int, str]]:
         """Read all, and return the folder, the series, the number of files and what it is of each series.
@@ -111,15 +112,16 @@ def survey(path: Path, memory: Path | None = None) -> Survey:
     """
     if path.is_file() and suffix_of(path) not in FORMATS:
         whole = survey(path.parent, memory)
-        return Survey([one for one in whole.scans if path in one.files], whole.foreign)
+        return whole._replace(scans=[one for one in whole.scans if path in one.files])
     root = path if path.is_dir() else path.parent
     files = list(files_in(path)) if path.is_dir() else [path]
     scans = [_image_file(file, root) for file in files if suffix_of(file) in FORMATS]
     index = None if memory is None else memory / f"index-{_short_hash(path)}.json"
     known = _known([file for file in files if suffix_of(file) not in FORMATS], index)
-    known = _without_single_images(_told_apart(known))
+    others = _others([one.file for one in known if not one.says], scans, root)
+    known = _without_single_images(_told_apart([one for one in known if one.says]))
     foreign = Counter((_name(one.file.parent, root), one.series, one.foreign) for one in known if one.foreign)
-    return Survey(sorted([*scans, *_dicom(known, root)], key=lambda one: (one.name, one.series)), foreign)
+    return Survey(sorted([*scans, *_dicom(known, root)], key=lambda one: (one.name, one.series)), foreign, others)
 
 
 def by_name(scans: Sequence[ScanFiles]) -> dict[str, list[ScanFiles]]:
@@ -140,6 +142,22 @@ class _Known(NamedTuple):
     slices: tuple[Part, ...]
     foreign: str
     damage: str
+
+    @property
+    def says(self) -> bool:
+        """Whether it is of DICOM."""
+        return bool(self.slices or self.foreign or self.damage)
+
+
+def _others(files: list[Path], scans: list[ScanFiles], root: Path) -> Counter[str]:
+    """Count the files that no scan is in, by their suffix, without tables in the folder itself."""
+    voxels: set[Path] = set()
+    for one in scans if files else ():
+        with suppress(UnreadableScan):  # as `read` will say
+            voxels.update(file.resolve() for part in one.files for file in voxel_files(part))
+    left = (file for file in files if file.resolve() not in voxels)
+    left = (file for file in left if file.suffix.lower() != ".csv" or file.parent != root)
+    return Counter(f"files that are no scans ({file.suffix.lower() or 'no suffix'})" for file in left)
 
 
 def _dicom(known: list[_Known], root: Path) -> list[ScanFiles]:
@@ -201,10 +219,8 @@ def _image_file(file: Path, root: Path) -> ScanFiles:
 
 
 def _known(files: Iterable[Path], index: Path | None) -> list[_Known]:
-    """Return what the headers of DICOM files say, out of the index where they have not changed."""
-    before: dict[str, list[object]] = {}
-    if index is not None and index.is_file():
-        before = json.loads(index.read_text(encoding="utf-8"))
+    """Return what the headers of DICOM files say, out of the index where they have not changed, nothing of others."""
+    before = {} if index is None else remembered(index)
     files, found, seen = list(files), [], {}
     with progress("Looking for scans", total=len(files)) as update:
         for file in files:
@@ -221,7 +237,7 @@ def _known(files: Iterable[Path], index: Path | None) -> list[_Known]:
     if index is not None and seen != before:
         with replacing(index) as part:
             part.write_text(json.dumps(seen), encoding="utf-8")
-    return [one for one in found if one.slices or one.foreign or one.damage]
+    return found
 
 
 def _facts(header: Header | None) -> list[object]:
