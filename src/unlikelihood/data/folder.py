@@ -89,8 +89,10 @@ class Folder(LabelledFolder):
             raise NotADirectoryError(f"path={str(self.path)!r}: expected a folder")
         found = found_in(tree_of(folder), self.names, None if self.table is None else existing("table", self.table))
         if not found.entries:
+            others = ", ".join(f"{n} {reason}" for reason, n in found.left_out.items())
             raise ValueError(
-                f"path={str(self.path)!r} holds no {', '.join(READERS)} files; {found.left_out or 'nothing'}"
+                f"path={str(self.path)!r} holds no {', '.join(READERS)} files, but {others or 'nothing'}; "
+                "the source Volumes reads CT scans, Arrays .npy and .npz files of many images"
             )
         return found
 

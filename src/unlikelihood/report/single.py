@@ -229,6 +229,9 @@ def _data(record: Record) -> Section:
         "Tested on": f"{data['test_normal']:,} normals and {data['test_anomalous']:,} anomalies, "
         f"a prevalence of {record.prevalence:.3f}",
         "Left out": record.left_out.rstrip("."),
+        # Records of earlier versions have not got these two.
+        "Data": data.get("layout", "").replace("\n", "; "),
+        "Parts of the data": "; ".join(f"{part}: {count:,}" for part, count in data.get("parts", {}).items()),
         "Independent groups": "" if data["test_groups"] is None else f"{data['test_groups']:,} in the test",
         "Shape of a sample": " × ".join(map(str, data["shape"])),
         "Spacing": f"{' × '.join(f'{s:g}' for s in data['spacing_mm'])} mm" if data["spacing_mm"] else "",
