@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from unlikelihood.contract.blocks import blocks
 from unlikelihood.contract.detector import Detector, fitted
-from unlikelihood.contract.trained import Generator
+from unlikelihood.contract.trained import Generator, between
 from unlikelihood.nn.descents import Descent
 from unlikelihood.progress import progress
 from unlikelihood.storage.identity import identities
@@ -47,6 +47,28 @@ class SearchResult:
     loss: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class SearchPath:
+    r"""What a search for one sample x went through.
+
+    Parameters
+    ----------
+    sample : ndarray, shape (\*shape)
+        x.
+    loss : ndarray, shape (steps + 1,)
+        L, or A, at the start and after every step.
+    step : ndarray of int, shape (m,)
+        Of which steps the generations are, 0 for the start.
+    generation : ndarray, shape (m, \*shape)
+        G(z) there.
+    """
+
+    sample: np.ndarray
+    loss: np.ndarray
+    step: np.ndarray
+    generation: np.ndarray
+
+
 class SearchDetector(Detector):
     """A detector that scores by what a search of the latent space of its fitted `generator_` leaves over."""
 
@@ -61,6 +83,10 @@ class SearchDetector(Detector):
     def _search(self, X: np.ndarray) -> SearchResult:
         """Return what the search found for checked samples."""
 
+    @abstractmethod
+    def _walk(self, x: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
+        r"""Yield the losses (restarts,) and the generations (restarts, \*shape) at each step for one checked sample."""
+
     def _score(self, X: np.ndarray) -> np.ndarray:
         # In blocks, for a search returns pictures too.
         return -np.concatenate([self._search(block).loss for block in blocks(X)])
@@ -69,6 +95,33 @@ class SearchDetector(Detector):
         r"""Return all that the search finds for samples (n, \*shape)."""
         check_is_fitted(self, "shape_")
         return self._search(self._checked(X, reset=False))
+
+    def path(self, x: np.ndarray, moments: int = 8) -> SearchPath:
+        r"""Return the way of the search for one sample.
+
+        Parameters
+        ----------
+        x : ndarray
+            The sample, (\*shape).
+        moments : int
+            How many generations to keep at most, the first and the last among them.
+
+        Returns
+        -------
+        SearchPath
+            Of the start whose end has the least loss.
+        """
+        check_is_fitted(self, "shape_")
+        losses, made = zip(*self._walk(self._checked(x[None], reset=False)), strict=True)
+        best = int(losses[-1].argmin())
+        step = np.unique(np.linspace(0, len(made) - 1, min(moments, len(made))).round().astype(np.intp))
+        loss = np.array([float(of_step[best]) for of_step in losses])
+        return SearchPath(np.array(x), loss, step, np.stack([made[at][best].float().cpu().numpy() for at in step]))
+
+    def interpolate(self, start: np.ndarray, end: np.ndarray, n: int = 8) -> np.ndarray:
+        r"""Return `n` generations (n, \*shape) on the line between the latents found for two samples (\*shape)."""
+        z = torch.from_numpy(self.search(np.stack([start, end])).z)
+        return between(self.generator_, z[0], z[1], n)
 
     def reconstruct(self, X: np.ndarray) -> np.ndarray:
         r"""Return the nearest generation G(z) of each sample, (n, \*shape)."""
@@ -145,12 +198,42 @@ class SquaredQuery(Query):
 
 def descend(query: Query, z: Tensor, steps: int, descent: Descent) -> Tensor:
     """Return where a descent from `z`, (B, latent), is after a number of steps; each row goes its own way."""
+    *_, end = descending(query, z, steps, descent)
+    return end
+
+
+def descending(query: Query, z: Tensor, steps: int, descent: Descent) -> Iterator[Tensor]:
+    """Yield `z`, (B, latent), and what a descent from it makes of that, in place, after each step."""
     z = z.detach().clone()
     optimizer = descent([z])
+    yield z
     for _ in range(steps):
         z.grad = query.slope(z)
         optimizer.step()
-    return z
+        yield z
+
+
+def walk(
+    generator: Generator,
+    x: np.ndarray,
+    starts: Callable[[np.ndarray, Tensor], Tensor],
+    make_query: Callable[[Tensor], Query],
+    *,
+    steps: int,
+    descent: Descent,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    r"""Yield the losses (restarts,) and generations (restarts, \*shape) of a search for one sample, step by step.
+
+    The parameters are those of `search`, with `x` of shape (1, \*shape).
+    """
+    weight = next(generator.net_.parameters())
+    with torch.no_grad(), frozen(generator.net_):
+        batch = batches_of(x, weight.device, weight.dtype)(np.arange(1))
+        z = starts(x, batch).flatten(0, 1)
+        query = make_query(batch.repeat_interleave(len(z), 0))
+        for at in descending(query, z, steps, descent):
+            *_, loss, made = query.losses(at)
+            yield loss, made
 
 
 def search(
