@@ -154,6 +154,23 @@ def choose(detector: object, split: Split, score: NDArray[np.float64], *, cases:
     )
 
 
+def generation(detector: Any, split: Split) -> Exhibits:
+    """Return what shows what a fitted generator makes, beside training normals, without a look at the test."""
+    normals, few = split.train.pixels, 12 if split.train.pixels[0].nbytes <= LARGE else 6
+    maker = getattr(detector, "generator_", detector)
+    return Exhibits(
+        normals=np.array(normals[_spread(np.arange(len(normals)), few)]),
+        trained_on=bool(seen(detector, normals).all()),
+        cases=None,
+        likely={},
+        unlikely={},
+        reconstructed={},
+        generated=np.asarray(detector.generate(few)),
+        generator=maker if isinstance(maker, HasSnapshots) else None,
+        networks=networks(detector),
+    )
+
+
 def _cases(order: NDArray[np.intp], label: NDArray[np.int64], shrink: int) -> NDArray[np.intp]:
     """Return the most anomalous of `order`, some at evenly spaced ranks of the rest, and the anomalies found last."""
     first, rest = np.split(order, [MOST_ANOMALOUS // shrink])

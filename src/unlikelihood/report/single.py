@@ -56,6 +56,18 @@ def draw(record: Record, folder: Path, exhibits: Exhibits | None) -> None:
     exhibits : Exhibits, optional
         Samples to show. None where the record was read from a file, which holds none.
     """
+    write_page(
+        folder,
+        kind="Evaluation of an anomaly detector",
+        title=record.name,
+        lede=headline(record),
+        sections=sections_of(record, exhibits),
+        provenance=record.provenance | {"parameters": record.params},
+    )
+
+
+def sections_of(record: Record, exhibits: Exhibits | None) -> list[Section]:
+    """Return the sections of the report of one evaluation, those whose content is there."""
     sections: list[Section | None] = [_figures(record), scores(record), operating(record)]
     sections += [browse(record, exhibits)] if exhibits else []
     sections += [promised(record), _probability(record), drift(record)]
@@ -64,14 +76,7 @@ def draw(record: Record, folder: Path, exhibits: Exhibits | None) -> None:
         sections += [part(exhibits, record.geometry) for part in parts]
     sections += [training(record.history, record.timings.get("fit_seconds"))]
     sections += [architecture(exhibits.networks), _data(record)] if exhibits else [_data(record)]
-    write_page(
-        folder,
-        kind="Evaluation of an anomaly detector",
-        title=record.name,
-        lede=headline(record),
-        sections=[section for section in sections if section],
-        provenance=record.provenance | {"parameters": record.params},
-    )
+    return [section for section in sections if section]
 
 
 def headline(record: Record) -> str:
