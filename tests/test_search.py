@@ -20,7 +20,8 @@ from unlikelihood import (
     load,
 )
 from unlikelihood.contract.detector import cloned
-from unlikelihood.contract.search import Query, SquaredQuery, content, descend, search
+from unlikelihood.contract.queries import Query, SquaredQuery, descend
+from unlikelihood.contract.search import content, search
 from unlikelihood.storage.models import configuration
 from unlikelihood.training.checkpoint import fit_hash
 

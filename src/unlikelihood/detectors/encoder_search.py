@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from unlikelihood.contract.search import Query, SearchDetector, SearchResult, SquaredQuery, frozen, search, walk
+from unlikelihood.contract.queries import Query, SquaredQuery
+from unlikelihood.contract.search import SearchDetector, SearchResult, frozen, search, walk
 from unlikelihood.contract.trained import Learner
 from unlikelihood.nn.descents import AdamDescent, Descent
 from unlikelihood.nn.networks import Encoder

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlikelihood.contract.search import Query, SearchDetector, SearchResult, content, search, walk
+from unlikelihood.contract.queries import Query
+from unlikelihood.contract.search import SearchDetector, SearchResult, content, search, walk
 from unlikelihood.nn.descents import Descent, MomentumDescent
 from unlikelihood.parameters import Count, Fraction, Whole
 

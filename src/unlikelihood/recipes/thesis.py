@@ -31,6 +31,7 @@ SMALL = (
     "Without --quick all run in the settings of the single recipes, about {hours} hours of two cores."
 )
 HOURS = 6
+WALKS = {"Latent walk": "walk", "Latent search": "path"}
 GAN, VAE, NODULE_GAN, NODULE_VAE = (
     "GAN-AD on MNIST",
     "VAE-AD on MNIST",
@@ -51,9 +52,6 @@ def experiment(quick: bool) -> Reproduction:
     -------
     Reproduction
     """
-    gan, vae = mnist_gan.experiment(quick), mnist_vae.experiment(quick)
-    nodule_budget = nodule_gan.QUICK if quick else nodule_gan.FULL
-    vae_budget = nodule_vae.QUICK if quick else nodule_vae.FULL
     return Reproduction(
         "The thesis, reproduced",
         TEXT + (SMALL.format(hours=HOURS) if quick else ""),
@@ -61,75 +59,67 @@ def experiment(quick: bool) -> Reproduction:
             Shown("Digits", digits),
             Shown("Nodules", nodule),
             Shown("Table I: how many of each", counts),
-            of_row(
-                GAN,
-                "A DCGAN of digits; 100 steps of gradient descent with momentum search its latents for each sample.",
-                gan,
-                {
-                    "Figure 4": "densities",
-                    "Figure 5": "roc",
-                    "Generated": "generated",
-                    "Losses": "training",
-                    "Latent walk": "walk",
-                    "Latent search": "path",
-                },
-            ),
-            varied(quick),
-            of_row(
-                VAE,
-                "A convolutional VAE with summed squared error, scored by its reconstruction term.",
-                vae,
-                {
-                    "Figure 6": "reconstructed",
-                    "Figure 7": "densities",
-                    "Figure 8": "roc",
-                    "Latent walk": "walk",
-                    "Layers": "architecture",
-                },
-            ),
-            Run(
-                "3D DCGAN of lung nodules",
-                "The first try: the thesis says that it did not converge, and did not search it. " + nodule_budget.text,
-                split=partial(phantoms, 0),
-                detector=partial(generator_of_cubes(DCGAN, nodule_budget), 0),
-                figures={"Generated": "generated", "In training": "snapshots", "Losses": "training"},
-                judged=False,
-            ),
-            Run(
-                NODULE_GAN,
-                "A WGAN-GP with 3D convolutions and up-sampling, 100 uniform latents, 100 steps of search; 120 benign "
-                "and 120 malignant phantoms to test on. " + nodule_budget.text,
-                split=partial(phantoms, 0),
-                detector=partial(nodule_gan.thesis(nodule_budget), 0),
-                figures={
-                    "Figure 9": "generated",
-                    "Figure 10": "densities",
-                    "Figure 11": "architecture",
-                    "Figure 12": "roc",
-                    "Latent walk": "walk",
-                    "Latent search": "path",
-                    "In training": "snapshots",
-                    "Losses": "training",
-                },
-                published=0.58,
-            ),
-            Run(
-                NODULE_VAE,
-                "A VAE with 3D convolutions and up-sampling; 115 benign and 115 malignant phantoms to test on. "
-                + vae_budget.text,
-                split=partial(phantoms, 0, each=115),
-                detector=partial(nodule_vae.rows(vae_budget)[nodule_vae.THESIS], 0),
-                figures={
-                    "Figure 13": "densities",
-                    "Figure 14": "roc",
-                    "Figure 15": "architecture",
-                    "Figure 16": "reconstructed",
-                    "Latent walk": "walk",
-                },
-                published=0.62,
-            ),
+            *on_digits(quick),
+            *on_nodules(quick),
         ],
     )
+
+
+def on_digits(quick: bool) -> list[Run | Varied]:
+    """Return the chapters on MNIST."""
+    text = "A DCGAN of digits; 100 steps of gradient descent with momentum search its latents for each sample."
+    figures = {"Figure 4": "densities", "Figure 5": "roc", "Generated": "generated", "Losses": "training"}
+    gan = of_row(GAN, text, mnist_gan.experiment(quick), figures | WALKS)
+    text = "A convolutional VAE with summed squared error, scored by its reconstruction term."
+    figures = {"Figure 6": "reconstructed", "Figure 7": "densities", "Figure 8": "roc"}
+    vae = of_row(VAE, text, mnist_vae.experiment(quick), figures | WALKS | {"Layers": "architecture"})
+    return [gan, varied(quick), vae]
+
+
+def on_nodules(quick: bool) -> list[Run]:
+    """Return the chapters on lung nodules."""
+    of_gans = nodule_gan.QUICK if quick else nodule_gan.FULL
+    of_vaes = nodule_vae.QUICK if quick else nodule_vae.FULL
+    dcgan = Run(
+        "3D DCGAN of lung nodules",
+        "The first try: the thesis says that it did not converge, and did not search it. " + of_gans.text,
+        split=partial(phantoms, 0),
+        detector=partial(generator_of_cubes(DCGAN, of_gans), 0),
+        figures={"Generated": "generated", "In training": "snapshots", "Losses": "training"},
+        judged=False,
+    )
+    gan = Run(
+        NODULE_GAN,
+        "A WGAN-GP with 3D convolutions and up-sampling, 100 uniform latents, 100 steps of search; 120 benign "
+        "and 120 malignant phantoms to test on. " + of_gans.text,
+        split=partial(phantoms, 0),
+        detector=partial(nodule_gan.thesis(of_gans), 0),
+        figures={
+            "Figure 9": "generated",
+            "Figure 10": "densities",
+            "Figure 11": "architecture",
+            "Figure 12": "roc",
+            **WALKS,
+            "In training": "snapshots",
+            "Losses": "training",
+        },
+        published=0.58,
+    )
+    vae = Run(
+        NODULE_VAE,
+        "A VAE with 3D convolutions and up-sampling; 115 benign and 115 malignant phantoms to test on. " + of_vaes.text,
+        split=partial(phantoms, 0, each=115),
+        detector=partial(nodule_vae.rows(of_vaes)[nodule_vae.THESIS], 0),
+        figures={
+            "Figure 13": "densities",
+            "Figure 14": "roc",
+            "Figure 15": "architecture",
+            "Figure 16": "reconstructed",
+            **WALKS,
+        },
+        published=0.62,
+    )
+    return [dcgan, gan, vae]
 
 
 def of_row(title: str, text: str, whole: Experiment, figures: Mapping[str, str]) -> Run:
