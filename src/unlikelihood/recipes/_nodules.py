@@ -27,8 +27,8 @@ from unlikelihood.nn.upscaling import UpsampledConvolution
 Rows = Mapping[str, Callable[[int], Detector]]
 
 SEARCH = "GAN-AD, thesis recipe"
-PASSES = """A pass shows every training cube once. {passes} passes are {epochs} epochs of {drawn} random sub-cubes of
-28 mm of each cube, the thesis' one augmentation; samples that are 28 mm wide are taken whole. """
+PASSES = """Passes over the training cubes: {passes}, each of random sub-cubes of 28 mm, the thesis' one augmentation;
+sub-cubes drawn of each cube: {drawn}. Samples that are 28 mm wide are taken whole. """
 PHANTOM = """Synthetic nodules at the counts of the thesis' Table I: {train} benign ones to train on, {each} benign and
 {each} malignant ones to test on, cubes of 32 mm. The thesis' figures are of NLST, other data, beside which a figure on
 phantoms is only of the same kind. The true diameter alone, known of a phantom and of no patient, ranks these tests at
@@ -107,7 +107,7 @@ class Budget:
     @property
     def text(self) -> str:
         """The budget in words."""
-        shares = PASSES.format(passes=self.passes, epochs=self.epochs, drawn=self.drawn)
+        shares = PASSES.format(passes=self.passes, drawn=self.drawn)
         return f"{shares}Width {self.width}, batches of {self.batch}. "
 
 

@@ -78,7 +78,8 @@ def _networks(learner: Any) -> list[Network]:
     finally:
         for each in hooks:
             each.remove()
-    return [Network(f"{of}: {name}", tuple(layers)) for name, layers in seen.items()]
+    made = [Network(f"{of}: {name}", tuple(layers)) for name, layers in seen.items()]
+    return [network for network in made if network.parameters]
 
 
 def _run(learner: Any) -> None:

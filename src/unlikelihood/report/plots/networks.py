@@ -36,15 +36,16 @@ def architecture(layers: Sequence[tuple[str, Sequence[int], int]]) -> Figure:
     axes = figure.add_axes((0, 0, 1, 1))
     widths = np.array([np.log2(1 + np.prod(size, dtype=float)) for *_, size in rows])
     half = 0.11 * widths / widths.max()
+    size = min(SMALL, 190 / max(len(name) for name, *_ in rows))
     for y, ((name, shape, count, _), reach) in enumerate(zip(rows, half, strict=True)):
-        axes.barh(y, 2 * reach, 0.72, left=0.58 - reach, color=INK if count else MUTED, alpha=0.75, linewidth=0)
-        axes.text(0.0, y, name, size=min(SMALL, 190 / max(len(name), 1)), color=INK, va="center")
-        axes.text(0.86, y, shape, size=SMALL, color=MUTED, va="center", ha="right")
+        axes.barh(y, 2 * reach, 0.72, left=0.55 - reach, color=INK if count else MUTED, alpha=0.75, linewidth=0)
+        axes.text(0.0, y, name, size=size, color=INK, va="center")
+        axes.text(0.83, y, shape, size=SMALL, color=MUTED, va="center", ha="right")
         axes.text(1.0, y, count, size=SMALL, color=MUTED, va="center", ha="right")
     for y, (before, after) in enumerate(pairwise(half)):
-        axes.plot([0.58 - before, 0.58 - after], [y + 0.36, y + 0.64], color=FAINT, linewidth=0.6)
-        axes.plot([0.58 + before, 0.58 + after], [y + 0.36, y + 0.64], color=FAINT, linewidth=0.6)
-    for x, text in ((0.86, "output"), (1.0, "parameters")):
+        axes.plot([0.55 - before, 0.55 - after], [y + 0.36, y + 0.64], color=FAINT, linewidth=0.6)
+        axes.plot([0.55 + before, 0.55 + after], [y + 0.36, y + 0.64], color=FAINT, linewidth=0.6)
+    for x, text in ((0.83, "output"), (1.0, "parameters")):
         axes.text(x, -0.95, text, size=SMALL, color=MUTED, va="center", ha="right")
     axes.set(xlim=(0, 1), ylim=(len(rows) - 0.5, -1.4))
     axes.set_axis_off()
@@ -58,11 +59,12 @@ def search_losses(losses: Mapping[str, NDArray[np.float64]]) -> Figure:
     """Draw the loss of a latent search at its start and after each step, for a normal and an anomalous sample."""
     figure = Figure(figsize=(WIDTH, 2.4), layout="constrained")
     axes = figure.subplots()
+    highest = max(loss[-1] for loss in losses.values())
     for (name, loss), colour in zip(losses.items(), (NORMAL, ANOMALOUS), strict=False):
         axes.plot(np.arange(len(loss)), loss, color=colour)
-        axes.annotate(name, (len(loss) - 1, loss[-1]), (4, 0), textcoords="offset points", color=colour, va="center")
+        side = "bottom" if loss[-1] == highest else "top"  # so that two that end alike are not written over each other
+        axes.annotate(name, (len(loss) - 1, loss[-1]), (4, 0), textcoords="offset points", color=colour, va=side)
     axes.set(xlabel="step of the search", ylabel="loss")
-    axes.set_ylim(bottom=0)
     ends = "; ".join(f"{name} from {loss[0]:.4g} to {loss[-1]:.4g}" for name, loss in losses.items())
     figure.set_label(f"Loss over the search: {ends}")
     return figure
