@@ -27,6 +27,7 @@ SMALL = {
 
 PARTS = {
     unlikelihood.Embedder: lambda: tiny("Contrastive"),
+    unlikelihood.DenseEmbedder: lambda: tiny("Contrastive"),
     unlikelihood.Generator: lambda: tiny("DCGAN"),
     unlikelihood.Detector: lambda: tiny("KNN"),
     Sequence[unlikelihood.Detector]: lambda: [tiny("KNN"), tiny("IsolationForest")],
