@@ -15,13 +15,13 @@ def counted(net):
     return sum(parameter.numel() for parameter in net.parameters())
 
 
-@pytest.mark.parametrize("name", [name for name, kind in DETECTORS.items() if issubclass(kind, Learner)])
+@pytest.mark.parametrize("name", DETECTORS)
 def test_every_layer_of_every_network_is_drawn(name):
     shape = SHAPES["images"]
     detector = tiny(name, epochs=1).fit(normals(shape, n=24))
     scores = detector.score_samples(normals(shape, n=4, seed=1))
     found = networks(detector)
-    assert found
+    assert found or not issubclass(DETECTORS[name], Learner)
     for network in found:
         figure = plots.architecture([(layer.name, layer.size, layer.parameters) for layer in network.layers])
         assert f"{network.parameters:,} parameters" in figure.get_label()
