@@ -27,8 +27,8 @@ TEXT = (
     "so its figures on nodules are of other data."
 )
 SMALL = (
-    " This is the quick setting: narrow networks and a few epochs, so no verdict on the method. Without --quick all run "
-    "in the full settings of the single recipes. By steps timed on one core, the 3D WGAN-GP takes about 4 hours "
+    " This is the quick setting: narrow networks and a few epochs, so no verdict on the method. Without --quick all "
+    "run in the full settings of the single recipes. By steps timed on one core, the 3D WGAN-GP takes about 4 hours "
     "there and the 3D DCGAN 1.2; a 3D VAE of half its full width takes 0.7."
 )
 WALKS = {"Latent walk": "walk", "Latent search": "path"}
