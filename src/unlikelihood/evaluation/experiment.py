@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -102,10 +102,11 @@ class Experiment:
 
 
 class Runs(Protocol):
-    """What a series is made of: experiments, and others that run in a folder."""
+    """What a series is made of."""
 
     @property
     def title(self) -> str: ...  # noqa: D102
+
     def run(self, out: str | os.PathLike[str]) -> str: ...  # noqa: D102
 
 
@@ -149,7 +150,7 @@ def run_once(runs: Path, name: str, detector: Detector, split: Split, *, draw: b
 
     With `draw` a report with pictures is kept beside it. The detectors of all seeds need not be held.
     """
-    folder = run_folder(runs, name, detector, split)
+    folder = place_of(runs, name, detector, repr(split.train), repr(split.test))
     if not (folder / RECORD).exists():
         keep_checkpoints(detector, folder)
         evaluation = evaluate(detector.fit(split.train.pixels), split, name=name, seed=detector.seed)
@@ -174,9 +175,9 @@ def row_of(name: str, records: Sequence[Record], reference: float | None = None,
     )
 
 
-def run_folder(runs: Path, name: str, detector: Detector, split: Split) -> Path:
-    """Return the folder in `runs` of a detector and what it is fitted to, another one for every other setting."""
-    configured = json.dumps([configuration(detector), repr(split.train), repr(split.test)], sort_keys=True)
+def place_of(runs: Path, name: str, detector: Detector, *others: Any) -> Path:
+    """Return the folder of a run, named by its detector and a hash of all that decides it, as `others` do."""
+    configured = json.dumps([configuration(detector), *others], sort_keys=True)
     slug = re.sub(r"\W+", "-", name.lower()).strip("-")
     return runs / f"{slug}-seed{detector.seed}-{hashlib.sha256(configured.encode()).hexdigest()[:8]}"
 
@@ -203,6 +204,11 @@ def table(rows: list[Row]) -> str:
         )
         for row in rows
     ]
-    widths = [max(len(line[column]) for line in (head, *cells)) for column in range(len(head))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in (head, *cells)]
-    return "\n".join([*(line.rstrip() for line in lines), f"seeds: {rows[0].seeds}"])
+    return f"{aligned(head, cells)}\nseeds: {rows[0].seeds}"
+
+
+def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return lines of cells as text whose columns stand below one another."""
+    widths = [max(len(line[column]) for line in (head, *rows)) for column in range(len(head))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in (head, *rows)]
+    return "\n".join(line.rstrip() for line in lines)

@@ -11,7 +11,7 @@ import numpy as np
 
 from unlikelihood.contract.detector import Detector, load
 from unlikelihood.data.splits import Split
-from unlikelihood.evaluation.experiment import keep_checkpoints, run_folder
+from unlikelihood.evaluation.experiment import keep_checkpoints, place_of
 from unlikelihood.report.exhibits import generation
 from unlikelihood.report.generator import FIGURES, generator
 from unlikelihood.report.page import Section, Table, draft, duration, write_page
@@ -92,7 +92,7 @@ class Generation:
 
 def fitted_once(runs: Path, name: str, detector: Detector, split: Split) -> tuple[Any, dict[str, Any]]:
     """Return a fitted generator and its record, from the folder `runs` if they are there."""
-    folder = run_folder(runs, name, detector, split)
+    folder = place_of(runs, name, detector, repr(split.train), repr(split.test))
     if not (folder / RECORD).exists():
         keep_checkpoints(detector, folder)
         detector.fit(split.train.pixels)

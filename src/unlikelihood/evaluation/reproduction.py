@@ -13,7 +13,7 @@ from unlikelihood.contract.detector import Detector, load
 from unlikelihood.data.source import DataUnavailable
 from unlikelihood.data.splits import Split
 from unlikelihood.evaluation.evaluation import evaluate
-from unlikelihood.evaluation.experiment import Experiment, keep_checkpoints, row_of, run_folder, run_once, table
+from unlikelihood.evaluation.experiment import Experiment, keep_checkpoints, place_of, row_of, run_once, table
 from unlikelihood.evaluation.generation import MODEL, fitted_once, generated_sections
 from unlikelihood.report.comparison import Row, ranking
 from unlikelihood.report.exhibits import choose
@@ -172,7 +172,7 @@ class Reproduction:
 
 def judged_once(runs: Path, name: str, detector: Detector, split: Split) -> tuple[Any, Record]:
     """Return a fitted detector and its record, from the folder `runs` if they are there."""
-    folder = run_folder(runs, name, detector, split)
+    folder = place_of(runs, name, detector, repr(split.train), repr(split.test))
     if not (folder / RECORD).exists():
         keep_checkpoints(detector, folder)
         detector.fit(split.train.pixels).save(folder / MODEL)
