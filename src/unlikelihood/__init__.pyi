@@ -123,4 +123,6 @@ from .nn.statistics import Shape as Shape
 from .nn.statistics import Size as Size
 from .nn.statistics import Texture as Texture
 from .nn.statistics import Thickness as Thickness
+from .nn.upscaling import TransposedConvolution as TransposedConvolution
+from .nn.upscaling import UpsampledConvolution as UpsampledConvolution
 from .training.loop import Objective as Objective

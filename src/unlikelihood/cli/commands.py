@@ -17,7 +17,7 @@ from unlikelihood.data.parts import Parts
 from unlikelihood.data.source import RandomSplitSource, Source
 from unlikelihood.data.splits import Split
 from unlikelihood.evaluation import evaluation
-from unlikelihood.evaluation.experiment import Experiment, Series, keep_checkpoints
+from unlikelihood.evaluation.experiment import Runs, keep_checkpoints
 from unlikelihood.report import plots, ranking
 from unlikelihood.storage import discovery, tables
 from unlikelihood.storage.files import replacing
@@ -225,7 +225,7 @@ def reproduce_arguments(parser: ArgumentParser) -> None:
 
 def reproduce(recipe: str, out: Path, quick: bool) -> None:
     """Run a recipe."""
-    experiment: Callable[[bool], Experiment | Series] = discovery.recipe(recipe)
+    experiment: Callable[[bool], Runs] = discovery.recipe(recipe)
     print(experiment(quick).run(out))
     print(f"report: {out / 'report.html'}")
 
