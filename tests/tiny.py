@@ -15,6 +15,7 @@ SMALL = {
     "epochs": 2,
     "batch_size": 16,
     "width": 2,
+    "hidden": 4,
     "latent": 2,
     "n_estimators": 5,
     "n_components": 3,

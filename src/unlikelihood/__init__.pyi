@@ -12,6 +12,8 @@ from .data.ct.candidates import Candidates as Candidates
 from .data.ct.nodules import Nodules as Nodules
 from .data.ct.phantom import Phantom as Phantom
 from .data.ct.scan import Scan as Scan
+from .data.ct.segmentation import marked as marked
+from .data.ct.segmentation import save_segmentation as save_segmentation
 from .data.ct.volumes import Volumes as Volumes
 from .data.digits import Digits as Digits
 from .data.folder import Folder as Folder
@@ -59,6 +61,8 @@ from .detectors.latent_search import LatentSearch as LatentSearch
 from .detectors.likelihood_ratio import LikelihoodRatio as LikelihoodRatio
 from .detectors.likelihood_regret import LikelihoodRegret as LikelihoodRegret
 from .detectors.lof import LOF as LOF
+from .detectors.nade import NADE as NADE
+from .detectors.nade import RNADE as RNADE
 from .detectors.patch_memory import PatchGaussian as PatchGaussian
 from .detectors.patch_memory import PatchMemory as PatchMemory
 from .detectors.path_statistics import PathStatistics as PathStatistics
@@ -105,6 +109,8 @@ from .nn.likelihoods import CorrelatedGaussian as CorrelatedGaussian
 from .nn.likelihoods import Gaussian as Gaussian
 from .nn.likelihoods import LearntGaussian as LearntGaussian
 from .nn.likelihoods import OptimalGaussian as OptimalGaussian
+from .nn.masks import Checkerboards as Checkerboards
+from .nn.masks import Multiscale as Multiscale
 from .nn.posteriors import DiagonalGaussian as DiagonalGaussian
 from .nn.posteriors import InverseAutoregressive as InverseAutoregressive
 from .nn.priors import Exemplars as Exemplars
@@ -118,4 +124,6 @@ from .nn.statistics import Shape as Shape
 from .nn.statistics import Size as Size
 from .nn.statistics import Texture as Texture
 from .nn.statistics import Thickness as Thickness
+from .nn.upscaling import TransposedConvolution as TransposedConvolution
+from .nn.upscaling import UpsampledConvolution as UpsampledConvolution
 from .training.loop import Objective as Objective

@@ -2,39 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY
-from functools import partial
 
-import torch
-from torch import Tensor, nn
 from typing_extensions import override
 
-from unlikelihood.contract.density import Density
+from unlikelihood.contract.ordered import Ordered
 from unlikelihood.nn.causal import Causal
 from unlikelihood.nn.conditionals import Conditional, GaussianMixture, LogisticMixture
-from unlikelihood.nn.levels import Levels, Standardised
+from unlikelihood.nn.ordered import Conditionals
 from unlikelihood.parameters import Count, Positive
-from unlikelihood.training.loop import Objective, one_cycle
 
 
-class Conditionals(nn.Module):
-    r"""The product of every value's distribution given those before it."""
-
-    def __init__(
-        self, network: Causal, conditional: Conditional, levels: Levels | None, standardised: Standardised
-    ) -> None:
-        super().__init__()
-        self.network = network
-        self.conditional = conditional
-        self.levels = levels
-        self.standardised = standardised
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        r"""Return log p(x) in nats, (B,)."""
-        y, log_det = (self.levels.centred(x), 0.0) if self.levels else self.standardised(x)
-        return self.conditional(y, self.network(y).to(x.dtype)).flatten(1).sum(1) + log_det
-
-
-class Autoregressive(Density[Conditionals]):
+class Autoregressive(Ordered[Conditionals]):
     r"""Every value predicted from those before it, scored by the log-likelihood.
 
     .. math:: \log p(x) = \sum_i \log p(x_i \mid x_1, \dots, x_{i-1})
@@ -78,19 +56,5 @@ class Autoregressive(Density[Conditionals]):
     @override
     def build(self, shape: Sequence[int]) -> Conditionals:
         conditional = self.conditional or (GaussianMixture() if len(shape) == 1 else LogisticMixture())
-        levels = None if conditional.levels is None else Levels.of(conditional.levels, self.range_)
         network = Causal(shape, conditional.n_params, self.width, self.layers)
-        return Conditionals(network, conditional, levels, self._standardised())
-
-    @override
-    def objectives(self, net: Conditionals) -> list[Objective]:
-        adam = partial(torch.optim.Adam, lr=self.learning_rate)
-
-        def loss(x: Tensor) -> Tensor:
-            return self._bits(net.log_prob(x))
-
-        return [Objective("bits per dimension", net, loss, optimizer=adam, schedule=one_cycle)]
-
-    @override
-    def score_batch(self, x: Tensor) -> Tensor:
-        return self.net_.log_prob(x)
+        return Conditionals(network, conditional, *self._scales(conditional))

@@ -81,7 +81,7 @@ class Crops(Detector):
     def reconstruct(self, X: np.ndarray) -> np.ndarray:
         r"""Return the samples with what the part makes of their centres in these places, (n, \*shape)."""
         X = self._checked(X, reset=False)
-        inside: Any = (..., *(slice(room // 2, room // 2 + self.size) for room in self._room(X)))
+        inside = self._centre(X)
         whole = np.array(X, np.float32)
         part: Any = self.detector_
         whole[inside] = part.reconstruct(whole[inside])
@@ -92,6 +92,19 @@ class Crops(Detector):
         """Return `n` samples of the part, in the shape of a crop."""
         part: Any = self.detector_
         return part.generate(n)
+
+    @available_if(part_can("path"))
+    def path(self, x: np.ndarray, moments: int = 8) -> Any:
+        r"""Return the way of the part's search for the centre of a sample (\*shape)."""
+        part: Any = self.detector_
+        return part.path(x[self._centre(x[None])], moments)
+
+    @available_if(part_can("interpolate"))
+    def interpolate(self, start: np.ndarray, end: np.ndarray, n: int = 8) -> np.ndarray:
+        """Return `n` samples of the part between the centres of two, in the shape of a crop."""
+        part: Any = self.detector_
+        inside = self._centre(start[None])
+        return part.interpolate(start[inside], end[inside], n)
 
     @property
     def generator_(self) -> Any:
@@ -106,6 +119,10 @@ class Crops(Detector):
     def _room(self, X: np.ndarray) -> list[int]:
         """Return how far a crop can be moved along each spatial axis."""
         return [max(0, length - self.size) for length in X.shape[2:]]
+
+    def _centre(self, X: np.ndarray) -> tuple[Any, ...]:
+        """Return the index of the central crop of samples, or of one."""
+        return (..., *(slice(room // 2, room // 2 + self.size) for room in self._room(X)))
 
     def _cut(self, X: np.ndarray, places: NDArray[Any], crops: NDArray[Any]) -> None:
         """Write the crops at `places`, (n, axes), into `crops`, block by block."""
