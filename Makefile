@@ -23,9 +23,10 @@ check: $(READY)  ## style, types, import directions, doctests
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest src
 
-bench: $(READY)  ## what the training loop, the imports and the latent search cost, beside named alternatives
+bench: $(READY)  ## what the training loop, the imports and the latent search cost, and what many samples take of memory
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.search
+	$(BIN)/python -m benchmarks.memory
 
 docs: .venv/.docs  ## the pages under docs/_build, from docstrings and executed examples
 	$(BIN)/python docs/pages.py

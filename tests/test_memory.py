@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.neighbors import NearestNeighbors
 from torch.distributions import Normal
 
-from tiny import normals, tiny
-from unlikelihood import CorrelatedGaussian, Exemplars, PCAResidual
-from unlikelihood.contract import blocks
+from tiny import DETECTORS, normals, tiny
+from unlikelihood import CorrelatedGaussian, Exemplars, PCAResidual, load
+from unlikelihood.contract import blocks, neighbours
+from unlikelihood.data.mapped import Mapped, Stored
 from unlikelihood.detectors import pca_residual
 from unlikelihood.nn import likelihoods, priors
 from unlikelihood.training.batches import is_mapped
@@ -131,3 +133,78 @@ def test_a_summed_covariance_has_the_principal_axes_of_the_samples(monkeypatch):
     assert not np.array_equal(one.axes_, other.axes_)
     assert other.score_samples(X) == pytest.approx(one.score_samples(X), rel=1e-7)
     assert other.reconstruct(X) == pytest.approx(one.reconstruct(X), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["KNN", "LOF"])
+@pytest.mark.parametrize("how", ["array", "map", "mapped"])
+def test_neighbours_among_many_are_nearly_those_among_all(tmp_path, monkeypatch, name, how):
+    X = normals((1, 8, 8), 900)
+    new = np.concatenate([normals((1, 8, 8), 60, seed=1), 1 - normals((1, 8, 8), 20, seed=2)])
+    exact = DETECTORS[name]().fit(X).score_samples(new)
+    monkeypatch.setattr(neighbours, "IN_MEMORY", 0)
+    stored = mapped(tmp_path, X) if how != "array" else X
+    detector = DETECTORS[name]().fit(Mapped([Stored(stored)]) if how == "mapped" else stored)
+    assert len(detector.cells_["centre"]) == 30
+    found = detector.score_samples(new)
+    assert np.mean(np.isclose(found, exact, rtol=1e-4)) > 0.8
+    assert found == pytest.approx(exact, rel=0.3)
+    if name == "KNN":
+        assert (found <= exact + 1e-5).all()  # what is missed was nearer
+    assert detector.score_samples(new[:3]) == pytest.approx(found[:3], rel=1e-5)
+    detector.save(tmp_path / "model")
+    assert load(tmp_path / "model").score_samples(new) == pytest.approx(found, rel=1e-6)
+
+
+def test_all_neighbours_are_found_where_every_cell_is_searched(monkeypatch):
+    X = normals((1, 8, 8), 300).reshape(300, -1)
+    exact = NearestNeighbors(n_neighbors=7).fit(X).kneighbors(X[:50])
+    monkeypatch.setattr(neighbours, "IN_MEMORY", 0)
+    monkeypatch.setattr(neighbours, "SEARCHED", 300)
+    distance, index = neighbours.Neighbours(X, 7, neighbours.cells_of(X, 0)).query(X[:50])
+    assert distance == pytest.approx(exact[0], abs=1e-6)
+    assert np.array_equal(np.sort(index), np.sort(exact[1]))
+
+
+def test_cells_of_few_samples_are_searched_until_there_are_enough(monkeypatch):
+    X = normals((1, 8, 8), 40).reshape(40, -1)
+    monkeypatch.setattr(neighbours, "IN_MEMORY", 0)
+    monkeypatch.setattr(neighbours, "SEARCHED", 1)
+    distance, index = neighbours.Neighbours(X, 20, neighbours.cells_of(X, 0)).query(X)
+    assert np.isfinite(distance).all()
+    assert all(len(set(own)) == 20 for own in index.tolist())
+
+
+def test_samples_are_remembered_in_their_own_type(tmp_path, monkeypatch):
+    pixels = np.rint(255 * normals((1, 8, 8), 300)).astype(np.uint8)
+    many = Mapped([Stored(mapped(tmp_path, pixels), (0, 255))])
+    monkeypatch.setattr(neighbours, "IN_MEMORY", 0)
+    detector = DETECTORS["KNN"]().fit(many)
+    assert detector.train_.parts[0].values.dtype == np.uint8
+    detector.save(tmp_path / "model")
+    assert load(tmp_path / "model").score_samples(many[:9]) == pytest.approx(detector.score_samples(many[:9]))
+    assert (tmp_path / "model" / "weights.safetensors").stat().st_size < 2.5 * pixels.nbytes
+
+
+@pytest.mark.parametrize("n", [60, 400])
+def test_principal_axes_passed_over_in_blocks_are_those_of_all(monkeypatch, n):
+    X = normals((1, 12, 12), n)
+    exact = PCAResidual(4).fit(X)
+    monkeypatch.setattr(pca_residual, "HELD", 0)
+    monkeypatch.setattr(pca_residual, "IN_MEMORY", 0)
+    passed = PCAResidual(4).fit(X)
+    assert passed.reconstruct(X) == pytest.approx(exact.reconstruct(X), abs=1e-4)
+
+
+def test_a_forest_of_many_samples_holds_those_that_its_trees_see():
+    X = normals((1, 4, 4), 500)
+    forest = DETECTORS["IsolationForest"](n_estimators=10, subsample=16).fit(X)
+    assert len(forest.train_) == 160
+    assert {tuple(x) for x in forest.train_.tolist()} <= {tuple(x) for x in X.reshape(500, -1).tolist()}
+
+
+def test_exemplars_of_many_are_evenly_spaced(monkeypatch):
+    monkeypatch.setattr(priors, "MOST", 20)
+    means = torch.arange(100.0)[:, None]
+    prior = Exemplars()(100, 1)
+    prior.fit_posteriors([Normal(part, torch.ones_like(part)) for part in means.split(30)])
+    assert prior.mean.flatten().tolist() == list(range(0, 100, 5))

@@ -304,8 +304,9 @@ class TestCache:
         def content(cache):
             # Where the whole array is kept follows from where its parts are.
             assert not list(cache.glob("crops/.*"))
-            files = [file for file in cache.rglob("*") if file.is_file() and file.parent.name != "crops"]
-            (whole,) = cache.glob("crops/*.npy")
+            crops = {file.parent for file in cache.glob("crops/*/facts.json")}
+            files = [file for place in crops for file in place.iterdir()]
+            (whole,) = (file for file in cache.glob("crops/*/hu.npy") if file.parent not in crops)
             return {file.relative_to(cache): file.read_bytes() for file in files}, whole.read_bytes()
 
         # In the fourth scan's second cube, so when its file is half-written.
@@ -334,6 +335,17 @@ class TestCache:
         read, files = Scan.read, []
         monkeypatch.setattr(Scan, "read", lambda file, **given: [files.append(Path(file).name), read(file, **given)][1])
         return files
+
+    def test_a_damaged_cube_is_cropped_again(self, small, kept, reads):
+        whole = small_cubes(small, window=None, jobs=1).read().pixels
+        expected = np.array(whole)
+        del whole
+        for file in kept.glob("*/hu.npy"):
+            content = bytearray(file.read_bytes())
+            content[-1] ^= 1
+            file.write_bytes(content)
+        np.testing.assert_array_equal(small_cubes(small, window=None, jobs=1).read().pixels, expected)
+        assert sorted(reads) == sorted(2 * [f"{k}.mha" for k in range(6)])
 
     def test_only_what_is_new_is_read(self, small, reads, rng):
         before = small_cubes(small).read().pixels

@@ -19,6 +19,7 @@ from .data.digits import Digits as Digits
 from .data.folder import Folder as Folder
 from .data.images import Images as Images
 from .data.lidc import LIDC as LIDC
+from .data.mapped import Mapped as Mapped
 from .data.medmnist import MedMNIST as MedMNIST
 from .data.mnist import MNIST as MNIST
 from .data.parts import Parts as Parts

@@ -13,6 +13,7 @@ from jsonargparse import ArgumentParser
 
 from unlikelihood.cli import columns
 from unlikelihood.contract.detector import Detector, load
+from unlikelihood.data import kept
 from unlikelihood.data.parts import Parts
 from unlikelihood.data.source import RandomSplitSource, Source
 from unlikelihood.data.splits import Split
@@ -228,6 +229,25 @@ def reproduce(recipe: str, out: Path, quick: bool) -> None:
     experiment: Callable[[bool], Runs] = discovery.recipe(recipe)
     print(experiment(quick).run(out))
     print(f"report: {out / 'report.html'}")
+
+
+def cache_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of `cache`."""
+    parser.add_argument(
+        "--clear", action="store_true", help="remove what is made of your files, which is made again when it is needed"
+    )
+
+
+def cache(clear: bool) -> None:
+    """Print what the cache holds and may hold, and clear it of what can be made again."""
+    print(f"{'folder':<12} {kept.folder()}")
+    for kind, what in kept.MADE.items():
+        own = [entry for entry in kept.entries() if entry.place.parent.name == kind]
+        if clear:
+            kept.clear(kind)
+        print(f"{kind:<12} {sum(entry.size for entry in own) / 2**20:10,.1f} MiB{', removed' * clear}: {what}")
+    print(f"{'downloads':<12} {kept.downloads() / 2**20:10,.1f} MiB: public data sets, which stay")
+    print(f"{'limit':<12} {kept.limit() / 2**20:10,.1f} MiB of what is made, $UNLIKELIHOOD_CACHE_LIMIT in GiB")
 
 
 def show_arguments(parser: ArgumentParser) -> None:

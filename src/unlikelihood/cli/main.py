@@ -19,6 +19,7 @@ COMMANDS = {
     "evaluate": "test a fitted detector on unseen normals and anomalies, and write the report",
     "reproduce": "run a named experiment over several seeds, and compare it with the published result",
     "show": "summarise a data set: counts, shape, intensities, groups, and a gallery",
+    "cache": "say what is kept of decoded images and resampled scans, and clear it",
 }
 PARTS = ("train", "calibration", "test")
 PARTED = ("fit", "evaluate")  # commands that take the parts of the data from places of their own

@@ -4,12 +4,14 @@ import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import sklearn
 from numpy.typing import DTypeLike
 from threadpoolctl import ThreadpoolController
 
+from unlikelihood.data.mapped import Mapped
 from unlikelihood.training.batches import is_mapped
 
 HELD = 2**23  # values that are converted at once
@@ -38,7 +40,7 @@ def blocks(X: np.ndarray) -> Iterator[np.ndarray]:
     # Whole multiples of what is compared together: where blocks end decides nothing then, not even rounding.
     step = together(size) * max(1, HELD // max(1, size * together(size)))
     for start in range(0, len(X), step):
-        yield X[start : start + step]
+        yield np.asarray(X[start : start + step])
 
 
 def flat_blocks(X: np.ndarray, dtype: DTypeLike = np.float32) -> Iterator[np.ndarray]:
@@ -63,9 +65,8 @@ def like(X: np.ndarray, shape: Sequence[int], dtype: "np.dtype | None" = None) -
 
 
 def rows(X: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Return the samples at `index`, as `like` holds them."""
-    found = like(X, (len(index), *X.shape[1:]))
-    step = max(1, HELD // max(1, X[:1].size))
-    for start in range(0, len(index), step):
-        found[start : start + step] = X[index[start : start + step]]
-    return found
+    """Return the samples at `index`: in memory, or if X is mapped and they are large, where they are."""
+    if not is_mapped(X):
+        return X[index]
+    chosen: Any = Mapped.of(X).choose(index)
+    return chosen if chosen.nbytes > IN_MEMORY else np.asarray(chosen)

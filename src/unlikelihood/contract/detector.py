@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from unlikelihood.data.as_array import as_array
+from unlikelihood.data.mapped import lazily
 from unlikelihood.parameters import check_parameters
 from unlikelihood.storage import models
 from unlikelihood.storage.identity import identities, refuse_seen
@@ -212,20 +213,31 @@ class Detector(BaseEstimator, ABC):
         fitted = getattr(self, "shape_", shape)
         if not reset and max(len(shape), len(fitted)) > 1 and shape != fitted:
             raise ValueError(f"X has samples of shape {shape}, but this {type(self).__name__} was fitted on {fitted}")
-        X = validate_data(self, X, reset=reset, allow_nd=True, dtype="numeric", ensure_all_finite=True)
+        # scikit-learn would read all of what is mapped; whether that is finite, its extremes tell.
+        known = validate_data(
+            self,
+            X[:1] if lazily(X) else X,
+            reset=reset,
+            allow_nd=True,
+            dtype="numeric",
+            ensure_all_finite=not lazily(X),
+        )
+        X = X if lazily(X) else known  # type: ignore[assignment]
+        own = float(X.min()), float(X.max())
+        if not np.isfinite(own).all():
+            raise ValueError(f"X contains NaN or infinity, values from {own[0]} to {own[1]}")
         if reset:
             self.shape_ = tuple(X.shape[1:])
-            self.range_ = (float(X.min()), float(X.max()))
+            self.range_ = own
             self.n_samples_ = len(X)
         if hasattr(self, "range_"):  # else a part looks at it
-            self._refuse_extremes(X, reset=reset)
+            self._refuse_extremes(X, max(-own[0], own[1]), reset=reset)
         return X
 
-    def _refuse_extremes(self, X: np.ndarray, *, reset: bool) -> None:
-        """Raise if X has values that float32 cannot hold, or not beside those of the normals."""
+    def _refuse_extremes(self, X: np.ndarray, largest: float, *, reset: bool) -> None:
+        """Raise if X, of which `largest` is the greatest magnitude, has values that float32 loses or cannot hold."""
         low, high = self.range_
         most = np.finfo(np.float32).max if reset else SWALLOWS * (max(-low, high) or 1.0)
-        largest = max(-float(X.min()), float(X.max()))
         if largest > most:
             rows = _rows(np.array([np.abs(x).max() > most for x in X]))
             if reset:

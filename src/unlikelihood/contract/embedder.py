@@ -4,11 +4,11 @@ from abc import abstractmethod
 from dataclasses import KW_ONLY
 
 import numpy as np
-from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.validation import check_is_fitted
 
 from unlikelihood.contract.blocks import by_blocks
 from unlikelihood.contract.detector import Detector
+from unlikelihood.contract.neighbours import Neighbours, cells_of
 from unlikelihood.parameters import Count
 
 
@@ -74,17 +74,18 @@ class NearestEmbeddings(Embedder):
     n_neighbors: Count = 5
 
     def _fit(self, X: np.ndarray) -> None:
-        self._remember(X)
+        self._remember(self._embed(X))
 
-    def _remember(self, X: np.ndarray) -> None:
-        """Embed the training samples; whatever `_embed` needs has to be known by now."""
-        self.embeddings_ = self._embed(X).reshape(len(X), -1)
+    def _remember(self, embeddings: np.ndarray) -> None:
+        """Keep the embeddings of the training samples."""
+        self.embeddings_ = embeddings.reshape(len(embeddings), -1)
+        self.cells_ = cells_of(self.embeddings_, self.seed)
 
     def _restore(self) -> None:
-        self._index = NearestNeighbors(n_neighbors=min(self.n_neighbors, len(self.embeddings_))).fit(self.embeddings_)
+        self._neighbours = Neighbours(self.embeddings_, self.n_neighbors, getattr(self, "cells_", {}))
 
     def _score(self, X: np.ndarray) -> np.ndarray:
         return self._nearness(self._embed(X))
 
     def _nearness(self, embeddings: np.ndarray) -> np.ndarray:
-        return by_blocks(lambda e: -self._index.kneighbors(e)[0].mean(axis=1), embeddings, embeddings.dtype)
+        return by_blocks(lambda e: -self._neighbours.query(e)[0].mean(axis=1), embeddings, embeddings.dtype)

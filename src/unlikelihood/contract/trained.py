@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 from typing_extensions import override
 
+from unlikelihood.contract.blocks import like
 from unlikelihood.contract.detector import Detector
 from unlikelihood.nn.augment import Augment
 from unlikelihood.parameters import Count, NonNegative, Positive
@@ -115,7 +116,14 @@ class Learner(Detector, Generic[Net]):
     @torch.inference_mode()
     def map_batches(self, function: Callable[[Tensor], Tensor], X: np.ndarray, title: str) -> np.ndarray:
         """Return what `function` makes of the samples, batch by batch."""
-        return np.concatenate([function(x).cpu().numpy() for x in self.batches(X, title)])
+        made = np.empty((0,))
+        start = 0
+        for x in self.batches(X, title):
+            part = function(x).cpu().numpy()
+            made = made if start else like(X, (len(X), *part.shape[1:]), part.dtype)
+            made[start : start + len(part)] = part
+            start += len(part)
+        return made
 
     def batches(self, X: np.ndarray, title: str) -> Iterator[Tensor]:
         """Yield the samples in order, in batches on the network's device."""

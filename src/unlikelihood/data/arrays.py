@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from unlikelihood.data.images import LAYOUTS, MAX_CHANNELS, Images, numbered, windowed
+from unlikelihood.data.images import LAYOUTS, MAX_CHANNELS, Images, numbered
+from unlikelihood.data.mapped import WHOLE, Mapped, Stored, held, windowed
 from unlikelihood.data.source import RandomSplitSource, existing
+from unlikelihood.data.unpacked import unpacked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,8 +21,8 @@ class Arrays(RandomSplitSource):
     """Images, volumes or vectors in a .npy or .npz file, labelled or not.
 
     Intensities are those of the file, whatever their type, unless a `window` maps them to [0, 1]. A .npy file
-    is memory-mapped, so that data larger than the memory can be scored; a window reads it whole. Images are named
-    after the file.
+    is memory-mapped, so that data may be larger than the memory; out of an .npz file, what is larger than 64 MiB is
+    unpacked once into the cache, and mapped there. Images are named after the file.
 
     Further parameters are those of `RandomSplitSource`.
 
@@ -57,9 +59,11 @@ class Arrays(RandomSplitSource):
     @override
     def read(self) -> Images:
         path = existing("path", self.path)
+        if self.window is not None:
+            windowed(np.empty(0), self.window)
         pixels = _channels_first(_pixels(path, self.pixels), self.channel_axis)
         return Images(
-            pixels=pixels if self.window is None else windowed(pixels, self.window),
+            pixels=pixels if self.window is None else held(Mapped([Stored(pixels, self.window)])),
             label=_column("label", path, self.label),
             group=_column("group", path, self.group),
             spacing=self.spacing,
@@ -92,6 +96,9 @@ def _array(parameter: str, path: Path, key: str | Path) -> NDArray[Any]:
         if key not in arrays:
             raise ValueError(f"{parameter}={key!r}: expected one of {arrays.files}, the names in {path.name}")
         try:
+            member = f"{key}.npy"
+            if 4 * arrays.zip.getinfo(member).file_size > WHOLE:
+                return numpy_file(unpacked(path, member, lambda: arrays.zip.open(member)))
             return arrays[key]
         except (ValueError, BadZipFile, zlib.error) as error:
             raise ValueError(f"{parameter}={key!r} in {path.name}: cannot be read ({error})") from error

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from unlikelihood.data.images import Images
+from unlikelihood.data.mapped import Mapped, Stored, held
 from unlikelihood.data.source import Source
 from unlikelihood.data.splits import Split, draw
 
@@ -17,7 +18,7 @@ from unlikelihood.data.splits import Split, draw
 class StoredDigits(NamedTuple):
     """Images (N, H, W) as they are stored, the digit in each, their names, and which may be used for what."""
 
-    pixels: NDArray[Any]
+    pixels: Any  # an array or `Mapped`
     digit: NDArray[np.integer]
     name: NDArray[np.str_]
     trainable: NDArray[np.bool_]
@@ -73,8 +74,10 @@ class DigitSource(Source):
         )
 
     def _images(self, digits: StoredDigits, chosen: NDArray[np.intp] | slice) -> Images:
+        stored = Mapped.of(digits.pixels)
+        scaled = [Stored(part.values[:, None], (0, self.full_scale)) for part in stored.parts]
         return Images(
-            pixels=digits.pixels[chosen, None] / np.float32(self.full_scale),
+            pixels=held(Mapped(scaled, stored.rows).choose(chosen)),
             label=self._label(digits.digit[chosen]),
             name=digits.name[chosen],
         )

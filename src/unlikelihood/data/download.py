@@ -62,9 +62,13 @@ def fetch(urls: Sequence[str], target: Path, md5: str, timeout: float = 30.0) ->
 
 def opened(path: Path) -> BufferedIOBase:
     """Open a file, unzipping it if its content, whatever its name, is that of a gzip file."""
+    return gzip.open(path, "rb") if is_gzip(path) else path.open("rb")
+
+
+def is_gzip(path: Path) -> bool:
+    """Return whether the content of a file, whatever its name, is that of a gzip file."""
     with path.open("rb") as file:
-        zipped = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-    return gzip.open(path, "rb") if zipped else path.open("rb")
+        return file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
 
 
 def content_md5(path: Path) -> str:

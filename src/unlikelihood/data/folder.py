@@ -1,15 +1,16 @@
 """Images in a folder, in the layouts that people keep them in."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from unlikelihood.data.decoded import Decoded, Row, decode
 from unlikelihood.data.image_files import READERS, read_image
 from unlikelihood.data.images import Images, windowed
 from unlikelihood.data.labelled_folder import LabelledFolder
@@ -19,7 +20,6 @@ from unlikelihood.data.sizing import Resize, Sizing
 from unlikelihood.data.source import existing
 from unlikelihood.data.splits import Split, partition
 from unlikelihood.data.tree import tree_of
-from unlikelihood.progress import progress
 from unlikelihood.storage.identity import identities
 
 GREY = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue (ITU-R BT.601)
@@ -37,6 +37,8 @@ class Folder(LabelledFolder):
     floating point) stay as they are in the files, unless a `window` maps them to [0, 1]. Images are turned as their
     EXIF orientation says, lose their alpha channel, and are named by their paths in the folder. A TIFF file of several
     slices is a volume; of a GIF the first frame is read. The same image in both classes is an error.
+
+    Images that take more than 256 MiB in float32 are decoded once into the cache, and mapped.
 
     Further parameters are those of `LabelledFolder`.
 
@@ -111,23 +113,17 @@ class Folder(LabelledFolder):
         left_out = dict(found.left_out)
         if masked and bare:
             left_out[f"masks, as some anomalies have none, such as {bare[0]}"] = len(masked)
-        kept: list[Entry] = []
-        pixels, mask = np.empty(0, np.float32), None
-        for row in self._read(folder, found.entries, masks=bool(masked) and not bare, left_out=left_out):
-            if not kept:
-                pixels = np.empty((len(found.entries), *row.pixels.shape), np.float32)
-                mask = None if row.mask is None else np.empty((len(pixels), *row.mask.shape), bool)
-            pixels[len(kept)] = row.pixels
-            if mask is not None:
-                mask[len(kept)] = row.mask
-            kept.append(row.entry)
+        decoded = self._decoded(folder, found.entries, masks=bool(masked) and not bare)
+        kept = [found.entries[number] for number in decoded.kept]
+        if decoded.failures:
+            left_out["images that cannot be read, or differ from the first"] = len(decoded.failures)
         images = Images(
-            pixels=pixels[: len(kept)],
+            pixels=decoded.pixels,
             label=_column([entry.label for entry in kept]),
             group=_column([entry.group for entry in kept]),
             spacing=self.spacing,
             name=np.array([entry.file for entry in kept]),
-            mask=None if mask is None else mask[: len(kept)],
+            mask=decoded.mask,
             part=_column([entry.part for entry in kept]),
             layout=found.layout,
             left_out=left_out,
@@ -135,32 +131,27 @@ class Folder(LabelledFolder):
         _refuse_in_both_classes(images)
         return images
 
-    def _read(self, folder: Path, entries: list[Entry], *, masks: bool, left_out: dict[str, int]) -> Iterator["Row"]:
-        failures: list[str] = []
-        first: tuple[Any, ...] | None = None
-        with progress("Reading images", total=len(entries)) as update:
-            for entry in entries:
-                try:
-                    row, kind = self._row(folder, entry, masks=masks)
-                    first = first or kind
-                    if kind != first:
-                        raise ValueError(_differs(folder / entry.file, kind, first))
-                except ValueError as error:
-                    if not self.skip_unreadable:
-                        raise
-                    failures.append(str(error))
-                else:
-                    yield row
-                update()
-        if failures:
+    def _decoded(self, folder: Path, entries: list[Entry], *, masks: bool) -> Decoded:
+        decoded = decode(
+            [
+                tuple(str(folder / name) for name in (entry.file, entry.mask if masks else None) if name)
+                for entry in entries
+            ],
+            lambda number: self._row(folder, entries[number], masks=masks),
+            lambda number, kind, first: _differs(folder / entries[number].file, kind, first),
+            [self.window, self.size, repr(self.sizing), self.channels, self.background, masks, self.skip_unreadable],
+            window_of=self._window_of,
+            skip=self.skip_unreadable,
+        )
+        if failures := decoded.failures:
             reasons = "\n".join(failures)
             if len(failures) == len(entries):
                 raise ValueError(f"path={str(self.path)!r}: none of {len(failures)} images can be read\n{reasons}")
-            left_out["images that cannot be read, or differ from the first"] = len(failures)
             warnings.warn(f"{len(failures)} of {len(entries)} images skipped\n{reasons}", stacklevel=4)
+        return decoded
 
-    def _row(self, folder: Path, entry: Entry, *, masks: bool) -> tuple["Row", tuple[Any, ...]]:
-        """Return an image as it is used, with its shape and type."""
+    def _row(self, folder: Path, entry: Entry, *, masks: bool) -> Row:
+        """Return an image as it is stored, with its shape and type."""
         file = folder / entry.file
         image = read_image(file, self.background)
         mask: NDArray[np.bool_] = np.zeros(image.shape[1:], bool)
@@ -171,11 +162,22 @@ class Folder(LabelledFolder):
                     f"{folder / entry.mask}: mask of {mask.shape} pixels, expected {image.shape[1:]} as in {file}"
                 )
         try:
-            pixels = self._sized(_coloured(self._scaled(image), self.channels))
+            pixels = image if self._as_stored else self._sized(_coloured(self._scaled(image), self.channels))
             mask = self._sized(mask[None].astype(np.float32))[0] >= 0.5
         except ValueError as error:
             raise ValueError(f"{file}: {error}") from error
-        return Row(entry, pixels, mask if masks else None), (pixels.shape, image.dtype)
+        return Row(pixels, mask if masks else None, (pixels.shape, image.dtype))
+
+    @property
+    def _as_stored(self) -> bool:
+        """Whether images are kept as they are in their files, and scaled when they are taken."""
+        return self.size is None and self.channels is None
+
+    def _window_of(self, dtype: np.dtype[Any]) -> tuple[float, float] | None:
+        """Return the intensities of what is kept that become 0 and 1."""
+        if not self._as_stored:
+            return None
+        return self.window or ((0, 255) if dtype == np.uint8 else None)
 
     def _scaled(self, image: NDArray[Any]) -> NDArray[np.float32]:
         if self.window is not None:
@@ -191,14 +193,6 @@ class Folder(LabelledFolder):
         if len(size) != axes:
             raise ValueError(f"image with {axes} spatial axes, expected {len(size)} as size={self.size} has")
         return self.sizing(image, size)
-
-
-class Row(NamedTuple):
-    """An image (C, *space) as it is used, and its mask (*space)."""
-
-    entry: Entry
-    pixels: NDArray[np.float32]
-    mask: NDArray[np.bool_] | None
 
 
 def _column(values: Sequence[object]) -> NDArray[Any] | None:

@@ -7,6 +7,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from unlikelihood.data.mapped import Mapped, held, lazily
+from unlikelihood.data.mapped import windowed as windowed
+
 LAYOUTS = "(N, C, H, W) for images, (N, C, D, H, W) for volumes or (N, F) for vectors"
 MAX_CHANNELS = 4  # beyond which an axis is likelier one of space
 AXIS_OF = {"L": 0, "R": 0, "P": 1, "A": 1, "S": 2, "I": 2}  # left, right; posterior, anterior; superior, inferior
@@ -19,8 +22,8 @@ class Images:
     Parameters
     ----------
     pixels : ndarray of shape (N, C, H, W), (N, C, D, H, W) or (N, F)
-        Intensities, in the unit that the source documents. A memory map stays one, in the type of its file;
-        anything else is held as float32.
+        Intensities, in the unit that the source documents. A memory map stays one, in the type of its file, and so does
+        `Mapped`, out of which an index reads; anything else is held as float32.
     label : ndarray of int of shape (N,), optional
         0 normal, 1 anomalous.
     group : ndarray of int or str of shape (N,), optional
@@ -51,7 +54,7 @@ class Images:
     (2, 1, 8, 8)
     """
 
-    pixels: NDArray[Any]
+    pixels: NDArray[Any]  # or Mapped, which is passed where arrays are
     label: NDArray[np.int64] | None = None
     group: NDArray[Any] | None = None
     spacing: tuple[float, ...] | None = None
@@ -81,12 +84,17 @@ class Images:
         return len(self.pixels)
 
     def __getitem__(self, index: int | slice | ArrayLike) -> Self:
-        """Return the chosen images; a slice of a memory map is still one, other indices read their choice."""
+        """Return the chosen images; those of a memory map stay in it if they take more than 256 MiB as float32."""
         chosen = index if isinstance(index, slice) else np.atleast_1d(np.asarray(index))
         if isinstance(chosen, np.ndarray) and not len(chosen):
             chosen = chosen.astype(np.intp)  # NumPy takes an empty list for floats
-        known = {name: getattr(self, name) for name in ("pixels", "label", "group", "name", "mask", "part")}
-        return replace(self, **{name: value[chosen] for name, value in known.items() if value is not None})
+        columns = {name: getattr(self, name) for name in ("label", "group", "name", "mask", "part")}
+        known = {name: value[chosen] for name, value in columns.items() if value is not None}
+        if lazily(self.pixels) or (isinstance(self.pixels, np.memmap) and not isinstance(index, slice)):
+            known["pixels"] = held(Mapped.of(self.pixels).choose(chosen))
+        else:
+            known["pixels"] = self.pixels[chosen]
+        return replace(self, **known)
 
     def __repr__(self) -> str:
         known = "no label" if self.label is None else f"{int(self.label.sum())} anomalous"
@@ -126,20 +134,6 @@ class Images:
         return self.label
 
 
-def windowed(pixels: NDArray[Any], window: tuple[float, float]) -> NDArray[np.float32]:
-    """Map the intensities of a window (low, high), in the unit of `pixels`, to [0, 1] and clip the others.
-
-    Raises
-    ------
-    ValueError
-        If `low` is not below `high`.
-    """
-    low, high = window
-    if not low < high:
-        raise ValueError(f"window={window!r}: expected (low, high) with low < high")
-    return np.clip((pixels.astype(np.float32) - low) / np.float32(high - low), 0, 1)
-
-
 def in_lines(layouts: Iterable[str], counts: Mapping[str, int]) -> str:
     """Return the layouts that are known and the counts, a line each."""
     return "\n".join([*dict.fromkeys(filter(None, layouts)), *(f"{n:8,} {what}" for what, n in counts.items())])
@@ -165,15 +159,15 @@ def numbered(prefix: str, n: int) -> NDArray[np.str_]:
     return np.array([f"{prefix}/{i:05d}" for i in range(n)], dtype=np.str_)
 
 
-def _pixels(value: ArrayLike) -> NDArray[Any]:
-    pixels = value if isinstance(value, np.ndarray) else np.asarray(value)
+def _pixels(value: Any) -> Any:
+    pixels = value if isinstance(value, (np.ndarray, Mapped)) else np.asarray(value)
     if pixels.dtype.kind not in "buif":
         raise TypeError(f"pixels of type {pixels.dtype}: expected real numbers")
     if pixels.ndim not in (2, 4, 5):
         hint = "; grey images lack their channel axis, pixels[:, None] has it" if pixels.ndim == 3 else ""
         raise ValueError(f"pixels of shape {pixels.shape}: expected {LAYOUTS}{hint}")
     refuse_channels_last("pixels", pixels.shape)
-    if isinstance(pixels, np.memmap):
+    if isinstance(pixels, (np.memmap, Mapped)):
         return pixels
     return np.asarray(pixels, dtype=np.float32)
 

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from unlikelihood.data.digit_source import DigitSource, StoredDigits
-from unlikelihood.data.download import fetch, opened
+from unlikelihood.data.download import fetch, is_gzip, opened
 from unlikelihood.data.images import numbered
+from unlikelihood.data.mapped import WHOLE, joined
 from unlikelihood.data.source import cache, data_folders, existing, first_file
+from unlikelihood.data.unpacked import unpacked
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -68,7 +70,7 @@ class MNIST(DigitSource):
                 raise ValueError(f"{part} files: {len(pixels[-1])} images, {len(digit[-1])} labels, expected as many")
             name.append(numbered(title, len(digit[-1])))
         trainable = np.arange(sum(map(len, digit))) < len(digit[0])
-        return StoredDigits(np.concatenate(pixels), np.concatenate(digit), np.concatenate(name), trainable, ~trainable)
+        return StoredDigits(joined(pixels), np.concatenate(digit), np.concatenate(name), trainable, ~trainable)
 
     def _file(self, name: str) -> Path:
         folders = data_folders("mnist") if self.path is None else [existing("path", self.path)]
@@ -81,7 +83,7 @@ class MNIST(DigitSource):
 
 
 def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
-    """Read a file in the IDX format of 8-bit numbers, gzipped or not.
+    """Read a file in the IDX format of 8-bit numbers, gzipped or not; more than 64 MiB are mapped.
 
     Parameters
     ----------
@@ -99,20 +101,29 @@ def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
     ValueError
         If the file is not of this format, or not whole.
     """
+    header = 4 + 4 * axes
     try:
         with opened(path) as file:
-            content = file.read()
+            read = file.read(header + WHOLE // 4 + 1)
+            content = np.frombuffer(read, np.uint8) if len(read) <= header + WHOLE // 4 else _mapped(path)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{path}: expected a whole gzip file, but {error}") from error
     magic = bytes([0, 0, 8, axes])  # 8 stands for unsigned bytes
-    if content[:4] != magic:
-        raise ValueError(f"{path} begins with {content[:4].hex()}: expected {magic.hex()}, 8-bit IDX of {axes} axes")
-    header = 4 + 4 * axes
+    if bytes(content[:4]) != magic:
+        raise ValueError(
+            f"{path} begins with {bytes(content[:4]).hex()}: expected {magic.hex()}, 8-bit IDX of {axes} axes"
+        )
     if len(content) < header:
         raise ValueError(f"{path} ends after {len(content)} bytes: expected a header of {header}")
-    shape = struct.unpack(f">{axes}I", content[4:header])
+    shape = struct.unpack(f">{axes}I", content[4:header].data)
     if len(content) != header + math.prod(shape):
         raise ValueError(
             f"{path} holds {len(content) - header} numbers: expected {math.prod(shape)} for its shape {shape}"
         )
-    return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape)
+    return content[header:].reshape(shape)
+
+
+def _mapped(path: Path) -> NDArray[np.uint8]:
+    """Return the bytes of a large file in a map, unzipped into the cache if it is a gzip file."""
+    plain = unpacked(path, "content", lambda: opened(path)) if is_gzip(path) else path
+    return np.memmap(plain, np.uint8, "r")

@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from unlikelihood.data.folder import Folder
 from unlikelihood.data.images import Images, numbered
+from unlikelihood.data.mapped import joined
 from unlikelihood.data.source import RandomSplitSource, Source
 
 
@@ -69,7 +70,8 @@ def _joined(parts: Sequence[Images]) -> Images:
                     f"as in {first.layout}"
                 )
     columns: dict[str, Any] = {}
-    for name in ("pixels", "label", "group", "name", "mask", "part"):
+    columns["pixels"] = joined([part.pixels for part in parts])
+    for name in ("label", "group", "name", "mask", "part"):
         values = [getattr(part, name) for part in parts]
         columns[name] = None if any(value is None for value in values) else np.concatenate(values)
     layout = "\n".join(part.layout for part in parts)

@@ -13,6 +13,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 from typing_extensions import override
 
+from unlikelihood.contract.blocks import rows
 from unlikelihood.contract.detector import Detector
 from unlikelihood.data.as_array import as_array
 from unlikelihood.decisions import pvalues
@@ -223,11 +224,13 @@ class Conformal(OutlierMixin, Detector):
         self._check_support(
             int(calibrating.sum()) if kind is None else int(np.unique(kind, return_counts=True)[1].min())
         )
-        self.seen_ = np.sort(identities(X[~calibrating]))  # to calibrate again on the others is no harm
+        self.seen_ = np.sort(
+            identities(rows(X, np.flatnonzero(~calibrating)))
+        )  # to calibrate again on the others is no harm
         self._count(int((~calibrating).sum()))
         if not calibrating.all():
-            self.detector_ = clone(self.detector).fit(X[~calibrating])
-        self._settle(self._score(X[calibrating]), kind)
+            self.detector_ = clone(self.detector).fit(rows(X, np.flatnonzero(~calibrating)))
+        self._settle(self._score(rows(X, np.flatnonzero(calibrating))), kind)
 
     def _recall(self) -> Self:
         check_parameters(self)

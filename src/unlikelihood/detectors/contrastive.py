@@ -75,7 +75,7 @@ class Contrastive(Learner[Embedding], DenseEmbedder, NearestEmbeddings):
 
     @override
     def _finish(self, X: np.ndarray) -> None:
-        self._remember(X)
+        self._remember(self._embed(X))
 
     @override
     def _embed(self, X: np.ndarray) -> np.ndarray:

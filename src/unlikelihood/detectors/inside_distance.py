@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from unlikelihood.contract.blocks import like
 from unlikelihood.contract.embedder import NearestEmbeddings
 from unlikelihood.nn.statistics import inside_distance
 from unlikelihood.parameters import Positive
@@ -35,7 +36,7 @@ class InsideDistance(NearestEmbeddings):
         if len(self.shape_) == 1:
             return np.asarray(X, np.float64)
         middle = sum(self.range_) / 2
-        distances = np.empty(X.shape, np.float32)
+        distances = like(X, X.shape, np.dtype(np.float32))
         for x, distance in zip(X, distances, strict=True):
             for channel, slot in zip(x, distance, strict=True):
                 slot[...] = inside_distance(channel > middle) ** self.power

@@ -1,10 +1,13 @@
 """Nearest neighbours in pixel space."""
 
+from typing import Any
+
 import numpy as np
-from sklearn.neighbors import NearestNeighbors
+from typing_extensions import override
 
 from unlikelihood.contract.blocks import by_blocks
 from unlikelihood.contract.detector import Detector
+from unlikelihood.contract.neighbours import Neighbours, cells_of, remembered, restored, stored
 from unlikelihood.parameters import Count
 
 
@@ -12,6 +15,9 @@ class KNN(Detector):
     r"""Scores a sample by its mean Euclidean distance to the nearest training samples.
 
     .. math:: -\frac{1}{k} \sum_{j=1}^{k} \lVert x - x_{(j)} \rVert_2
+
+    Past 256 MiB of training samples in float32, 85,000 images of 28x28 pixels, neighbours are approximate; see
+    `unlikelihood.contract.neighbours.Neighbours`.
 
     Parameters
     ----------
@@ -26,10 +32,16 @@ class KNN(Detector):
     n_neighbors: Count = 5
 
     def _fit(self, X: np.ndarray) -> None:
-        self.train_ = np.ascontiguousarray(X.reshape(len(X), -1), np.float32)
+        self.train_ = remembered(X)
+        self.cells_ = cells_of(X, self.seed)
+
+    @override
+    def state(self) -> dict[str, Any]:
+        return stored(super().state(), vars(self), "train_")
 
     def _restore(self) -> None:
-        self._index = NearestNeighbors(n_neighbors=min(self.n_neighbors, len(self.train_))).fit(self.train_)
+        self.train_ = restored(vars(self), "train_")
+        self._neighbours = Neighbours(self.train_, self.n_neighbors, getattr(self, "cells_", {}))
 
     def _score(self, X: np.ndarray) -> np.ndarray:
-        return by_blocks(lambda x: -self._index.kneighbors(x)[0].mean(axis=1), X)
+        return by_blocks(lambda x: -self._neighbours.query(x)[0].mean(axis=1), X)

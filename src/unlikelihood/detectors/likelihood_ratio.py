@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.base import clone
 
-from unlikelihood.contract.blocks import like
+from unlikelihood.contract.blocks import blocks, like
 from unlikelihood.contract.detector import Detector, fitted
 from unlikelihood.parameters import Fraction
 
@@ -49,7 +49,8 @@ def mutated(X: np.ndarray, rate: float, seed: int) -> np.ndarray:
     r"""Return a copy of samples, each value replaced, with probability `rate`, by a uniform one of its channel."""
     rng = np.random.default_rng(seed)
     others = (0, *range(2, X.ndim))
-    low, high = X.min(others, keepdims=True)[0], X.max(others, keepdims=True)[0]
+    low = np.min([x.min(others, keepdims=True)[0] for x in blocks(X)], axis=0)
+    high = np.max([x.max(others, keepdims=True)[0] for x in blocks(X)], axis=0)
     changed = like(X, X.shape, np.result_type(X.dtype, np.float32))
     for x, sample in zip(changed, X, strict=True):
         x[...] = sample

@@ -5,13 +5,18 @@ import warnings
 import numpy as np
 from sklearn.decomposition import PCA
 
-from unlikelihood.contract.blocks import HELD, by_blocks, flat_blocks
+from unlikelihood.contract.blocks import HELD, IN_MEMORY, by_blocks, flat_blocks
 from unlikelihood.contract.detector import Detector
 from unlikelihood.parameters import Count
 from unlikelihood.training.alarms import NothingLearnt
 
 ROUNDING = 1e-24  # share of a squared length that is no more than rounding in float64
 WIDEST_COVARIANCE = 1000  # features up to which scikit-learn takes the axes of many samples from their covariance
+
+PASSES, BESIDE = (
+    8,
+    10,
+)  # over the samples, and axes beside those that are kept, for an iteration: as scikit-learn has it
 
 
 class PCAResidual(Detector):
@@ -68,12 +73,16 @@ class PCAResidual(Detector):
 def principal_axes(X: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean (D,) of samples and the first `count` eigenvectors of their covariance, (count, D).
 
-    Where there are so many samples that scikit-learn takes them from the covariance, that is summed up in blocks.
+    Where there are so many samples that scikit-learn takes them from the covariance, that is summed up in blocks. What
+    has no such covariance and takes more than 256 MiB is passed over in blocks too, by `iterated`.
     """
     n, d = len(X), X[0].size
-    if n * d <= HELD or d > WIDEST_COVARIANCE or n < 10 * d:
-        pca = PCA(count, random_state=seed).fit(np.asarray(X.reshape(n, d), np.float64))
+    wide = d > WIDEST_COVARIANCE or n < 10 * d
+    if n * d <= HELD or (wide and n * d * 8 <= IN_MEMORY):
+        pca = PCA(count, random_state=seed).fit(np.asarray(X, np.float64).reshape(n, d))
         return pca.mean_, pca.components_
+    if wide:
+        return iterated(X, count, seed)
     origin = next(flat_blocks(X, np.float64)).mean(axis=0)
     total, products = np.zeros(d), np.zeros((d, d))
     for block in flat_blocks(X, np.float64):
@@ -83,3 +92,23 @@ def principal_axes(X: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np
     shift = total / n
     axes = np.linalg.eigh(products / n - np.outer(shift, shift))[1]
     return origin + shift, np.ascontiguousarray(axes.T[::-1][:count])
+
+
+def iterated(X: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean and the principal axes by subspace iteration, which holds a few axes and a block of samples.
+
+    References
+    ----------
+    Halko, Martinsson and Tropp, "Finding structure with randomness", 2011, algorithms 4.4 and 5.3.
+    """
+    n, d = len(X), X[0].size
+    mean = sum(x.sum(axis=0) for x in flat_blocks(X, np.float64)) / n
+    subspace = np.random.default_rng(seed).normal(size=(d, min(count + BESIDE, d)))
+    for _ in range(PASSES):
+        axes = np.linalg.qr(subspace)[0]
+        subspace = np.zeros_like(axes)
+        for x in flat_blocks(X, np.float64):
+            x -= mean
+            subspace += x.T @ (x @ axes)
+    rotation = np.linalg.eigh(axes.T @ subspace)[1]
+    return mean, np.ascontiguousarray((axes @ rotation).T[::-1][:count])

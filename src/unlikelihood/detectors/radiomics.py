@@ -62,9 +62,10 @@ class Radiomics(NearestEmbeddings):
         # What no normal varies in has no spread; it is then counted in its own unit.
         spread[spread <= 1e-9 * np.abs(self.median_)] = 1.0
         self.scale_ = spread * np.sqrt(np.concatenate([np.full(f.shape[1], f.shape[1]) for f in families]))
-        standardised = (flat - self.median_) / self.scale_
-        self.whitening_ = whitening(standardised)
-        self.embeddings_ = standardised @ self.whitening_
+        flat -= self.median_  # in place, as there may be many
+        flat /= self.scale_
+        self.whitening_ = whitening(flat)
+        self._remember(flat @ self.whitening_)
 
     @override
     def _embed(self, X: np.ndarray) -> np.ndarray:

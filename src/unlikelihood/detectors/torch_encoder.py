@@ -98,7 +98,7 @@ class TorchEncoder(DenseEmbedder, NearestEmbeddings):
 
     def _fit(self, X: np.ndarray) -> None:
         self._take(self.module)
-        self._remember(X)
+        self._remember(self._embed(X))
 
     def _take(self, module: nn.Module) -> None:
         net = copy.deepcopy(module).eval().requires_grad_(False)

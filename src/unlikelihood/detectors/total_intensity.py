@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from unlikelihood.contract.blocks import blocks
 from unlikelihood.contract.detector import Detector
 
 
@@ -20,4 +21,4 @@ class TotalIntensity(Detector):
         return -np.abs(self._total(X) - self.median_)
 
     def _total(self, X: np.ndarray) -> np.ndarray:
-        return X.reshape(len(X), -1).sum(axis=1, dtype=np.float64)
+        return np.concatenate([x.reshape(len(x), -1).sum(axis=1, dtype=np.float64) for x in blocks(X)])

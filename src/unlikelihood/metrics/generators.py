@@ -262,8 +262,8 @@ def quality_of(generator: Generates, X: np.ndarray, encoder: Embeds | None = Non
     made = generator.generate(len(real))
     embed = encoder.embed if encoder else _principal(real)
     # A part at a time, for X may be a memory map.
-    parts = np.array_split(X, -(-len(X) // MOST))
-    known = np.concatenate([_flat(embed(np.asarray(part, np.float32))) for part in parts])
+    parts = np.array_split(np.arange(len(X)), -(-len(X) // MOST))
+    known = np.concatenate([_flat(embed(np.asarray(X[part[0] : part[-1] + 1], np.float32))) for part in parts])
     return quality(real, made, (known[at], _flat(embed(made))), known)
 
 

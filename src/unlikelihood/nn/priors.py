@@ -17,6 +17,7 @@ from typing_extensions import override
 from unlikelihood.parameters import Component
 
 HELD = 2**24  # log-densities that are held at once when the bandwidth is chosen
+MOST = 2**16  # exemplars
 AT_ONCE = 2**16  # exemplars whose log-densities are held at once
 
 
@@ -69,6 +70,7 @@ class ExemplarsModule(PriorModule):
     """`Exemplars`."""
 
     mean: Tensor
+    rows: Tensor
     variance: Tensor
 
     bandwidths: ClassVar[tuple[float, ...]] = tuple(math.exp(power / 3) for power in range(-12, 13))
@@ -76,7 +78,10 @@ class ExemplarsModule(PriorModule):
 
     def __init__(self, n: int, latent: int) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(n, latent, dtype=torch.float32))
+        kept = min(n, MOST)
+        self.register_buffer("mean", torch.zeros(kept, latent, dtype=torch.float32))
+        # Which of the training samples are exemplars, evenly spaced.
+        self.register_buffer("rows", torch.arange(kept) * n // kept, persistent=False)
         self.register_buffer("variance", torch.ones(latent, dtype=torch.float32))
 
     @override
@@ -91,10 +96,14 @@ class ExemplarsModule(PriorModule):
 
     @override
     def fit_posteriors(self, posteriors: Iterable[Normal]) -> None:
-        mean, scale = map(torch.cat, zip(*((q.loc, q.scale) for q in posteriors), strict=True))
-        self.mean.copy_(mean)
-        variance = scale.square().mean(0)
-        n, device = len(mean), mean.device
+        start, total = 0, torch.zeros_like(self.variance, dtype=torch.float64)
+        for q in posteriors:
+            own = (self.rows >= start) & (self.rows < start + len(q.loc))
+            self.mean[own] = q.loc[self.rows[own] - start].to(self.mean)
+            total += q.scale.square().sum(0)
+            start += len(q.loc)
+        variance = (total / start).to(self.variance)
+        n, device = len(self.mean), self.mean.device
         chosen = torch.linspace(0, n - 1, min(self.n_chosen, n), dtype=torch.float32, device=device).long()
 
         def left_out(c: float) -> float:
@@ -118,7 +127,7 @@ class ExemplarsModule(PriorModule):
 
 @dataclass(frozen=True)
 class Exemplars(Prior):
-    r"""A Gaussian around the latent of every training sample, fitted once training has ended.
+    r"""A Gaussian around the latent of every training sample, or of 65,536 of them, fitted once training has ended.
 
     .. math:: p(z) = \frac{1}{n} \sum_{j=1}^{n} N(z; \mu_j, c \, \mathrm{diag}(\bar{\sigma}^2))
 

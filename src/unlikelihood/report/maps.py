@@ -149,13 +149,16 @@ def nearest_normals(
     if normals.shape[1:] != X.shape[1:]:
         raise ValueError(f"X has samples of shape {X.shape[1:]}, expected {normals.shape[1:]} as in normals")
     flat = np.asarray(X, np.float64).reshape(len(X), -1)
-    squared = np.empty((len(X), len(normals)))
+    squared, index = np.empty((len(X), 0)), np.empty((len(X), 0), np.intp)
     step = max(1, BLOCK // max(1, flat.shape[1]))
     for start in range(0, len(normals), step):
         block = np.asarray(normals[start : start + step], np.float64).reshape(-1, flat.shape[1])
-        squared[:, start : start + step] = (flat**2).sum(1)[:, None] - 2 * flat @ block.T + (block**2).sum(1)
-    index = np.argsort(squared, axis=1, kind="stable")[:, :count]
-    return index, np.sqrt(np.maximum(np.take_along_axis(squared, index, axis=1), 0))
+        found = (flat**2).sum(1)[:, None] - 2 * flat @ block.T + (block**2).sum(1)
+        rows = np.broadcast_to(np.arange(start, start + len(block)), found.shape)
+        squared, index = np.hstack([squared, found]), np.hstack([index, rows])
+        best = np.argsort(squared, axis=1, kind="stable")[:, :count]
+        squared, index = np.take_along_axis(squared, best, axis=1), np.take_along_axis(index, best, axis=1)
+    return index, np.sqrt(np.maximum(squared, 0))
 
 
 def _over_channels(values: NDArray[Any]) -> NDArray[np.float32]:

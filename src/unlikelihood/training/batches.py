@@ -7,12 +7,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unlikelihood.data.mapped import lazily
 from unlikelihood.progress import progress
 from unlikelihood.training.devices import free_memory, memory_format
 
 
 def is_mapped(X: np.ndarray) -> bool:
-    """Return whether an array lies in a file: a memory map, or a view of one that numpy calls a plain array."""
+    """Return whether samples lie in files: a memory map, a view of one that numpy calls a plain array, or `Mapped`."""
+    if lazily(X):
+        return True
     base: object = X
     while isinstance(base, np.ndarray):
         base = base.base
@@ -32,8 +35,9 @@ def batches_of(
     def batch(x: Tensor) -> Tensor:
         return x.to(device, dtype).contiguous(memory_format=layout)
 
-    ready = X.dtype in (np.float32, np.uint8) and X.flags.c_contiguous and X.flags.writeable
-    if is_mapped(X) or X.nbytes > free_memory(device) / 2 or (device.type == "cpu" and not ready):
+    mapped = is_mapped(X)
+    ready = not mapped and X.dtype in (np.float32, np.uint8) and X.flags.c_contiguous and X.flags.writeable
+    if mapped or X.nbytes > free_memory(device) / 2 or (device.type == "cpu" and not ready):
         return lambda index: batch(torch.from_numpy(np.asarray(X[index], np.float32)))
     kept = np.ascontiguousarray(X if X.dtype in (np.float32, np.uint8) else X.astype(np.float32))
     resident = torch.from_numpy(kept if kept.flags.writeable else kept.copy()).to(device)

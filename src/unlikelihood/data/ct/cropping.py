@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from unlikelihood.data.ct.content import content_hashes
 from unlikelihood.data.ct.scan_files import ScanFiles
-from unlikelihood.data.images import windowed
+from unlikelihood.data.kept import in_use, keep, make_room, seal
+from unlikelihood.data.mapped import WHOLE, Mapped, Stored, windowed
 from unlikelihood.progress import progress
 from unlikelihood.storage.files import leftovers, replacing
 
@@ -95,19 +96,20 @@ def crop_scans(requests: Sequence[Request], grid: Grid, folder: Path, jobs: int 
     folder.mkdir(parents=True, exist_ok=True)
     with content_hashes(folder / "content.json") as content_hash:
         places = [folder / _key(request, grid, content_hash) for request in requests]
-    waiting = [i for i, place in enumerate(places) if not place.is_dir()]
+    waiting = [i for i, place in enumerate(places) if not in_use(place)]
     damage: dict[int, str] = {}
     with progress("Cropping scans", total=len(requests), start=len(requests) - len(waiting)) as update:
         parallel = Parallel(n_jobs=-1 if jobs is None else jobs, batch_size=1, return_as="generator_unordered")
         for i, wrong in parallel(delayed(_crop_once)(i, requests[i], grid, places[i]) for i in waiting):
             damage |= {i: wrong} if wrong else {}
             update()
+    make_room()
     return [Cropped(None, damage=damage[i]) if i in damage else _kept(place) for i, place in enumerate(places)]
 
 
 def gather(
     cropped: Sequence[Cropped], rows: Sequence[Sequence[int]], window: tuple[float, float] | None, folder: Path
-) -> NDArray[Any]:
+) -> Any:
     """Put crops of one shape into one array.
 
     Parameters
@@ -119,23 +121,23 @@ def gather(
     window : tuple of float or None
         Intensities in HU that become 0 and 1.
     folder : Path
-        Where an array without a window is kept.
+        Where an array in a map is kept.
 
     Returns
     -------
-    ndarray of shape (n, 1, D, H, W)
-        float32 in [0, 1], in memory; without a window, HU in a memory map.
+    ndarray of shape (n, 1, D, H, W), or Mapped
+        float32 in [0, 1], in memory up to 256 MiB and else mapped; without a window, HU in a memory map.
     """
     shape = (sum(map(len, rows)), 1, *cropped[0].shape)
-    if window is not None:
+    if window is not None and math.prod(shape) * 4 <= WHOLE:
         pixels = np.empty(shape, np.float32)
         for one, at in zip(cropped, rows, strict=True):
             pixels[list(at)] = windowed(_crops(one), window)
         return pixels
-    target = folder / f"{hashed([[str(one.file) for one in cropped], [list(map(int, at)) for at in rows]])}.npy"
-    if not target.is_file():
+
+    def make(place: Path) -> None:
         dtype = np.result_type(*[one.dtype for one in cropped])
-        with replacing(target) as part, part.open("wb") as file:
+        with (place / "hu.npy").open("wb") as file:
             # Written and not mapped, so that no more than the crops of one scan are in memory.
             header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
@@ -144,14 +146,17 @@ def gather(
                 for row, hu in zip(at, _crops(one), strict=True):
                     file.seek(start + row * size)
                     file.write(hu.astype(dtype).tobytes())
-    return np.load(target, mmap_mode="r")
+
+    place = folder / hashed([[str(one.file) for one in cropped], [list(map(int, at)) for at in rows]])
+    hu = np.load(keep(place, make) / "hu.npy", mmap_mode="r")
+    return hu if window is None else Mapped([Stored(hu, window)])
 
 
 def _crop_once(i: int, request: Request, grid: Grid, place: Path) -> tuple[int, str]:
     """Crop one scan unless another run has, or does; return its number, and what is wrong with it."""
     lock = place.with_name(f".{place.name}.lock")
     with FileLock(lock):
-        wrong = "" if place.is_dir() else _crop(request, grid, place)
+        wrong = "" if in_use(place) else _crop(request, grid, place)
     with suppress(OSError):  # who waits for it finds the scan in its place, whatever becomes of the lock
         lock.unlink()
     return i, wrong
@@ -177,6 +182,7 @@ def _crop(request: Request, grid: Grid, place: Path) -> str:
         del crops
         facts = {"shape": shape, "dtype": scan.hu.dtype.name, "patient": scan.patient, "rejected": rejected}
         (part / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+        seal(part)
     return ""
 
 

@@ -36,7 +36,7 @@ class CTFolder(LabelledFolder):
     outside : float
         Intensity in HU of what lies outside the scan; -1000 is air.
     window : tuple of float, optional
-        The intensities in HU that become 0 and 1, what lies outside is clipped; all volumes are then held in memory.
+        The intensities in HU that become 0 and 1, what lies outside is clipped; up to 256 MiB are then held in memory.
         None keeps HU, in a memory map.
     resample : bool
         Put slices that are missing, uneven or displaced by a gantry tilt on an even grid, where otherwise such a
