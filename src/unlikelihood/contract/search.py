@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from unlikelihood.contract.blocks import blocks
-from unlikelihood.contract.detector import Detector, fitted
+from unlikelihood.contract.detector import fitted
+from unlikelihood.contract.reconstructor import Reconstructor
 from unlikelihood.contract.trained import Generator
 from unlikelihood.nn.descents import Descent
 from unlikelihood.progress import progress
@@ -47,7 +48,7 @@ class SearchResult:
     loss: np.ndarray
 
 
-class SearchDetector(Detector):
+class SearchDetector(Reconstructor):
     """A detector that scores by what a search of the latent space of its fitted `generator_` leaves over."""
 
     generator: Generator
@@ -70,6 +71,7 @@ class SearchDetector(Detector):
         check_is_fitted(self, "shape_")
         return self._search(self._checked(X, reset=False))
 
+    @override
     def reconstruct(self, X: np.ndarray) -> np.ndarray:
         r"""Return the nearest generation G(z) of each sample, (n, \*shape)."""
         return self.search(X).generation

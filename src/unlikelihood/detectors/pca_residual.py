@@ -4,9 +4,10 @@ import warnings
 
 import numpy as np
 from sklearn.decomposition import PCA
+from typing_extensions import override
 
 from unlikelihood.contract.blocks import HELD, by_blocks, flat_blocks
-from unlikelihood.contract.detector import Detector
+from unlikelihood.contract.reconstructor import Reconstructor
 from unlikelihood.parameters import Count
 from unlikelihood.training.alarms import NothingLearnt
 
@@ -14,7 +15,7 @@ ROUNDING = 1e-24  # share of a squared length that is no more than rounding in f
 WIDEST_COVARIANCE = 1000  # features up to which scikit-learn takes the axes of many samples from their covariance
 
 
-class PCAResidual(Detector):
+class PCAResidual(Reconstructor):
     r"""Scores a sample by its squared distance to the principal subspace of the training samples.
 
     .. math:: -\lVert (x - \mu) - W W^\top (x - \mu) \rVert_2^2
@@ -46,6 +47,7 @@ class PCAResidual(Detector):
                 stacklevel=3,
             )
 
+    @override
     def reconstruct(self, X: np.ndarray) -> np.ndarray:
         """Return the samples' projections onto the subspace, in the samples' shape."""
         X = self._checked(X, reset=False)

@@ -45,7 +45,8 @@ def browse(record: Record, exhibits: Exhibits) -> Section:
     if cases.maps is not None:
         values["key"] = plots.heat(np.tile(np.linspace(0, cases.maps.scale, 128), (8, 1)), cases.maps.scale)
         values["top"] = f"{cases.maps.scale:.3g} {cases.maps.unit}"
-        text += "All maps share one scale, which 0.5 % of the pixels of calibration normals exceed. "
+        text += f"The maps are of the {cases.maps.kind}, in {cases.maps.unit}. "
+        text += "All share one scale, which 0.5 % of the pixels of calibration normals exceed. "
     if cases.pixels.ndim > 4:
         text += _scrolling(shown, cases.maps is not None, record.data["orientation"])
     return Section(
@@ -76,7 +77,7 @@ def _volume(name: str, cases: Cases, row: int, limits: Limits, record: Record) -
         sheets["as the detector would have it"] = plots.sheet(cases.reconstructed[row], limits)
     if cases.maps is not None:
         values = cases.maps.values[row]
-        sheets[f"{cases.maps.meaning} where coloured"] = plots.hot_sheet(values, cases.maps.scale)
+        sheets["unusual where coloured"] = plots.hot_sheet(values, cases.maps.scale)
         start = list(plots.busiest(values))
     first = sheets["as it is"]
     planes = (plots.AXIAL, plots.CORONAL, plots.SAGITTAL)
@@ -132,7 +133,7 @@ def _stills(name: str, cases: Cases, row: int, limits: Limits) -> list[dict[str,
         values = cases.maps.values[row]
         top = np.unravel_index(int(np.argmax(values)), values.shape)
         alt = f"map, strongest at {', '.join(map(str, top))} with {values.max():.3g}"
-        caption = f"{cases.maps.meaning} where bright"
+        caption = "unusual where bright"
         stills.append(_still(caption, plots.heat(values, cases.maps.scale), name, alt))
     return stills
 
