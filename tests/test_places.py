@@ -1,10 +1,16 @@
 """Figures of maps are those of a brute force, and say what the papers say."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
+from tiny import normals, tiny
+from unlikelihood.data.images import Images
+from unlikelihood.data.splits import Split
+from unlikelihood.evaluation.evaluation import evaluate
 from unlikelihood.metrics.froc import froc
 from unlikelihood.metrics.places import (
     Marks,
@@ -15,6 +21,7 @@ from unlikelihood.metrics.places import (
     judge_places,
     pixel_auroc,
 )
+from unlikelihood.report.record import Record
 
 
 def examples(rng, n=6, space=(9, 11), levels=20):
@@ -127,3 +134,41 @@ def test_every_figure_lies_in_its_interval_and_better_maps_have_better_ones(rng)
 def test_what_cannot_be_judged_is_refused(rng, spoil, message):
     with pytest.raises(ValueError, match=message):
         pixel_auroc(*spoil(*examples(rng)))
+
+
+def masked_split(shape, n=30):
+    """Return a split whose anomalies have a bright square where their masks are."""
+    rng = np.random.default_rng(5)
+    parts = [normals(shape, n=n, seed=seed) for seed in range(4)]
+    anomalous, mask = parts[3], np.zeros((2 * n, *shape[1:]), bool)
+    for row in range(n):
+        inside = tuple(slice(at, at + 2) for at in rng.integers(0, np.subtract(shape[1:], 2)))
+        mask[n + row][inside] = True
+        anomalous[row][:, mask[n + row]] += 1
+    test = Images(np.concatenate([parts[2], anomalous]), label=np.repeat([0, 1], n), mask=mask)
+    return Split(Images(parts[0]), Images(parts[1]), test)
+
+
+@pytest.mark.parametrize("name", ["PCAResidual", "KNN"])
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 8, 8, 8)])
+def test_an_evaluation_judges_places_where_there_are_masks(name, shape, tmp_path):
+    split = masked_split(shape)
+    detector = tiny(name, n_components=1).fit(split.train.pixels)
+    found = evaluate(detector, split, draws=20)
+    # Whatever is covered, a square of two pixels is found no better than the windows are large.
+    assert found.places["pixel_auroc"].low > (0.9 if name == "PCAResidual" else 0.6)
+    assert ("regions_found_at_1" in found.places) == (len(shape) == 4)
+    assert found.data["map_kind"] == str(detector.map_kind)
+    assert Record.load(found.write(tmp_path)).places == found.places
+    assert "pixel auroc" in found.summary()
+    bare = replace(split, test=replace(split.test, mask=None))
+    assert evaluate(detector, bare, draws=20).places == {}
+
+
+def test_the_threshold_of_places_is_that_of_normals_which_training_never_saw():
+    split = masked_split((1, 8, 8))
+    detector = tiny("PCAResidual", n_components=1).fit(split.train.pixels)
+    data = evaluate(detector, split, draws=20).data
+    assert data["map_threshold"] == conformal_threshold(detector.anomaly_map(split.calibration.pixels), 0.05)
+    few = evaluate(detector, replace(split, calibration=split.calibration[:5]), draws=20)
+    assert "dice_at_threshold" not in few.places

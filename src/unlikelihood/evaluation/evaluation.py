@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from unlikelihood.data.splits import Split
 from unlikelihood.decisions.probability import cross_fitted
 from unlikelihood.decisions.pvalues import p_values
+from unlikelihood.evaluation.places import places_of
 from unlikelihood.metrics.intervals import Interval, bootstrap, delong
 from unlikelihood.metrics.probability import brier, expected_calibration_error
 from unlikelihood.metrics.ranking import (
@@ -93,6 +94,7 @@ def evaluate(detector: Ranks, split: Split, *, name: str | None = None, draws: i
     The AUROC has DeLong's interval, every other figure a bootstrap's; where a group has several samples, all
     are bootstrapped by group. The probability is the cross-fitted logistic regression's, the p-value conformal:
     among the calibration normals that the detector remembers, or else those of the split. A `Conformal` gives its own.
+    Where the test has masks, the detector's maps are judged by them too.
 
     Parameters
     ----------
@@ -130,7 +132,8 @@ def evaluate(detector: Ranks, split: Split, *, name: str | None = None, draws: i
     label, score = validate(label, more_normal)
     probability = cross_fitted(score, label, group, seed=seed)
     calibration = _calibration(detector, split)
-    data = {
+    places, of_maps = places_of(detector, split, draws=draws, seed=seed)
+    data = of_maps | {
         "trained_on": getattr(detector, "n_samples_", None),
         "calibrated_on": 0 if calibration is None else len(calibration),
         "left_out": left_out if left_out or remembers(detector) else None,
@@ -153,6 +156,7 @@ def evaluate(detector: Ranks, split: Split, *, name: str | None = None, draws: i
         group=None if test.group is None else np.asarray(test.group).tolist(),
         calibration=calibration,
         p_value=_p_value(detector, calibration, score),
+        places=places,
         detector=detector,
         split=split,
     )
