@@ -46,7 +46,9 @@ class Counts:
             place = np.maximum(np.searchsorted(values, each, side="right") - 1, 0)
             share = _shares(inside)
             weights = ((~inside).astype(float), inside.astype(float), share)
-            found.append([np.bincount(place.ravel(), weight.ravel().astype(float), len(values))[::-1] for weight in weights])
+            found.append(
+                [np.bincount(place.ravel(), weight.ravel().astype(float), len(values))[::-1] for weight in weights]
+            )
         return cls(*np.moveaxis(np.array(found), 1, 0))
 
     def over(self, rows: Any = slice(None)) -> "Counts":
@@ -215,7 +217,8 @@ def _counted(mask: NDArray[np.bool_], maps: NDArray[Any]) -> Counts:
     _check(mask, maps)
     values, place = np.unique(maps, return_inverse=True)
     weights = (~mask, mask, np.stack([_shares(each) for each in mask]))
-    return Counts(*(np.bincount(place.ravel(), weight.ravel().astype(float), len(values))[::-1] for weight in weights))
+    counts = [np.bincount(place.ravel(), weight.ravel(), len(values))[::-1] for weight in weights]
+    return Counts(*np.asarray(counts, np.float64))
 
 
 def _area(x: NDArray[np.float64], y: NDArray[np.float64], limit: float = 1.0) -> float:
