@@ -41,6 +41,8 @@ class Images:
         How the files are arranged that these were read from.
     left_out : dict of str to int
         What the source did not read: how many for each reason.
+    centre : ndarray of shape (N, 3), optional
+        Where in its patient the middle of each volume is: world coordinates (x, y, z) in mm, as in `Scan`.
 
     Examples
     --------
@@ -61,6 +63,7 @@ class Images:
     part: NDArray[np.str_] | None = None
     layout: str = ""
     left_out: Mapping[str, int] = field(default_factory=dict)
+    centre: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         pixels = _pixels(self.pixels)
@@ -73,6 +76,7 @@ class Images:
             "name": None if self.name is None else _identity("name", self.name, len(pixels)).astype(str),
             "mask": None if self.mask is None else _mask(self.mask, pixels),
             "part": None if self.part is None else _part(self.part, len(pixels)),
+            "centre": None if self.centre is None else _centre(self.centre, len(pixels)),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)  # the dataclass is frozen for everyone else
@@ -85,7 +89,8 @@ class Images:
         chosen = index if isinstance(index, slice) else np.atleast_1d(np.asarray(index))
         if isinstance(chosen, np.ndarray) and not len(chosen):
             chosen = chosen.astype(np.intp)  # NumPy takes an empty list for floats
-        known = {name: getattr(self, name) for name in ("pixels", "label", "group", "name", "mask", "part")}
+        columns = ("pixels", "label", "group", "name", "mask", "part", "centre")
+        known = {name: getattr(self, name) for name in columns}
         return replace(self, **{name: value[chosen] for name, value in known.items() if value is not None})
 
     def __repr__(self) -> str:
@@ -215,6 +220,13 @@ def _part(value: ArrayLike, n: int) -> NDArray[np.str_]:
     if other := sorted(set(part.tolist()) - {"train", "calibration", "test"}):
         raise ValueError(f"part holds {other[0]!r}: expected train, calibration or test")
     return part
+
+
+def _centre(value: ArrayLike, n: int) -> NDArray[np.float64]:
+    centre = np.asarray(value, np.float64)
+    if centre.shape != (n, 3) or not np.isfinite(centre).all():
+        raise ValueError(f"centre of shape {centre.shape}: expected ({n}, 3), finite x, y and z in mm of each volume")
+    return centre
 
 
 def _spacing(value: tuple[float, ...], axes: int) -> tuple[float, ...]:

@@ -69,7 +69,7 @@ def _joined(parts: Sequence[Images]) -> Images:
                     f"as in {first.layout}"
                 )
     columns: dict[str, Any] = {}
-    for name in ("pixels", "label", "group", "name", "mask", "part"):
+    for name in ("pixels", "label", "group", "name", "mask", "part", "centre"):
         values = [getattr(part, name) for part in parts]
         columns[name] = None if any(value is None for value in values) else np.concatenate(values)
     layout = "\n".join(part.layout for part in parts)

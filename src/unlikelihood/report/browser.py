@@ -37,6 +37,8 @@ def browse(record: Record, exhibits: Exhibits) -> Section:
         # Where the size of a pixel is known, pictures are as wide and as high as what they show.
         "ratio": plots.ratio(cases.pixels.shape[1:], spacing) if spacing else None,
         "still_ratio": plots.ratio(cases.pixels.shape[1:], spacing, slices) if spacing else None,
+        # A slider fades the maps that lie over their samples; vectors have strips of their own.
+        "faded": cases.maps is not None and cases.maps.values.ndim > 2,
         "key": "",
         "top": "",
     }
@@ -133,10 +135,13 @@ def _stills(name: str, cases: Cases, row: int, limits: Limits) -> list[dict[str,
         values = cases.maps.values[row]
         top = np.unravel_index(int(np.argmax(values)), values.shape)
         alt = f"map, strongest at {', '.join(map(str, top))} with {values.max():.3g}"
-        caption = "unusual where bright"
-        stills.append(_still(caption, plots.heat(values, cases.maps.scale), name, alt))
+        if values.ndim == 1:
+            stills.append(_still("unusual where bright", plots.heat(values, cases.maps.scale), name, alt))
+        else:
+            over = {"above": plots.hot_still(values, cases.maps.scale)}
+            stills.append(_still("unusual where coloured", stills[0]["source"], name, alt) | over)
     return stills
 
 
 def _still(caption: str, source: str, name: str, alt: str = "") -> dict[str, Any]:
-    return {"caption": caption, "source": source, "alt": f"{name}, {alt or caption}"}
+    return {"caption": caption, "source": source, "alt": f"{name}, {alt or caption}", "above": ""}
