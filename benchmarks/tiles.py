@@ -37,7 +37,7 @@ def write(path: Path, shape: tuple[int, ...], n: int) -> np.memmap:
 def measure(name: str) -> None:
     """Fit, score and map, and print the peak memory."""
     shape, n, size = SAMPLES[name]
-    with tempfile.TemporaryDirectory(dir=RESULTS.parent) as folder:
+    with tempfile.TemporaryDirectory() as folder:
         write(Path(folder) / "X.npy", shape, n)
         X = np.load(Path(folder) / "X.npy", mmap_mode="r")
         started = time.process_time()

@@ -18,7 +18,7 @@ from unlikelihood.metrics.intervals import Interval
 
 FALSE_POSITIVE_RATE = 0.3  # up to which AUPRO integrates (Bergmann et al.)
 RATES = (0.25, 1.0, 4.0)  # false marks a sample
-BINS = 1000  # of the values, where only an interval is at stake
+BINS = 1000  # of all values, and of those in masks, where only an interval is at stake
 APART = 16  # part of the axis that two marks are apart
 
 
@@ -169,7 +169,7 @@ def judge_places(
     group : ndarray, shape (n,), optional
         What is drawn together.
     draws, seed : int
-        Of the bootstrap. Its figures are of values in 1000 bins, those themselves are exact.
+        Of the bootstrap. Its figures are of values in 2000 bins, those themselves are exact.
 
     Returns
     -------
@@ -178,8 +178,7 @@ def judge_places(
         ``regions_found_at_k``, the share of regions that are hit at k false marks a sample.
     """
     _check(mask, maps)
-    values = np.unique(maps)
-    binned = Counts.of(mask, maps, values[np.linspace(0, len(values) - 1, min(BINS, len(values))).astype(int)])
+    binned = Counts.of(mask, maps, np.unique([_evenly_spaced(maps), _evenly_spaced(maps[mask])]))
     marks = [Marks.of(*pair) for pair in zip(mask, maps, strict=True)] if maps.ndim > 3 else []
     hits = np.array([_hits(*pair, threshold) for pair in zip(mask, maps, strict=True)])
 
@@ -199,6 +198,12 @@ def judge_places(
         low, high = np.quantile([each[name] for each in drawn], (0.025, 0.975))
         found[name] = Interval(figure, min(float(low), figure), max(float(high), figure))
     return found
+
+
+def _evenly_spaced(values: NDArray[Any]) -> NDArray[Any]:
+    """Return values at evenly spaced ranks, with the lowest and the highest."""
+    ordered = np.sort(values, axis=None)
+    return ordered[np.linspace(0, len(ordered) - 1, BINS).astype(int)]
 
 
 def _drawn(mask: NDArray[np.bool_], group: NDArray[Any] | None, draws: int, seed: int) -> Iterator[NDArray[np.intp]]:

@@ -48,7 +48,7 @@ def browse(record: Record, exhibits: Exhibits) -> Section:
         values["key"] = plots.heat(np.tile(np.linspace(0, cases.maps.scale, 128), (8, 1)), cases.maps.scale)
         values["top"] = f"{cases.maps.scale:.3g} {cases.maps.unit}"
         text += f"The maps are of the {cases.maps.kind}, in {cases.maps.unit}. "
-        text += "All share one scale, which 0.5 % of the pixels of calibration normals exceed. "
+        text += "All share one scale, which at most 0.5 % of the pixels exceed, of these and of calibration normals. "
     if cases.pixels.ndim > 4:
         text += _scrolling(shown, cases.maps is not None, record.data["orientation"])
     return Section(
@@ -77,6 +77,8 @@ def _volume(name: str, cases: Cases, row: int, limits: Limits, record: Record) -
     start = [extent // 2 for extent in size]
     if cases.reconstructed is not None:
         sheets["as the detector would have it"] = plots.sheet(cases.reconstructed[row], limits)
+    if cases.mask is not None:
+        sheets["anomalous where white"] = plots.sheet(cases.mask[row][None], (0, 1))
     if cases.maps is not None:
         values = cases.maps.values[row]
         sheets["unusual where coloured"] = plots.hot_sheet(values, cases.maps.scale)
@@ -131,6 +133,8 @@ def _stills(name: str, cases: Cases, row: int, limits: Limits) -> list[dict[str,
     stills = [_still("as it is", plots.still(cases.pixels[row], limits), name)]
     if cases.reconstructed is not None:
         stills.append(_still("as the detector would have it", plots.still(cases.reconstructed[row], limits), name))
+    if cases.mask is not None:
+        stills.append(_still("anomalous where white", plots.still(cases.mask[row][None], (0, 1)), name))
     if cases.maps is not None:
         values = cases.maps.values[row]
         top = np.unravel_index(int(np.argmax(values)), values.shape)

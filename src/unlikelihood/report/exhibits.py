@@ -43,6 +43,8 @@ class Cases:
         What the detector makes of them, if it can.
     maps : Maps, optional
         Where they are anomalous, if it can say.
+    mask : ndarray of bool, shape (k, *space), optional
+        Where they are in truth, if that is known.
     """
 
     index: NDArray[np.intp]
@@ -51,6 +53,7 @@ class Cases:
     distance: NDArray[np.float64]
     reconstructed: NDArray[Any] | None = None
     maps: Maps | None = None
+    mask: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +124,7 @@ def choose(detector: object, split: Split, score: NDArray[np.float64]) -> Exhibi
             distance=distance,
             reconstructed=of_cases,
             maps=maps_of(detector, chosen, of_cases, held_out),
+            mask=None if split.test.mask is None else split.test.mask[index],
         ),
         likely={k: (pixels[own[::-1][:few]], score[own[::-1][:few]]) for k, own in ranked.items()},
         unlikely={k: (pixels[own[:few]], score[own[:few]]) for k, own in ranked.items()},

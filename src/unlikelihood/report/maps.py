@@ -14,7 +14,7 @@ from unlikelihood.contract.maps import RESIDUAL, MapKind, Whitening, residual
 
 BLOCK = 2**24  # values held at once, besides what the caller holds
 FEW = 8  # normals whose maps are enough where each is slow
-SHOWN = 0.995  # share of the pixels of normals that lie below the strongest colour
+SHOWN = 0.995  # share of the pixels that lie below the strongest colour
 
 
 @runtime_checkable
@@ -34,7 +34,7 @@ class Maps:
     ----------
     values : ndarray of float32, shape (n, *space) or (n, F)
     scale : float
-        The strongest colour, above 0: 0.5 % of the pixels of normals exceed it.
+        The strongest colour, above 0: at most 0.5 % of the pixels exceed it, of these samples and of normals.
     kind : str
         What they are maps of.
     unit : str
@@ -64,12 +64,12 @@ def maps_of(detector: object, X: NDArray[Any], x_hat: NDArray[Any] | None, norma
     else:
         return None
     whiten = Whitening.of(of_normals)
-    unit = "standard deviations above what normals have there"
-    return Maps(whiten(found), common_scale(whiten(of_normals)), str(kind), unit)
+    values, unit = whiten(found), "standard deviations above what normals have there"
+    return Maps(values, max(common_scale(whiten(of_normals)), common_scale(values)), str(kind), unit)
 
 
 def common_scale(maps: NDArray[Any]) -> float:
-    """Return the value to draw as the strongest colour, above 0, from maps of normals."""
+    """Return the value to draw as the strongest colour, above 0, from maps."""
     return max(0.0, float(np.quantile(maps, SHOWN))) or 1.0
 
 
