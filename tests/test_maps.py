@@ -170,3 +170,10 @@ def test_the_nearest_training_normals_are_found_in_blocks_too(rng, monkeypatch, 
 def test_the_scale_is_never_zero():
     assert common_scale(np.zeros((3, 4))) == 1
     assert common_scale(np.arange(1000.0)) == pytest.approx(994, abs=1)
+
+
+def test_the_map_of_an_autoregressive_model_adds_up_to_its_score():
+    X = normals((1, 8, 8))
+    detector = tiny("Autoregressive").fit(X)
+    found = detector.anomaly_map(X[:5])
+    np.testing.assert_allclose(-found.sum(axis=(1, 2)), detector.score_samples(X[:5]), rtol=1e-4)

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from unlikelihood.contract import maps
 from unlikelihood.contract.density import Density
 from unlikelihood.nn.causal import Causal
 from unlikelihood.nn.conditionals import Conditional, GaussianMixture, LogisticMixture
@@ -30,8 +32,13 @@ class Conditionals(nn.Module):
 
     def log_prob(self, x: Tensor) -> Tensor:
         r"""Return log p(x) in nats, (B,)."""
+        each, log_det = self.log_probs(x)
+        return each.flatten(1).sum(1) + log_det
+
+    def log_probs(self, x: Tensor) -> tuple[Tensor, Tensor | float]:
+        r"""Return log p of each value given those before it, (B, \*shape), and what the unit adds to their sum."""
         y, log_det = (self.levels.centred(x), 0.0) if self.levels else self.standardised(x)
-        return self.conditional(y, self.network(y).to(x.dtype)).flatten(1).sum(1) + log_det
+        return self.conditional(y, self.network(y).to(x.dtype)), log_det
 
 
 class Autoregressive(Density[Conditionals]):
@@ -75,6 +82,8 @@ class Autoregressive(Density[Conditionals]):
     learning_rate: Positive = 3e-3
     clip: Positive | None = 1.0
 
+    map_kind = maps.MapKind("information in each value, given those before it", "nats a value")
+
     @override
     def build(self, shape: Sequence[int]) -> Conditionals:
         conditional = self.conditional or (GaussianMixture() if len(shape) == 1 else LogisticMixture())
@@ -94,3 +103,7 @@ class Autoregressive(Density[Conditionals]):
     @override
     def score_batch(self, x: Tensor) -> Tensor:
         return self.net_.log_prob(x)
+
+    @override
+    def _map(self, X: np.ndarray) -> np.ndarray:
+        return maps.over_channels(self.map_batches(lambda x: -self.net_.log_probs(x)[0], X, "Mapping"))
