@@ -7,7 +7,7 @@ from sklearn.ensemble import IsolationForest
 
 from test_evaluation import Everything
 from tiny import DETECTORS, SHAPES, normals, tiny
-from unlikelihood import Committee, Conformal, Crops, GradientNorm
+from unlikelihood import Committee, Conformal, Crops, FeatureSpace, GradientNorm, InsideDistance
 from unlikelihood.contract.maps import OCCLUSION, RESIDUAL, Whitening, gradient, hat_functions, occlusion, residual
 from unlikelihood.report.maps import common_scale, maps_of, nearest_normals
 
@@ -134,6 +134,14 @@ def test_a_committee_has_the_maps_of_the_members_that_have_their_own():
     changed, where = spoilt(test, (1, 8, 8))
     gained = (both.anomaly_map(changed) - both.anomaly_map(test)).mean(axis=0)
     assert np.unravel_index(np.argmax(gained), gained.shape) == where
+
+
+def test_an_embedding_in_place_has_the_map_of_its_detector():
+    X = normals((1, 8, 8))
+    space = FeatureSpace(InsideDistance(), tiny("PCAResidual", n_components=1)).fit(X)
+    assert space.map_kind == RESIDUAL
+    np.testing.assert_array_equal(space.anomaly_map(X), space.detector_.anomaly_map(space.encoder_.embed(X)))
+    assert FeatureSpace(tiny("Contrastive"), tiny("KNN")).fit(X).map_kind == OCCLUSION
 
 
 def test_crops_put_together_agree_with_what_was_found_in_each():

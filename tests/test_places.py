@@ -161,6 +161,8 @@ def test_an_evaluation_judges_places_where_there_are_masks(name, shape, tmp_path
     assert found.data["map_kind"] == str(detector.map_kind)
     assert Record.load(found.write(tmp_path)).places == found.places
     assert "pixel auroc" in found.summary()
+    assert found.data["map_samples"] == (60 if detector.map_kind.own else 24)
+    assert not evaluate(tiny("KNN").fit(split.train.pixels), split, draws=20, attributed=0).places
     bare = replace(split, test=replace(split.test, mask=None))
     assert evaluate(detector, bare, draws=20).places == {}
 

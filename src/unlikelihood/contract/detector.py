@@ -238,7 +238,10 @@ class Detector(BaseEstimator, ABC):
 
     def _map(self, X: np.ndarray) -> np.ndarray:
         r"""Return maps (n, \*space) or (n, F), higher = more anomalous, of checked samples."""
-        return maps.occlusion(self._score, X, getattr(self, "typical_", None))
+        with warnings.catch_warnings():
+            # A score that no covered place changes says something about the sample, not about the detector.
+            warnings.simplefilter("ignore", NothingLearnt)
+            return maps.occlusion(self._score, X, getattr(self, "typical_", None))
 
     def _restore(self) -> None:
         """Make from the fitted arrays and values what only memory can hold; called by `fit` and by `load`."""

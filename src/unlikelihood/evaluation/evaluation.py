@@ -88,7 +88,15 @@ class Evaluation(Record):
         return Path(path)
 
 
-def evaluate(detector: Ranks, split: Split, *, name: str | None = None, draws: int = 1000, seed: int = 0) -> Evaluation:
+def evaluate(
+    detector: Ranks,
+    split: Split,
+    *,
+    name: str | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+    attributed: int = 24,
+) -> Evaluation:
     """Judge a fitted detector on the test part of a split, without the samples that it was trained on.
 
     The AUROC has DeLong's interval, every other figure a bootstrap's; where a group has several samples, all
@@ -108,6 +116,9 @@ def evaluate(detector: Ranks, split: Split, *, name: str | None = None, draws: i
         Number of bootstrap samples.
     seed : int
         Seeds the bootstrap and the folds.
+    attributed : int
+        Test samples with a mask, and calibration normals, that are mapped at most where a detector has no maps of its
+        own: each takes about a hundred scores. Of a detector's own maps up to 200 are judged.
 
     Returns
     -------
@@ -132,7 +143,7 @@ def evaluate(detector: Ranks, split: Split, *, name: str | None = None, draws: i
     label, score = validate(label, more_normal)
     probability = cross_fitted(score, label, group, seed=seed)
     calibration = _calibration(detector, split)
-    places, of_maps = places_of(detector, split, draws=draws, seed=seed)
+    places, of_maps = places_of(detector, split, attributed=attributed, draws=draws, seed=seed)
     data = of_maps | {
         "trained_on": getattr(detector, "n_samples_", None),
         "calibrated_on": 0 if calibration is None else len(calibration),

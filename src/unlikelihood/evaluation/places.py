@@ -14,22 +14,26 @@ from unlikelihood.metrics.places import conformal_threshold, judge_places
 from unlikelihood.storage.identity import unseen
 
 ALPHA = 0.05  # share of normals that may have a mark
-JUDGED = 2**25  # pixels whose maps are judged at most
-ATTRIBUTED = 60  # samples, and as many calibration normals, whose scores are attributed to places, which is slow
+PIXELS, SAMPLES = 2**25, 200  # whose maps are judged at most, and as many of calibration normals
 
 
-def places_of(detector: object, split: Split, *, draws: int, seed: int) -> tuple[dict[str, Interval], dict[str, Any]]:
+def places_of(
+    detector: object, split: Split, *, attributed: int, draws: int, seed: int
+) -> tuple[dict[str, Interval], dict[str, Any]]:
     """Return the figures of a detector's maps of the test, and what is to be known about them; empty without masks.
 
-    They are of all test samples, or of evenly spaced ones where these would take long or much memory. Anomalies that
-    have no mask, and detectors of other libraries, are not judged. The threshold is that of calibration normals.
+    They are of all test samples, or of evenly spaced ones where these are many: `attributed` at most where the maps are
+    not the detector's own. Anomalies that have no mask, and detectors of other libraries, are not judged. The threshold
+    is that of calibration normals.
     """
     test = split.test
     if test.mask is None or not isinstance(detector, Detector) or not test.mask.any():
         return {}, {}
+    allowed = SAMPLES if detector.map_kind.own else attributed
+    if allowed < 2:
+        return {}, {}
     known = np.flatnonzero(test.mask.reshape(len(test), -1).any(axis=1) | (np.asarray(test.label) == 0))
-    most = max(2, JUDGED // math.prod(test.pixels.shape[2:]))
-    most = most if detector.map_kind.own else min(most, ATTRIBUTED)
+    most = min(allowed, max(2, PIXELS // math.prod(test.pixels.shape[2:])))
     test = _some(test[known], most)
     held_out = unseen(detector, split.calibration.pixels)
     held_out = held_out[_evenly(len(held_out), most)]

@@ -127,7 +127,7 @@ def _places(record: Record) -> Section | None:
     rows = [
         (name, f"{interval.value:.3f}", span(interval), meaning)
         for key, interval in record.places.items()
-        for name, meaning in [PLACES[key]]
+        for name, meaning in [PLACES.get(key, (key.replace("_", " "), ""))]
     ]
     data = record.data
     text = f"How well the maps agree with the masks of {data['map_samples']:,} test samples, pixel by pixel. "
