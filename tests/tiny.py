@@ -15,6 +15,7 @@ SMALL = {
     "epochs": 2,
     "batch_size": 16,
     "width": 2,
+    "hidden": 4,
     "latent": 2,
     "n_estimators": 5,
     "n_components": 3,
@@ -27,6 +28,7 @@ SMALL = {
 
 PARTS = {
     unlikelihood.Embedder: lambda: tiny("Contrastive"),
+    unlikelihood.DenseEmbedder: lambda: tiny("Contrastive"),
     unlikelihood.Generator: lambda: tiny("DCGAN"),
     unlikelihood.Detector: lambda: tiny("KNN"),
     Sequence[unlikelihood.Detector]: lambda: [tiny("KNN"), tiny("IsolationForest")],

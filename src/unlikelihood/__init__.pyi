@@ -1,5 +1,6 @@
 from .contract.detector import Detector as Detector
 from .contract.detector import load as load
+from .contract.embedder import DenseEmbedder as DenseEmbedder
 from .contract.embedder import Embedder as Embedder
 from .contract.embedder import NearestEmbeddings as NearestEmbeddings
 from .contract.trained import Generator as Generator
@@ -57,6 +58,10 @@ from .detectors.latent_search import LatentSearch as LatentSearch
 from .detectors.likelihood_ratio import LikelihoodRatio as LikelihoodRatio
 from .detectors.likelihood_regret import LikelihoodRegret as LikelihoodRegret
 from .detectors.lof import LOF as LOF
+from .detectors.nade import NADE as NADE
+from .detectors.nade import RNADE as RNADE
+from .detectors.patch_memory import PatchGaussian as PatchGaussian
+from .detectors.patch_memory import PatchMemory as PatchMemory
 from .detectors.path_statistics import PathStatistics as PathStatistics
 from .detectors.pca_residual import PCAResidual as PCAResidual
 from .detectors.radiomics import Radiomics as Radiomics
@@ -102,6 +107,8 @@ from .nn.likelihoods import CorrelatedGaussian as CorrelatedGaussian
 from .nn.likelihoods import Gaussian as Gaussian
 from .nn.likelihoods import LearntGaussian as LearntGaussian
 from .nn.likelihoods import OptimalGaussian as OptimalGaussian
+from .nn.masks import Checkerboards as Checkerboards
+from .nn.masks import Multiscale as Multiscale
 from .nn.posteriors import DiagonalGaussian as DiagonalGaussian
 from .nn.posteriors import InverseAutoregressive as InverseAutoregressive
 from .nn.priors import Exemplars as Exemplars

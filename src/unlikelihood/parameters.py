@@ -31,6 +31,7 @@ Whole = Annotated[int, Range(0)]
 Positive = Annotated[float, Range(0, above=True)]
 NonNegative = Annotated[float, Range(0)]
 Fraction = Annotated[float, Range(0, 1)]
+Share = Annotated[float, Range(0, 1, above=True)]
 OpenFraction = Annotated[float, Range(0, 1, above=True, below=True)]
 
 

@@ -35,6 +35,30 @@ class Embedder(Detector):
         return self._embed(self._checked(X, reset=False))
 
 
+class DenseEmbedder(Embedder):
+    """An embedder that also describes every part of a sample, by its feature maps."""
+
+    @abstractmethod
+    def _feature_maps(self, X: np.ndarray) -> np.ndarray:
+        r"""Return the feature maps of checked samples (n, \*shape)."""
+
+    def feature_maps(self, X: np.ndarray) -> np.ndarray:
+        r"""Return the feature maps of each sample, from that sample alone.
+
+        Parameters
+        ----------
+        X : ndarray
+            Samples of the shape that `fit` saw.
+
+        Returns
+        -------
+        ndarray of shape (n, channels, \*space), float32
+            A coarser space than the sample's; none for vectors.
+        """
+        check_is_fitted(self, "shape_")
+        return self._feature_maps(self._checked(X, reset=False))
+
+
 class NearestEmbeddings(Embedder):
     r"""An embedder that scores by the mean distance to the nearest of the training embeddings.
 

@@ -10,16 +10,17 @@ import torch.nn.functional as F
 from torch import Tensor
 from typing_extensions import override
 
-from unlikelihood.contract.embedder import NearestEmbeddings
+from unlikelihood.contract.embedder import DenseEmbedder, NearestEmbeddings
 from unlikelihood.contract.trained import Learner
 from unlikelihood.nn.augment import Affine, Augment, Chain, Elastic, Swap
 from unlikelihood.nn.contrast import contrast
 from unlikelihood.nn.networks import Embedding
+from unlikelihood.nn.spatial import side_by_side
 from unlikelihood.parameters import Count, Positive
 from unlikelihood.training.loop import Objective, one_cycle
 
 
-class Contrastive(Learner[Embedding], NearestEmbeddings):
+class Contrastive(Learner[Embedding], DenseEmbedder, NearestEmbeddings):
     r"""Learns to tell normal samples apart however they are changed, and scores by the nearest of them.
 
     Two random changes v, v' of each of the B samples of a batch are embedded on the unit sphere. Training lets each
@@ -79,3 +80,7 @@ class Contrastive(Learner[Embedding], NearestEmbeddings):
     @override
     def _embed(self, X: np.ndarray) -> np.ndarray:
         return self.map_batches(lambda x: F.normalize(self.net_(x), dim=1), X, "Embedding")
+
+    @override
+    def _feature_maps(self, X: np.ndarray) -> np.ndarray:
+        return self.map_batches(lambda x: side_by_side(self.net_.feature_maps(x)), X, "Feature maps")

@@ -34,7 +34,8 @@ class Flow(Density[NormalisingFlow], Generator[NormalisingFlow]):
     Parameters
     ----------
     step : FlowStep
-        `AffineCoupling` (Real NVP), `SplineCoupling` (neural spline flow) or `AffineAutoregressive` (MAF).
+        `AffineCoupling` (with `Multiscale` masks Real NVP), `SplineCoupling` (neural spline flow) or
+        `AffineAutoregressive` (MAF).
     steps : int
         How many follow one another.
     width : int

@@ -2,21 +2,26 @@
 
 import copy
 import hashlib
+import os
 from dataclasses import KW_ONLY
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as tensors_in
 from torch import Tensor, nn
 from typing_extensions import override
 
-from unlikelihood.contract.embedder import NearestEmbeddings
+from unlikelihood.contract.embedder import DenseEmbedder, NearestEmbeddings
+from unlikelihood.nn.spatial import side_by_side
 from unlikelihood.parameters import Count
 from unlikelihood.training.batches import in_order
 from unlikelihood.training.devices import fabric_for, place
 
 
-class TorchEncoder(NearestEmbeddings):
+class TorchEncoder(DenseEmbedder, NearestEmbeddings):
     r"""Embeds samples with a given network, which is not trained, and scores by the nearest normals.
 
     `fit` copies the network, in evaluation mode; what happens to the original afterwards does not matter. A model
@@ -26,8 +31,8 @@ class TorchEncoder(NearestEmbeddings):
     Parameters
     ----------
     module : Module
-        Maps a batch (B, \*shape) to embeddings: (B, features), (B, C, H, W) or (B, C, D, H, W). For vectors it is
-        run in double precision.
+        Maps a batch (B, \*shape) to embeddings: (B, features), (B, C, H, W) or (B, C, D, H, W), or to a list of
+        feature maps, the finest first, which are put side by side. For vectors it is run in double precision.
     batch_size : int
         Samples in a batch.
     device : str
@@ -52,6 +57,41 @@ class TorchEncoder(NearestEmbeddings):
 
     runtime = ("device", "module")
 
+    @classmethod
+    def from_safetensors(
+        cls, module: nn.Module, path: str | os.PathLike[str], sha256: str | None = None, **parameters: Any
+    ) -> Self:
+        """Return an encoder whose weights are read from a local file, from which nothing is unpickled.
+
+        Parameters
+        ----------
+        module : Module
+            Of the architecture that the file belongs to; a copy takes the weights.
+        path : path
+            A safetensors file.
+        sha256 : str or None
+            What the hash of the file has to be, in hexadecimal; None takes any.
+        **parameters : Any
+            The encoder's other parameters.
+
+        Raises
+        ------
+        ValueError
+            If the file is no safetensors file, has another hash, or its weights are not those of `module`.
+        """
+        content = Path(path).read_bytes()
+        found = hashlib.sha256(content).hexdigest()
+        if sha256 is not None and found != sha256.lower():
+            raise ValueError(f"{path} has the SHA-256 {found}, expected {sha256}")
+        module = copy.deepcopy(module)
+        try:
+            module.load_state_dict(tensors_in(content))
+        except SafetensorError as error:
+            raise ValueError(f"{path} is no safetensors file: {error}") from None
+        except RuntimeError as error:
+            raise ValueError(f"{path} does not hold the weights of this {type(module).__name__}: {error}") from None
+        return cls(module, **parameters)
+
     def __sklearn_clone__(self) -> Self:
         # It is never changed, so that clones can share it.
         return type(self)(**self.get_params(deep=False))
@@ -72,8 +112,14 @@ class TorchEncoder(NearestEmbeddings):
         device = fabric_for(self.device, "32-true").device
         return np.concatenate([self._embed_batch(x) for x in in_order(X, self.batch_size, "Embedding", device, dtype)])
 
+    @override
+    def _feature_maps(self, X: np.ndarray) -> np.ndarray:
+        return self._embed(X)
+
     def _embed_batch(self, x: Tensor) -> np.ndarray:
         embedding = self.net_(x)
+        if isinstance(embedding, (list, tuple)) and embedding and all(_is_map(level, x) for level in embedding):
+            embedding = side_by_side(embedding)
         if not isinstance(embedding, Tensor) or embedding.shape[:1] != x.shape[:1] or embedding.ndim < 2:
             made = tuple(embedding.shape) if isinstance(embedding, Tensor) else type(embedding).__name__
             raise ValueError(
@@ -107,6 +153,10 @@ class TorchEncoder(NearestEmbeddings):
                 f"{type(self).__name__}: module is not built like the one that was saved: {error}"
             ) from None
         self._restore()
+
+
+def _is_map(level: object, x: Tensor) -> bool:
+    return isinstance(level, Tensor) and level.ndim == x.ndim and len(level) == len(x)
 
 
 def digest(module: nn.Module) -> int:

@@ -5,10 +5,11 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -112,6 +113,15 @@ class Experiment:
         )
 
 
+class Runs(Protocol):
+    """What a series is made of."""
+
+    @property
+    def title(self) -> str: ...  # noqa: D102
+
+    def run(self, out: str | os.PathLike[str]) -> str: ...  # noqa: D102
+
+
 @dataclass(frozen=True)
 class Series:
     """Experiments on several data sets that make up one recipe.
@@ -125,7 +135,7 @@ class Series:
     """
 
     title: str
-    experiments: Mapping[str, Experiment]
+    experiments: Mapping[str, Runs]
 
     def run(self, out: str | os.PathLike[str]) -> str:
         """Run every experiment in a folder of its own, and return their tables as text.
@@ -152,14 +162,19 @@ def run_once(runs: Path, name: str, detector: Detector, split: Split, *, draw: b
 
     With `draw` a report with pictures is kept beside it. The detectors of all seeds need not be held.
     """
-    configured = json.dumps([configuration(detector), repr(split.train), repr(split.test)], sort_keys=True)
-    slug = re.sub(r"\W+", "-", name.lower()).strip("-")
-    folder = runs / f"{slug}-seed{detector.seed}-{hashlib.sha256(configured.encode()).hexdigest()[:8]}"
+    folder = place_of(runs, name, detector, repr(split.train), repr(split.test))
     if not (folder / RECORD).exists():
         keep_checkpoints(detector, folder)
         evaluation = evaluate(detector.fit(split.train.pixels), split, name=name, seed=detector.seed)
         (evaluation.save if draw else evaluation.write)(folder)
     return Record.load(folder)
+
+
+def place_of(runs: Path, name: str, detector: Detector, *others: Any) -> Path:
+    """Return the folder of a run, named by its detector and a hash of all that decides it, as `others` do."""
+    configured = json.dumps([configuration(detector), *others], sort_keys=True)
+    slug = re.sub(r"\W+", "-", name.lower()).strip("-")
+    return runs / f"{slug}-seed{detector.seed}-{hashlib.sha256(configured.encode()).hexdigest()[:8]}"
 
 
 def keep_checkpoints(detector: Detector, path: Path) -> None:
@@ -184,6 +199,11 @@ def table(rows: list[Row]) -> str:
         )
         for row in rows
     ]
-    widths = [max(len(line[column]) for line in (head, *cells)) for column in range(len(head))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in (head, *cells)]
-    return "\n".join([*(line.rstrip() for line in lines), f"seeds: {rows[0].seeds}"])
+    return f"{aligned(head, cells)}\nseeds: {rows[0].seeds}"
+
+
+def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return lines of cells as text whose columns stand below one another."""
+    widths = [max(len(line[column]) for line in (head, *rows)) for column in range(len(head))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in (head, *rows)]
+    return "\n".join(line.rstrip() for line in lines)

@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -11,6 +12,8 @@ from torch import Tensor
 from typing_extensions import override
 
 from unlikelihood.parameters import Component, Count, Range
+
+HALVINGS = 40  # of the interval that a quantile is in
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,10 @@ class Conditional(Component, ABC):
     @abstractmethod
     def __call__(self, x: Tensor, theta: Tensor) -> Tensor:
         """Return log p in nats, (...), of values x (...) with the network's numbers (..., n_params)."""
+
+    @abstractmethod
+    def quantile(self, u: Tensor, theta: Tensor) -> Tensor:
+        """Return the values (...) below or at which x is with probability u, in (0, 1): draws if u is uniform."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,10 @@ class GaussianMixture(Conditional):
         log_weight, mean, log_scale = mixture(theta)
         standard = (x[..., None] - mean) * (-log_scale).exp()
         return torch.logsumexp(log_weight - standard.square() / 2 - log_scale - math.log(2 * math.pi) / 2, -1)
+
+    @override
+    def quantile(self, u: Tensor, theta: Tensor) -> Tensor:
+        return quantile_of_mixture(u, theta, torch.special.ndtri, torch.special.ndtr)
 
 
 @dataclass(frozen=True)
@@ -99,6 +110,11 @@ class LogisticMixture(Conditional):
         high = torch.where(x + delta < 1, (x + delta - mean) * inverse, math.inf)
         return torch.logsumexp(log_weight + log_between(low, high), -1)
 
+    @override
+    def quantile(self, u: Tensor, theta: Tensor) -> Tensor:
+        x = quantile_of_mixture(u, theta, torch.logit, torch.sigmoid)
+        return 2 * ((x + 1) / 2 * (self.levels - 1)).round().clamp(0, self.levels - 1) / (self.levels - 1) - 1
+
 
 @dataclass(frozen=True)
 class Binary(Conditional):
@@ -125,12 +141,34 @@ class Binary(Conditional):
     def __call__(self, x: Tensor, theta: Tensor) -> Tensor:
         return F.logsigmoid(x * theta[..., 0])  # here x is -1 or 1
 
+    @override
+    def quantile(self, u: Tensor, theta: Tensor) -> Tensor:
+        return 1 - 2 * (u <= (-theta[..., 0]).sigmoid()).to(u)
+
 
 def mixture(theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return log-weights, means, spread out at first, and log-scales from a network's numbers (..., 3 n_components)."""
     weight, mean, log_scale = theta.chunk(3, -1)
     spread = torch.linspace(-1, 1, mean.shape[-1] + 2, dtype=mean.dtype, device=mean.device)[1:-1]
     return weight.log_softmax(-1), mean + spread, log_scale.clamp(-7, 7)
+
+
+def quantile_of_mixture(
+    u: Tensor, theta: Tensor, quantile: Callable[[Tensor], Tensor], cumulative: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Return the quantile of a mixture, by bisection between the lowest and the highest of its components'.
+
+    `quantile` and `cumulative` are those of the standard component.
+    """
+    log_weight, mean, log_scale = mixture(theta)
+    weight, scale = log_weight.exp(), log_scale.exp()
+    of_components = mean + scale * quantile(u)[..., None]
+    low, high = of_components.amin(-1), of_components.amax(-1)
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        below = (weight * cumulative((middle[..., None] - mean) / scale)).sum(-1) < u
+        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+    return (low + high) / 2
 
 
 def log_between(low: Tensor, high: Tensor) -> Tensor:

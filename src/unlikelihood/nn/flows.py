@@ -1,4 +1,4 @@
-"""Steps of a normalising flow, for vectors, images and volumes from one definition each.
+"""Normalising flows and their steps, for vectors, images and volumes from one definition each.
 
 `shape` is that of one sample; `width` is the channels of a step's convolutions, or an eighth of its hidden units for
 vectors; `of_values` maps the `n_params` numbers θ of a value to the invertible map f of that value.
@@ -7,30 +7,25 @@ vectors; `of_values` maps the `n_params` numbers θ of a value to the invertible
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Annotated
 
-import torch
 from torch import Tensor, nn
 from torch.distributions import Transform
 from typing_extensions import override
 from zuko.transforms import (
     AutoregressiveTransform,
     ComposedTransform,
-    CouplingTransform,
     DependentTransform,
     MonotonicAffineTransform,
     MonotonicRQSTransform,
 )
 
 from unlikelihood.nn.causal import Causal
+from unlikelihood.nn.couplings import Coupling, still
 from unlikelihood.nn.levels import Levels, Standardised, standard_normal
-from unlikelihood.nn.networks import WIDEST
-from unlikelihood.nn.spatial import conv, linear, transposed_conv
-from unlikelihood.parameters import Component, Count, Positive, Range
-
-COARSEST = 3  # checkerboards have fields of 1, 2 and 4 values
-KERNEL = 5  # of the convolution that halves the axes
+from unlikelihood.nn.masks import Checkerboards, Masks
+from unlikelihood.parameters import Component, Count, OpenFraction, Positive, Range
 
 
 @dataclass(frozen=True)
@@ -53,7 +48,9 @@ class FlowStep(Component, ABC):
 
 @dataclass(frozen=True)
 class AffineMap(FlowStep):
-    r"""y = a x + b, with a in (10⁻³, 10³)."""
+    r"""y = a x + b, with a between `slope` and its inverse."""
+
+    slope: OpenFraction = 1e-3
 
     @property
     @override
@@ -62,7 +59,7 @@ class AffineMap(FlowStep):
 
     @override
     def of_values(self, theta: Tensor) -> Transform:
-        return MonotonicAffineTransform(*theta.unbind(-1))
+        return MonotonicAffineTransform(*theta.unbind(-1), slope=self.slope)
 
 
 @dataclass(frozen=True)
@@ -84,11 +81,14 @@ class SplineMap(FlowStep):
 
 @dataclass(frozen=True)
 class CouplingStep(FlowStep):
-    """Maps half of the values, with parameters that follow from the other half."""
+    """Maps half of the values that `masks` let it look at, with parameters that follow from the other half."""
+
+    _: KW_ONLY
+    masks: Masks = field(default_factory=Checkerboards)
 
     @override
     def __call__(self, shape: Sequence[int], index: int, width: int) -> nn.Module:
-        return Coupling(shape, checkerboard(shape, index), self.n_params, self.of_values, width)
+        return Coupling(*self.masks(shape, index), math.prod(shape), self.n_params, self.of_values, width)
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,14 @@ class AutoregressiveStep(FlowStep):
 
 @dataclass(frozen=True)
 class AffineCoupling(AffineMap, CouplingStep):
-    """Affine coupling: with it, `Flow` is Real NVP.
+    """Affine coupling: with it and `Multiscale` masks, `Flow` is Real NVP.
+
+    Parameters
+    ----------
+    slope : float
+        The factor a of y = a x + b stays between it and its inverse; 0.2 keeps training steady.
+    masks : Masks
+        `Checkerboards` or `Multiscale`.
 
     References
     ----------
@@ -122,6 +129,8 @@ class SplineCoupling(SplineMap, CouplingStep):
         Pieces of the spline.
     bound : float
         It is the identity outside [-bound, bound], in standard deviations.
+    masks : Masks
+        `Checkerboards` or `Multiscale`.
 
     References
     ----------
@@ -137,103 +146,13 @@ class AffineAutoregressive(AffineMap, AutoregressiveStep):
     ----------
     layers : int
         Layers of the causal convolutions of images and volumes.
+    slope : float
+        As for `AffineCoupling`.
 
     References
     ----------
     Papamakarios, Pavlakou and Murray, "Masked autoregressive flow for density estimation", 2017, equation 3.
     """
-
-
-def checkerboard(shape: Sequence[int], index: int) -> Tensor:
-    """Return which values (D,) the `index`-th coupling keeps: every other field; later, of coarser boards."""
-    longest = max(shape)
-    coarseness = (index // 2) % min(COARSEST, max(1, (longest - 1).bit_length()))
-    places = torch.meshgrid([torch.arange(size) >> coarseness for size in shape], indexing="ij")
-    return ((sum(places) + index) % 2 == 0).flatten()  # type: ignore[union-attr]
-
-
-class Coupling(nn.Module):
-    r"""A step that keeps the values under `keeps` and maps the others: y_a = x_a, y_b = f(x_b; θ(x_a))."""
-
-    keeps: Tensor
-
-    def __init__(
-        self, shape: Sequence[int], keeps: Tensor, n_params: int, of_values: Callable[[Tensor], Transform], width: int
-    ) -> None:
-        super().__init__()
-        self.shape = tuple(shape)
-        self.of_values = of_values
-        self.register_buffer("keeps", keeps, persistent=False)
-        self.network = Conditioner(shape, n_params, width)
-
-    @override
-    def forward(self) -> Transform:
-        return CouplingTransform(self.of_rest, self.keeps)
-
-    def of_rest(self, kept: Tensor) -> Transform:
-        """Return the map of the other values, given those that are kept."""
-        x = kept.new_zeros(len(kept), len(self.keeps))
-        x[:, self.keeps] = kept
-        keeps = self.keeps.to(x).expand_as(x)
-        seen = torch.cat([part.unflatten(1, self.shape) for part in (x, keeps)], 1)
-        return DependentTransform(self.of_values(self.network(seen).to(x.dtype)[:, ~self.keeps]), 1)
-
-
-class Conditioner(nn.Module):
-    r"""Maps samples and their mask, (B, 2C, \*space), to numbers for every value, (B, D, n_params), at first all zero.
-
-    Residual convolutions at half the size; fully connected layers for vectors.
-    """
-
-    def __init__(self, shape: Sequence[int], n_params: int, width: int) -> None:
-        super().__init__()
-        channels, *space = shape
-        self.split = (channels, n_params)
-        hidden, axes = WIDEST * width, len(space)
-        if space:
-            self.layers = nn.Sequential(
-                conv(axes, 2 * channels, width, KERNEL, 2),
-                *(Residual(conv(axes, width, width), conv(axes, width, width)) for _ in range(2)),
-                nn.SiLU(),
-                Doubling(width, channels * n_params, space),
-            )
-        else:
-            self.layers = nn.Sequential(
-                linear(2 * channels, hidden),
-                Residual(linear(hidden, hidden), linear(hidden, hidden)),
-                nn.SiLU(),
-                linear(hidden, channels * n_params),
-            )
-        still(self.layers[-1])
-
-    @override
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x).unflatten(1, self.split).movedim(2, -1).flatten(1, -2)
-
-
-class Doubling(nn.Module):
-    """Makes two positions along every axis of each, and cuts them to axes of the sizes `space`."""
-
-    def __init__(self, channels_in: int, channels_out: int, space: Sequence[int]) -> None:
-        super().__init__()
-        self.layer = transposed_conv(len(space), channels_in, channels_out, 2, 2)
-        self.within = (..., *map(slice, space))
-
-    @override
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layer(x)[self.within]
-
-
-class Residual(nn.Module):
-    """x + f(x), with f two layers, each after a nonlinearity."""
-
-    def __init__(self, first: nn.Module, second: nn.Module) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(nn.SiLU(), first, nn.SiLU(), second)
-
-    @override
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.layers(x)
 
 
 class Masked(nn.Module):
@@ -263,12 +182,6 @@ class Masked(nn.Module):
         """Return the map of all values."""
         theta = self.network(x.flip(self.turned).unflatten(1, self.shape)).to(x.dtype)
         return DependentTransform(self.of_values(theta.flatten(1, -2).flip(self.turned)), 1)
-
-
-def still(layer: nn.Module) -> None:
-    """Make `layer` return zeros, so that the flow begins as the identity."""
-    for parameter in layer.parameters():
-        nn.init.zeros_(parameter)
 
 
 class NormalisingFlow(nn.Module):

@@ -85,6 +85,15 @@ class Embedding(nn.Sequential):
         layers += normalised(conv(axes, channels, channels), channels, axes)
         super().__init__(*layers, nn.Flatten(), linear(channels * math.prod(sizes[-1]), features))
 
+    def feature_maps(self, x: Tensor) -> list[Tensor]:
+        r"""Return what the rectifiers make of samples (B, \*shape), the finest first."""
+        found = []
+        for layer in self:
+            x = layer(x)
+            if isinstance(layer, nn.ReLU):
+                found.append(x)
+        return found
+
 
 def normalised(layer: nn.Module, channels: int, axes: int) -> list[nn.Module]:
     """Return `layer` followed by batch normalisation of its channels over the spatial axes, and a rectifier."""

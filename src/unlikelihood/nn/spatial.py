@@ -14,7 +14,10 @@ CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 BATCH_NORMS = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 MAX_POOLS = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
+AVERAGE_POOLS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 LINEAR_MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
+
+FINEST = 32  # positions along an axis of feature maps, at most where there is a choice
 
 linear = partial(nn.Linear, dtype=torch.float32)
 
@@ -64,6 +67,19 @@ def layer_norm(channels: int) -> nn.Module:
 def dilate(x: Tensor) -> Tensor:
     r"""Return the largest value of each position and those around it, (B, C, \*space)."""
     return MAX_POOLS[x.ndim - 2](x, 3, 1, 1)
+
+
+def side_by_side(levels: Sequence[Tensor]) -> Tensor:
+    r"""Return feature maps (B, C_l, \*space_l) as one (B, ΣC_l, \*space), averaged over neighbouring positions.
+
+    They are brought to the space of the finest whose axes are at most `FINEST` long, or else of the coarsest.
+    """
+    axes = levels[0].ndim - 2
+    if axes == 0:
+        return torch.cat(list(levels), 1)
+    space = next((level.shape[2:] for level in levels if max(level.shape[2:]) <= FINEST), levels[-1].shape[2:])
+    pooled = [AVERAGE_POOLS[axes](level, 3, 1, 1, count_include_pad=False) for level in levels]
+    return torch.cat([F.interpolate(level, space, mode=LINEAR_MODES[axes]) for level in pooled], 1)
 
 
 def resize(x: Tensor, size: Sequence[int]) -> Tensor:
