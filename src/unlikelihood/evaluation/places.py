@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unlikelihood.contract.detector import Detector
 from unlikelihood.data.images import Images
 from unlikelihood.data.splits import Split
 from unlikelihood.metrics.intervals import Interval
 from unlikelihood.metrics.places import conformal_threshold, judge_places
+from unlikelihood.report.maps import Locates
 from unlikelihood.storage.identity import unseen
 
 ALPHA = 0.05  # share of normals that may have a mark
@@ -27,7 +27,7 @@ def places_of(
     is that of calibration normals.
     """
     test = split.test
-    if test.mask is None or not isinstance(detector, Detector) or not test.mask.any():
+    if test.mask is None or not isinstance(detector, Locates) or not test.mask.any():
         return {}, {}
     allowed = SAMPLES if detector.map_kind.own else attributed
     if allowed < 2:
