@@ -142,8 +142,8 @@ def _stills(name: str, cases: Cases, row: int, limits: Limits) -> list[dict[str,
         if values.ndim == 1:
             stills.append(_still("unusual where bright", plots.heat(values, cases.maps.scale), name, alt))
         else:
-            over = {"above": plots.hot_still(values, cases.maps.scale)}
-            stills.append(_still("unusual where coloured", stills[0]["source"], name, alt) | over)
+            over = {"above": plots.hot_still(values, cases.maps.scale), "above_alt": f"{name}, {alt}"}
+            stills.append(_still("unusual where coloured", stills[0]["source"], name, "below its map") | over)
     return stills
 
 
