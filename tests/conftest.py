@@ -11,6 +11,7 @@ if "OMP_NUM_THREADS" not in os.environ:
 
 # What these find out depends on rounding, so that `make test-portable` runs them as other processors would.
 TRAINS = {
+    "test_architecture",
     "test_auto",
     "test_contract",
     "test_contrastive",
@@ -21,7 +22,9 @@ TRAINS = {
     "test_generation",
     "test_maps",
     "test_nade",
+    "test_medmnist_table",
     "test_radiomics",
+    "test_reproduction",
     "test_real_nvp",
     "test_search",
     "test_torch_encoder",

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
-from unlikelihood import Digits, Images
+from unlikelihood import KNN, Conformal, Digits, Images, evaluate
 from unlikelihood.data.as_array import as_array
 
 X = np.random.default_rng(0).random((7, 1, 6, 5)).astype(np.float32)
@@ -73,11 +73,35 @@ Foreign.__module__ = "datasets.arrow_dataset"
         (Digits().split(), r"split\.test\.pixels to score"),
         (Foreign(), r'with_format\("numpy"\)'),
         (iter(X), r"pass np\.stack\(list\(X\)\)"),
+        ("scans/", r"X is a str.*pass Folder\(X\)\.read\(\)\.pixels"),
+        ({"pixels": X}, "pass one of its arrays"),
     ],
 )
 def test_other_things_are_refused_with_what_to_pass(given, message):
     with pytest.raises(TypeError, match=message):
         as_array(given)
+    detector = KNN().fit(X)
+    for taken in (KNN().fit, detector.score_samples, detector.calibrate, Conformal(detector, alpha=0.5).fit):
+        with pytest.raises(TypeError, match=message):
+            taken(given)
+
+
+def test_every_call_takes_what_holds_arrays(tmp_path):
+    def mapped(part):
+        np.save(tmp_path / f"{len(part)}.npy", part)
+        return np.load(tmp_path / f"{len(part)}.npy", mmap_mode="r")
+
+    plain = KNN().fit(X[:4]).calibrate(X[4:])
+    expected = Conformal(plain, alpha=0.5).fit().p_value(X)
+    for made in (torch.from_numpy, lambda part: TensorDataset(torch.from_numpy(part)), mapped):
+        detector = KNN().fit(made(X[:4]))
+        decide = Conformal(detector, alpha=0.5).fit(made(X[4:]))
+        np.testing.assert_array_equal(detector.score_samples(made(X)), plain.score_samples(X))
+        np.testing.assert_array_equal(decide.p_value(made(X)), expected)
+    with pytest.raises(TypeError, match=r"split is a Tensor, expected a Split: pass source\.split\(\), or Split"):
+        evaluate(plain, torch.from_numpy(X))
+    with pytest.raises(TypeError, match=r"split is a Digits, expected a Split"):
+        evaluate(plain, Digits())
 
 
 @pytest.mark.parametrize("shape", [(4, 8, 8, 3), (4, 8, 8, 1), (4, 8, 8, 4), (4, 9, 8, 7, 3)])

@@ -117,14 +117,31 @@ class TestCandidates:
         with pytest.raises(ValueError, match="Nodules reads a table"):
             Candidates(**source, table=tmp_path / "t.csv").read()
 
-    def test_a_folder_of_ct_becomes_a_ranked_table_without_a_reader(self, folder, tmp_path, capsys):
-        data = ["--data=Candidates", f"--data.path={folder}", "--data.per_scan=4", "--data.size=8", "--data.jobs=1"]
-        assert main(["fit", *data, "--detector=PCAResidual", f"--out={tmp_path / 'm'}"]) == 0
-        assert main(["score", str(tmp_path / "m"), *data, f"--out={tmp_path / 's.csv'}"]) == 0
-        with (tmp_path / "s.csv").open() as lines:
+    def test_one_command_makes_a_ranked_report_of_a_folder_of_ct(self, folder, tmp_path, capsys):
+        data = ["--data=Candidates", "--data.per_scan=4", "--data.size=8", "--data.jobs=1"]
+        healthy = tmp_path / "healthy"
+        Phantom(seed=1).write(healthy, 2)
+        assert main(["fit", *data, f"--data.path={healthy}", "--detector=PCAResidual", f"--out={tmp_path / 'm'}"]) == 0
+        for file in folder.glob("*.mha"):
+            (tmp_path / "new" / file.stem).mkdir(parents=True)
+            (tmp_path / "new" / file.stem / "SCAN.MHA").write_bytes(file.read_bytes())
+        (tmp_path / "new" / "notes.txt").touch()
+        ranked = [f"--data.path={tmp_path / 'new'}", f"--out={tmp_path / 's.csv'}", f"--report={tmp_path / 'report'}"]
+        assert main(["score", str(tmp_path / "m"), *data, *ranked]) == 0
+        assert "16 samples scored" in capsys.readouterr().out
+        with (tmp_path / "report" / "ranked.csv").open() as lines:
             rows = list(csv.DictReader(lines))
-        assert len(rows) == 16
-        assert all("(" in row["name"] and float(row["anomaly_score"]) for row in rows)
+        scores = [float(row["anomaly_score"]) for row in rows]
+        assert [int(row["rank"]) for row in rows] == [*range(1, 17)]
+        assert scores == sorted(scores, reverse=True)
+        with (tmp_path / "s.csv").open() as lines:
+            table = {row["name"]: float(row["anomaly_score"]) for row in csv.DictReader(lines)}
+        assert {row["name"]: score for row, score in zip(rows, scores, strict=True)} == table
+        page = (tmp_path / "report" / "report.html").read_text()
+        assert all(name in page for name in table)
+        assert "SPL" in page
+        pictures = {file.name for file in (tmp_path / "report" / "figures").iterdir()}
+        assert pictures == {"first.png", "first-planes.png"}
 
 
 class TestFROC:

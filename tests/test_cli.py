@@ -291,3 +291,19 @@ def test_evaluate_leaves_out_what_the_model_was_trained_on_and_its_table_too(knn
     unseen = test[~np.isin(test, train)]
     assert f"{len(test) - len(unseen)} test samples on which the detector was trained are left out." in out
     assert table(tmp_path / "report" / "scores.csv")["name"].tolist() == unseen.tolist()
+
+
+def test_score_makes_a_page_of_the_most_anomalous(knn, tmp_path):
+    arguments = ["--data=Digits", f"--out={tmp_path / 's.csv'}", f"--report={tmp_path / 'report'}"]
+    assert main(["score", str(knn), *arguments]) == 0
+    with (tmp_path / "report" / "ranked.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    with (tmp_path / "s.csv").open(newline="") as file:
+        table = [(float(row["anomaly_score"]), row["name"], row["label"]) for row in csv.DictReader(file)]
+    assert sorted((float(row["anomaly_score"]), row["name"], row["label"]) for row in rows) == sorted(table)
+    scores = [float(row["anomaly_score"]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert rows[0]["name"] in page
+    assert "1,597 more are in ranked.csv" in page
+    assert [file.name for file in (tmp_path / "report" / "figures").iterdir()] == ["first.png"]

@@ -45,9 +45,11 @@ def test_every_recipe_makes_an_experiment_in_both_sizes():
         for quick in (False, True):
             made = discovery.recipe(name)(quick)
             for experiment in made.experiments.values() if isinstance(made, Series) else [made]:
+                assert experiment.title
+                assert callable(experiment.run)
                 if isinstance(experiment, Experiment):
                     assert set(experiment.references) <= set(experiment.detectors)
-                assert len(experiment.seeds) >= (1 if quick else 3)
+                    assert len(experiment.seeds) >= (1 if quick else 3)
 
 
 def test_an_unknown_name_is_refused():

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -11,8 +12,16 @@ import pydicom
 import pytest
 import tifffile
 from PIL import Image
+from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import (
+    DigitalXRayImageStorageForPresentation,
+    ExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    generate_uid,
+)
 
 from unlikelihood import CentreCrop, Folder, Letterbox, Pad, Parts, Resize, load
 from unlikelihood.cli.main import main
@@ -246,6 +255,27 @@ def test_other_files_hidden_ones_and_loops_are_counted(tmp_path):
     }
 
 
+def test_dicom_objects_that_hold_no_image_are_counted(tmp_path):
+    for k in range(2):
+        dicom(tmp_path / f"{k}.dcm", picture(k))
+    for name in ("test-SR.dcm", "rtplan.dcm", "DICOMDIR", "rtdose_1frame.dcm"):
+        shutil.copy(get_testdata_file(name, download=False), tmp_path / name)
+    images = Folder(tmp_path).read()
+    assert len(images) == 2
+    assert images.left_out == {
+        "DICOM files: Comprehensive SR Storage": 1,
+        "DICOM files: RT Plan Storage": 1,
+        "DICOM files: Media Storage Directory Storage": 1,
+        "DICOM files: RT Dose Storage": 1,
+    }
+
+
+def test_a_folder_of_other_things_names_the_source_that_reads_them(tmp_path):
+    (tmp_path / "scan.nii.gz").touch()
+    with pytest.raises(ValueError, match=r"but 1 files that are no images \(\.gz\); the source Volumes reads CT scans"):
+        Folder(tmp_path).read()
+
+
 def test_the_same_image_in_both_classes_is_named(tmp_path):
     plant(tmp_path, {"normal": 3, "anomalous": 2})
     pillow(tmp_path / "anomalous" / "copy.bmp", picture(1))
@@ -357,12 +387,32 @@ class TestFormats:
         dicom(tmp_path / "a.dcm", np.array([[0, 1023]], np.uint16), bits=12, RescaleSlope=2, RescaleIntercept=-100)
         np.testing.assert_allclose(Folder(tmp_path).read().pixels[0, 0], [[0, 1023 / 4095]], rtol=1e-6)
 
+    def test_an_x_ray_may_be_compressed(self, tmp_path):
+        codecs = {JPEGLosslessSV1: "ljpeg_encode", JPEGLSLossless: "jpegls_encode", JPEG2000Lossless: "jpeg2k_encode"}
+        stored = (picture(0).astype(np.uint16) << 4) + 5
+        for k, (syntax, codec) in enumerate(codecs.items()):
+            dicom(tmp_path / f"{k}.dcm", stored, bits=12)
+            dataset = pydicom.dcmread(tmp_path / f"{k}.dcm")
+            dataset.PixelData = pydicom.encaps.encapsulate([bytes(getattr(imagecodecs, codec)(stored))])
+            dataset["PixelData"].is_undefined_length = True
+            dataset.file_meta.TransferSyntaxUID = syntax
+            dataset.save_as(tmp_path / f"{k}.dcm")
+        read = Folder(tmp_path).read().pixels[:, 0]
+        np.testing.assert_allclose(read, np.stack([stored / 4095] * 3), rtol=1e-6)
+
+    @pytest.mark.parametrize("name", ["examples_palette.dcm", "SC_rgb_rle_16bit.dcm", "SC_rgb_rle.dcm"])
+    def test_colours_of_dicom_are_from_0_to_1_too(self, tmp_path, name):
+        shutil.copy(get_testdata_file(name, download=False), tmp_path)
+        images = Folder(tmp_path).read()
+        assert images.shape[0] == 3
+        assert 0.5 < images.pixels.max() <= 1
+
     @pytest.mark.parametrize(
         ("tags", "message"),
         [
             ({"Modality": "CT"}, "a slice of CT, which the source Volumes reads"),
             ({"NumberOfFrames": 2}, "2 frames, expected one"),
-            ({"PixelData": b"\0\0"}, "cannot be read"),
+            ({"PixelData": b"\0\0"}, "holds 2 bytes of voxels, its header says 144"),
         ],
     )
     def test_other_dicom_is_refused(self, tmp_path, tags, message):
@@ -442,6 +492,67 @@ def test_parts_are_given_apart_on_the_command_line(tmp_path, capsys):
         assert line in said
 
 
+class TestPartsOnTheCommandLine:
+    @pytest.fixture
+    def folder(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        plant(tmp_path, {"healthy": 30, "later": 20, "mixed/normal": 6, "mixed/anomalous": 5})
+        for k in range(5):
+            image = picture(k)
+            image[3:9, 3:9] = 255
+            pillow(tmp_path / "mixed" / "anomalous" / f"{k:03}.png", image)
+        (tmp_path / "later" / "notes.txt").touch()
+        return tmp_path
+
+    def test_folders_are_named_by_part_and_counted_in_every_record(self, folder, capsys):
+        given = ["--train", "healthy", "--calibration=later", "--detector", "KNN", "--out", "model"]
+        assert main(["fit", *given, "--data.size=8"]) == 0
+        said = capsys.readouterr().out
+        lost = "left out: files that are no images (.txt)"
+        for line in ("30 train", "20 calibration", f"1 {lost}", "train: one folder", "calibration: one folder"):
+            assert line in said
+        fitted = json.loads(Path("model/data.json").read_text())
+        assert fitted["parts"] == {"train": 30, "calibration": 20, "test, normal": 0, "test, anomalous": 0, lost: 1}
+        assert load("model").shape_ == (1, 8, 8)
+        assert len(load("model").calibration_) == 20
+        assert main(["evaluate", "model", "--test=mixed", "--data.size=8", "--out", "report"]) == 0
+        assert "6 test, normal" in capsys.readouterr().out
+        record = json.loads(Path("report/evaluation.json").read_text())
+        assert record["data"]["parts"] == {"train": 0, "calibration": 0, "test, normal": 6, "test, anomalous": 5}
+        assert record["data"]["layout"] == "test: class folders (normal normal; anomalous anomalous)"
+        page = Path("report/report.html").read_text()
+        assert "train: 0; calibration: 0; test, normal: 6; test, anomalous: 5" in page
+        assert record["data"]["layout"] in page
+        assert record["metrics"]["auroc"]["value"] > 0.9
+
+    def test_calibration_comes_out_of_train_or_not_at_all(self, folder, capsys):
+        given = ["fit", "--train", "healthy", "--detector=KNN"]
+        assert main([*given, "--out", "a"]) == 0
+        assert main([*given, "--data.fractions=[1,0,0]", "--out", "b"]) == 0
+        parts = [json.loads(Path(f"{name}/data.json").read_text())["parts"] for name in "ab"]
+        assert [(part["train"], part["calibration"]) for part in parts] == [(24, 6), (30, 0)]
+        assert not hasattr(load("b"), "calibration_")
+
+    def test_another_source_may_read_them(self, folder):
+        np.save("a.npy", np.random.default_rng(0).random((9, 1, 6, 6)))
+        assert main(["fit", "--data", "Arrays", "--train", "a.npy", "--detector=KNN", "--out", "a"]) == 0
+        assert load("a").shape_ == (1, 6, 6)
+
+    @pytest.mark.parametrize("source", ["Digits", "Parts"])
+    def test_a_source_without_a_path_is_refused(self, folder, capsys, source):
+        with pytest.raises(SystemExit):
+            main(["fit", "--data", source, "--train", "healthy", "--out", "a"])
+        assert f"--train: expected with a source of one path, such as Folder or Volumes, not {source}" in (
+            capsys.readouterr().err
+        )
+
+    def test_what_is_missing_is_said(self, folder, capsys):
+        assert main(["fit", "--calibration=later", "--out", "a"]) == 1
+        assert "train is empty: expected normals" in capsys.readouterr().err
+        assert main(["fit", "--train=nowhere", "--out", "a"]) == 1
+        assert "path='nowhere': no such file or folder" in capsys.readouterr().err
+
+
 def test_a_layout_says_none_of_a_folder_of_another_kind():
     from unlikelihood.data.labels import Names
     from unlikelihood.data.tree import Tree
@@ -458,4 +569,26 @@ def test_a_file_that_is_cut_short_is_named_in_every_format(tmp_path, suffix, los
     whole = file.read_bytes()
     file.write_bytes(whole[: int(len(whole) * lost) if lost < 1 else len(whole) - lost])
     with pytest.raises(ValueError, match=rf"a\.{suffix}: cannot be read as an image"):
+        Folder(tmp_path).read()
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("harm", ["cut", "zeros", "hole"])
+def test_a_jpeg_that_is_damaged_within_is_named(tmp_path, progressive, harm):
+    y, x = np.mgrid[:200, :180]
+    Image.fromarray(((x + y) // 2).astype(np.uint8)).save(tmp_path / "a.jpg", quality=95, progressive=progressive)
+    whole = (tmp_path / "a.jpg").read_bytes()
+    at = len(whole) // 2
+    rest = {"cut": b"\xff\xd9", "zeros": bytes(300) + whole[at + 300 :], "hole": whole[at + 300 :]}[harm]
+    (tmp_path / "a.jpg").write_bytes(whole[:at] + rest)
+    with pytest.raises(ValueError, match=r"a\.jpg: cannot be read as an image"):
+        Folder(tmp_path).read()
+
+
+def test_a_tiff_that_lacks_a_strip_is_named(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", picture(0, 64), rowsperstrip=8)
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as content:
+        counts = content.pages.first.tags["StripByteCounts"]
+        counts.overwrite([0 if k == 3 else n for k, n in enumerate(counts.value)])
+    with pytest.raises(ValueError, match=r"a\.tif: .*some of its strips or tiles are not there"):
         Folder(tmp_path).read()

@@ -8,7 +8,16 @@ import torch
 from torch import nn
 
 from tiny import normals, tiny
-from unlikelihood import DCGAN, WGANGP, Affine, NormalLatents, UniformLatents, load
+from unlikelihood import (
+    DCGAN,
+    WGANGP,
+    Affine,
+    NormalLatents,
+    TransposedConvolution,
+    UniformLatents,
+    UpsampledConvolution,
+    load,
+)
 from unlikelihood.detectors.wgangp import gradient_penalty
 from unlikelihood.nn.adversarial import GAN, Critic, Intensities, Synthesis
 
@@ -62,9 +71,10 @@ class Fixed:
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 64, 64), (1, 5, 17), (2, 3, 3), (1, 28, 28, 28), (1, 9, 12, 33)])
-def test_networks_are_mirrors_for_any_size(shape):
+@pytest.mark.parametrize("upscaling", [TransposedConvolution(), UpsampledConvolution()])
+def test_networks_are_mirrors_for_any_size(shape, upscaling):
     intensities = Intensities(-1000.0, 500.0)
-    synthesis = Synthesis(shape, 7, 2, intensities)
+    synthesis = Synthesis(shape, 7, 2, intensities, upscaling)
     critic = Critic(shape, 2, intensities, normalised=False)
     made = synthesis(torch.randn(2, 7))
     assert made.shape == (2, *shape)
@@ -75,7 +85,7 @@ def test_networks_are_mirrors_for_any_size(shape):
 
 
 def test_the_widths_are_the_papers():
-    synthesis = Synthesis((3, 64, 64), 100, 128, Intensities(0, 1))
+    synthesis = Synthesis((3, 64, 64), 100, 128, Intensities(0, 1), TransposedConvolution())
     channels = [layer.in_channels for layer in synthesis.layers if isinstance(layer, nn.ConvTranspose2d)]
     assert channels == [1024, 512, 256, 128]
     assert synthesis.layers[1].unflattened_size == (1024, 4, 4)
@@ -103,7 +113,7 @@ def test_latents_have_their_distribution(latents, low, spread):
 
 
 def test_the_average_follows_the_generator():
-    synthesis = Synthesis((3,), 2, 1, Intensities(0, 1))
+    synthesis = Synthesis((3,), 2, 1, Intensities(0, 1), TransposedConvolution())
     net = GAN(synthesis, Critic((3,), 1, Intensities(0, 1), normalised=False), 0.5, torch.zeros(2, 2), (1,))
     optimizer = net.followed(lambda parameters: torch.optim.SGD(parameters, lr=0.1))(synthesis.parameters())
     expected = synthesis.layers[0].weight.detach().clone()

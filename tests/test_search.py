@@ -11,6 +11,7 @@ from unlikelihood import (
     KNN,
     VAE,
     AdamDescent,
+    Crops,
     EncoderSearch,
     FeatureSpace,
     Generator,
@@ -19,7 +20,8 @@ from unlikelihood import (
     load,
 )
 from unlikelihood.contract.detector import cloned
-from unlikelihood.contract.search import Query, SquaredQuery, content, descend, search
+from unlikelihood.contract.queries import Query, SquaredQuery, descend
+from unlikelihood.contract.search import content, search
 from unlikelihood.storage.models import configuration
 from unlikelihood.training.checkpoint import fit_hash
 
@@ -265,3 +267,34 @@ def test_parts_in_a_list_are_cloned_one_by_one(gan):
     kept, fresh = cloned([gan, tiny("DCGAN")])
     assert kept is gan
     assert not hasattr(fresh, "shape_")
+
+
+@pytest.mark.parametrize("name", ["LatentSearch", "EncoderSearch"])
+def test_the_path_of_a_search_ends_where_the_search_does(name):
+    train = normals((1, 8, 8))
+    made = {"LatentSearch": {"steps": 5, "restarts": 3, "descent": AdamDescent(0.5)}, "EncoderSearch": {"refine": 5}}[
+        name
+    ]
+    detector = tiny(name, **made).fit(train)
+    found, path = detector.search(train[:1]), detector.path(train[0], moments=3)
+    assert path.loss.shape == (6,)
+    assert path.loss[-1] == pytest.approx(found.loss[0], rel=1e-5)
+    np.testing.assert_allclose(path.generation[-1], found.generation[0], atol=1e-5)
+    np.testing.assert_array_equal(path.step, [0, 2, 5])
+    assert len(np.unique(path.loss)) == 6
+
+
+@pytest.mark.parametrize("name", ["LatentSearch", "VAE"])
+def test_an_interpolation_goes_from_one_reconstruction_to_the_other(name):
+    train = normals((1, 8, 8))
+    detector = tiny(name).fit(train)
+    between = detector.interpolate(train[0], train[1], 5)
+    assert between.shape == (5, 1, 8, 8)
+    np.testing.assert_allclose(between[[0, -1]], detector.reconstruct(train[:2]), atol=1e-5)
+
+
+def test_crops_walk_between_their_centres():
+    train = normals((1, 9, 9))
+    detector = Crops(tiny("LatentSearch"), size=7, drawn=1).fit(train)
+    assert detector.interpolate(train[0], train[1], 3).shape == (3, 1, 7, 7)
+    np.testing.assert_array_equal(detector.path(train[0]).sample, train[0, :, 1:8, 1:8])

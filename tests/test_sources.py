@@ -1,11 +1,9 @@
 """Sources read what is in the files, to the bit, and say so where they cannot."""
 
 import csv
-import os
 import pickle
 import re
 from dataclasses import fields
-from pathlib import Path
 
 import imagecodecs
 import numpy as np
@@ -21,11 +19,9 @@ from unlikelihood.data.ct.nodules import Nodules
 from unlikelihood.data.ct.volumes import Volumes
 from unlikelihood.data.digits import Digits
 from unlikelihood.data.folder import Folder
-from unlikelihood.data.medmnist import MedMNIST
 from unlikelihood.data.source import Source
 from unlikelihood.storage import discovery
 
-ADRENAL = Path(os.environ.get("UNLIKELIHOOD_DATA", "")) / "adrenalmnist3d.npz"
 RNG = np.random.default_rng(0)
 
 
@@ -352,63 +348,3 @@ def table(file, columns, rows):
     """Write a CSV table as Excel does, with its mark at the beginning."""
     with file.open("w", newline="", encoding="utf-8-sig") as lines:
         csv.writer(lines).writerows([columns, *rows])
-
-
-class TestMedMNIST:
-    @staticmethod
-    def write(file, shape, labels=1):
-        """Write a set of 12 + 6 + 9 images, of which every third has label 1."""
-        arrays = {}
-        for part, n in (("train", 12), ("val", 6), ("test", 9)):
-            arrays[f"{part}_images"] = drawn((n, *shape))
-            arrays[f"{part}_labels"] = np.tile((np.arange(n) % 3 == 0).astype(np.uint8)[:, None], labels)
-        np.savez(file, **arrays)
-        return arrays
-
-    @pytest.mark.parametrize(
-        ("shape", "read"), [((8, 8), (1, 8, 8)), ((8, 8, 3), (3, 8, 8)), ((8, 8, 8), (1, 8, 8, 8))]
-    )
-    def test_the_official_parts_are_kept(self, tmp_path, shape, read):
-        arrays = self.write(tmp_path / "somemnist3d.npz", shape)
-        source = MedMNIST(name="somemnist3d", path=tmp_path)
-        split = source.split()
-        assert (len(split.train), len(split.calibration), len(split.test)) == (8, 4, 9)
-        assert split.train.shape == read
-        assert split.train.name[0] == "train/00001"
-        stored = arrays["val_images"][1]
-        stored = np.moveaxis(stored, -1, 0) if shape[-1] == 3 else stored[None]
-        np.testing.assert_array_equal(split.calibration.pixels[0], stored / np.float32(255))
-        assert len(source.read()) == 27
-        assert source.read().label.sum() == 9
-
-    def test_the_test_can_be_balanced(self, tmp_path):
-        self.write(tmp_path / "a.npz", (4, 4))
-        split = MedMNIST(path=tmp_path / "a.npz", balanced=True).split()
-        assert len(split.test) == 6
-        assert split.test.label.sum() == 3
-
-    def test_what_does_not_fit_is_refused(self, tmp_path):
-        self.write(tmp_path / "a.npz", (4, 4))
-        with pytest.raises(ValueError, match=r"anomalous=\(7,\): expected some, but not all, of the labels \[0, 1\]"):
-            MedMNIST(path=tmp_path / "a.npz", anomalous=(7,)).read()
-        self.write(tmp_path / "many.npz", (4, 4), labels=14)
-        with pytest.raises(ValueError, match=r"many\.npz has 14 labels an image: expected one"):
-            MedMNIST(path=tmp_path / "many.npz").read()
-        np.savez(tmp_path / "other.npz", volumes=np.zeros(3))
-        with pytest.raises(ValueError, match=r"other\.npz lacks \['train_images'"):
-            MedMNIST(path=tmp_path / "other.npz").read()
-        with pytest.raises(FileNotFoundError, match=r"path=.*adrenalmnist3d\.npz"):
-            MedMNIST(path=tmp_path).read()
-
-    def test_an_unknown_name_is_refused_before_any_download(self, tmp_path, monkeypatch):
-        monkeypatch.delenv("UNLIKELIHOOD_DATA", raising=False)
-        monkeypatch.setenv("UNLIKELIHOOD_CACHE", str(tmp_path))
-        with pytest.raises(ValueError, match="name='chestmnist': expected one of pathmnist"):
-            MedMNIST(name="chestmnist").read()
-
-    @pytest.mark.skipif(not ADRENAL.is_file(), reason=f"no {ADRENAL}")
-    def test_adrenal_glands(self):
-        split = MedMNIST(path=ADRENAL).split()
-        assert (len(split.train), len(split.test), split.test.label.sum()) == (929, 298, 69)
-        assert split.train.shape == (1, 28, 28, 28)
-        assert split.train.spacing == pytest.approx((64 / 28,) * 3)

@@ -22,6 +22,7 @@ from unlikelihood.data.ct.decode import hounsfield_of
 from unlikelihood.data.ct.dicom import header_of
 from unlikelihood.data.ct.formats import UnreadableScan
 from unlikelihood.data.ct.scan_files import find_scans, survey
+from unlikelihood.data.dicom_pixels import stored_values
 
 STUDY = Path(os.environ.get("UNLIKELIHOOD_DATA", "")) / "ct_qa"
 SECONDARY = pydicom.uid.SecondaryCaptureImageStorage
@@ -111,7 +112,8 @@ class TestForeign:
         np.testing.assert_array_equal(Scan.read(study).hu, noise.hu)
         found = survey(study)
         assert [(one.series, len(one.files), one.damage) for one in found.scans] == [("1.2.3", 6, "")]
-        assert sum(found.left_out.values()) == len(FOREIGN)
+        assert sum(found.left_out.values()) == len(FOREIGN) + 1
+        assert found.left_out["files that are no scans (.txt)"] == 1
         told = {series: what for _, series, _, what in found.contents()}
         assert told["1.2.3"] == "scan of 6 x 20 x 24 voxels (z, y, x)"
         assert all(told[f"1.2.9.{k}"] == f"foreign: {reason}" for k, (_, _, reason) in enumerate(FOREIGN.values()))
@@ -144,6 +146,63 @@ class TestForeign:
         replace(noise, hu=noise.hu // 2, series="1.2.4").save(dicom / "late")
         assert [len(one.files) for one in find_scans(dicom)] == [6, 6]
         assert len(Volumes(path=dicom, jobs=1).read()) == 2
+
+    def phases(self, dicom, noise, tag, values):
+        """Put scans of one place into one series; return what their intensities are raised by."""
+        for file in dicom.iterdir():
+            change(file, **{tag: values[0]})
+        for k, value in enumerate(values[1:], start=1):
+            replace(noise, hu=noise.hu + k).save(dicom / f"{k}")
+            for file in (dicom / f"{k}").iterdir():
+                change(file, **{tag: value}, StudyInstanceUID=pydicom.dcmread(dicom / "0000.dcm").StudyInstanceUID)
+
+    @pytest.mark.parametrize(
+        ("tag", "values"),
+        [
+            ("AcquisitionNumber", [1, 2, 3]),
+            ("TemporalPositionIdentifier", [4, 5]),
+            ("ConvolutionKernel", ["B30f", "B70f"]),
+            ("ImageType", [["ORIGINAL", "PRIMARY", "AXIAL", "LOW"], ["ORIGINAL", "PRIMARY", "AXIAL", "HIGH"]]),
+        ],
+    )
+    def test_phases_under_one_series_are_scans_of_their_own(self, dicom, noise, tag, values):
+        self.phases(dicom, noise, tag, values)
+        names = [f"1.2.3#{tag}={value if not isinstance(value, list) else '-'.join(value)}" for value in values]
+        with pytest.raises(
+            UnreadableScan, match=rf"holds {len(values)} series, expected series= one of 1\.2\.3#{tag}="
+        ):
+            Scan.read(dicom)
+        for k, name in enumerate(names):
+            scan = Scan.read(dicom, series=name)
+            np.testing.assert_array_equal(scan.hu, noise.hu + k)
+            assert scan.series == name
+        np.testing.assert_array_equal(Scan.read(dicom / "0003.dcm").hu, noise.hu)
+        assert [one.series for one in survey(dicom / "0003.dcm").scans] == names[:1]
+        images = Volumes(path=dicom, jobs=1, window=None).read()
+        assert len(images) == len(values)
+        assert len({float(pixels.max()) for pixels in images.pixels}) == len(values)
+        change(dicom / "0002.dcm", ["PixelSpacing"])
+        with pytest.raises(ValueError, match=rf"{len(values)} of {len(values)} volumes cannot be read"):
+            Volumes(path=dicom, jobs=1).read()
+
+    def test_acquisitions_that_follow_one_another_are_one_scan(self, dicom, noise):
+        for k, file in enumerate(sorted(dicom.iterdir())):
+            change(file, AcquisitionNumber=1 + k // 3)
+        np.testing.assert_array_equal(Scan.read(dicom).hu, noise.hu)
+
+    @pytest.mark.parametrize(
+        ("tag", "value", "message"),
+        [
+            ("PatientID", "q", "its slices are of 2 patients, 'p', 'q'"),
+            ("FrameOfReferenceUID", "1.5", "its slices are of 2 frames of reference"),
+            ("StudyInstanceUID", "1.5", "its slices are of 2 studies"),
+        ],
+    )
+    def test_a_series_of_two_of_them_is_no_scan(self, dicom, tag, value, message):
+        for file in sorted(dicom.iterdir())[3:]:
+            change(file, **{tag: value})
+        with pytest.raises(UnreadableScan, match=message):
+            Scan.read(dicom)
 
     def test_a_slice_without_a_modality_is_one_by_its_class(self, dicom, noise):
         change(dicom / "0000.dcm", ["Modality"])
@@ -186,6 +245,30 @@ class TestHounsfield:
         else:
             expected = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(file))[0]
         np.testing.assert_array_equal(hu, expected)
+
+    def test_the_studies_of_pydicom(self):
+        root = Path(get_testdata_file("DICOMDIR", download=False)).parent
+        found = survey(root)
+        told = {Path(name).name: (files, what) for name, _, files, what in found.contents()}
+        assert told["CT5N"] == (5, "scan of 5 x 16 x 16 voxels (z, y, x)")
+        assert told["CT2"][0] == 4
+        assert "161 slice(s) missing, 202.5 mm between 17106 and" in told["CT2"][1]
+        assert found.left_out["DICOM files: localizer"] == 2  # of the series CT2N
+        assert found.left_out["DICOM files: MR Image Storage"] == 17
+        assert found.left_out["DICOM files: Computed Radiography Image Storage"] == 3
+        assert found.left_out["DICOM files: Media Storage Directory Storage"] >= 1
+        for one in found.scans:
+            slices = [header_of(file).slices[0] for file in one.files]
+            for hu, part in zip(hounsfield_of(slices) if slices else (), slices, strict=True):
+                data = pydicom.dcmread(part.file)
+                np.testing.assert_array_equal(hu, apply_rescale(data.pixel_array, data))
+
+    @pytest.mark.parametrize(
+        "name", ["MR_small_RLE", "MR_small_jp2klossless", "MR_small_jpeg_ls_lossless", "MR_small_bigendian", "MR_small"]
+    )
+    def test_one_image_in_every_encoding_of_pydicom(self, name):
+        plain, coded = (pydicom.dcmread(get_testdata_file(f"{one}.dcm", download=False)) for one in ("MR_small", name))
+        np.testing.assert_array_equal(stored_values(coded), plain.pixel_array)
 
     def test_photometric_interpretation_is_how_it_is_shown(self, dicom, noise):
         for file in dicom.iterdir():
@@ -290,6 +373,8 @@ class TestEnhanced:
         np.testing.assert_array_equal(first.hu, noise.hu)
         np.testing.assert_array_equal(second.hu, noise.hu + 1)
         assert len(Volumes(path=tmp_path, jobs=1).read()) == 2
+        with pytest.raises(UnreadableScan, match=r"holds 2 series, expected series= one of 1\.2\.3#1\.1"):
+            Scan.read(tmp_path / "a.dcm")
 
     def test_half_of_it_is_refused(self, tmp_path, noise):
         enhanced(noise, tmp_path / "a.dcm", range(6))
@@ -369,6 +454,8 @@ class TestConventions:
             ("Offset", "Comment", "does not say how it lies in the patient"),
             ("TransformMatrix", "Comment", "does not say how it lies in the patient"),
             ("TransformMatrix = 1", "TransformMatrix = 2", "direction="),
+            ("NDims", "Modality = MET_MOD_MR\nNDims", "its modality is MET_MOD_MR, expected CT"),
+            ("NDims", "ElementToIntensityFunctionOffset = -1024\nNDims", "its values are scaled by 1 and -1024"),
         ],
     )
     def test_a_metaimage_says_how_it_lies(self, tmp_path, noise, old, new, message):
@@ -378,6 +465,23 @@ class TestConventions:
         (tmp_path / "a.mhd").write_text(header.replace(old, new))
         with pytest.raises(UnreadableScan, match=rf"a\.mhd: .*{message}"):
             Scan.read(tmp_path / "a.mhd")
+
+    @pytest.mark.parametrize(("unit", "read"), [("mm", True), ("unknown", True), ("micron", False), ("meter", False)])
+    def test_lengths_of_a_nifti_file_are_in_mm_or_refused(self, tmp_path, unit, read):
+        image = nibabel.Nifti1Image(np.zeros((6, 8, 10), np.int16), np.diag([-35.0, -35, 35, 1]))
+        image.header.set_xyzt_units(unit)
+        nibabel.save(image, tmp_path / "a.nii")
+        if read:
+            np.testing.assert_allclose(Scan.read(tmp_path / "a.nii").spacing, 35)
+        else:
+            with pytest.raises(UnreadableScan, match=rf"a\.nii: its lengths are in {unit}, expected mm"):
+                Scan.read(tmp_path / "a.nii")
+
+    def test_one_patient_of_all_scans_cannot_be_divided_and_is_named(self, tmp_path, noise):
+        for k, kind in enumerate(("normal", "normal", "anomalous", "anomalous")):
+            replace(noise, hu=noise.hu + k, series=f"1.2.{k}", patient="ANONYMOUS").save(tmp_path / kind / f"{k}")
+        with pytest.raises(ValueError, match=r"train is empty: a group \(patient\) is never divided.*1 of 1 do"):
+            Volumes(path=tmp_path, jobs=1).split()
 
     @pytest.mark.parametrize("spacing", [0.0007, 700.0])
     def test_lengths_of_no_patient_are_refused(self, tmp_path, noise, spacing):
@@ -413,6 +517,34 @@ class TestCache:
         second = write(replace(noise, hu=noise.hu + 100))
         inside = slice(None), slice(1, -1), slice(1, -1), slice(1, -1)
         np.testing.assert_allclose(second[inside] - first[inside], 100, atol=1)
+
+    def test_what_damages_a_scan_counts_wherever_it_lies(self, tmp_path, noise):
+        noise.save(tmp_path / "d")
+        Volumes(path=tmp_path, jobs=1).read()
+        (tmp_path / "d" / "x.dcm").write_text("which may be one of its slices")
+        with pytest.raises(ValueError, match=r"x\.dcm: cannot be read as DICOM"):
+            Volumes(path=tmp_path, jobs=1).read()
+
+    def test_what_remembers_headers_and_hashes_may_be_lost(self, tmp_path, noise):
+        noise.save(tmp_path / "ct" / "d")
+        source = Volumes(path=tmp_path / "ct", jobs=1, cache=tmp_path / "cache")
+        first = source.read().pixels
+        for k, file in enumerate((tmp_path / "cache").glob("*.json")):
+            file.write_text("{half"[: 3 * k])
+        np.testing.assert_array_equal(source.read().pixels, first)
+        (voxels,) = (tmp_path / "cache").glob("*/hu.npy")
+        voxels.write_bytes(voxels.read_bytes()[:-100])
+        with pytest.raises(ValueError, match=r"hu\.npy: damaged .*made again when"):
+            source.read()
+
+    @pytest.mark.parametrize("form", [".mhd", ".nhdr", ".img"])
+    def test_files_that_are_no_scans_are_counted_and_those_of_voxels_are_none_of_them(self, tmp_path, noise, form):
+        SimpleITK.WriteImage(noise._image(), str(tmp_path / f"a{form}"))
+        for name in ("notes.txt", "x.png", "README", "annotations.csv", ".hidden"):
+            (tmp_path / name).touch()
+        images = Volumes(path=tmp_path, jobs=1).read()
+        assert len(images) == 1
+        assert {reason[24:-1]: n for reason, n in images.left_out.items()} == {".txt": 1, ".png": 1, "no suffix": 1}
 
     def test_a_folder_that_moves_keeps_its_crops(self, tmp_path, noise, monkeypatch):
         noise.save(tmp_path / "a" / "x.nii")

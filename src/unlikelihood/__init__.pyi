@@ -12,6 +12,8 @@ from .data.ct.candidates import Candidates as Candidates
 from .data.ct.nodules import Nodules as Nodules
 from .data.ct.phantom import Phantom as Phantom
 from .data.ct.scan import Scan as Scan
+from .data.ct.segmentation import marked as marked
+from .data.ct.segmentation import save_segmentation as save_segmentation
 from .data.ct.volumes import Volumes as Volumes
 from .data.digits import Digits as Digits
 from .data.folder import Folder as Folder
@@ -122,4 +124,6 @@ from .nn.statistics import Shape as Shape
 from .nn.statistics import Size as Size
 from .nn.statistics import Texture as Texture
 from .nn.statistics import Thickness as Thickness
+from .nn.upscaling import TransposedConvolution as TransposedConvolution
+from .nn.upscaling import UpsampledConvolution as UpsampledConvolution
 from .training.loop import Objective as Objective

@@ -1,8 +1,10 @@
 """What each command of the command line does, and the arguments it takes."""
 
+import json
 import math
 import sys
 from collections.abc import Callable
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,17 @@ from jsonargparse import ArgumentParser
 
 from unlikelihood.cli import columns
 from unlikelihood.contract.detector import Detector, load
-from unlikelihood.data.source import Source
+from unlikelihood.data.parts import Parts
+from unlikelihood.data.source import RandomSplitSource, Source
+from unlikelihood.data.splits import Split
 from unlikelihood.evaluation import evaluation
-from unlikelihood.evaluation.experiment import Experiment, Series, keep_checkpoints
-from unlikelihood.report import plots
+from unlikelihood.evaluation.experiment import Runs, keep_checkpoints
+from unlikelihood.report import plots, ranking
 from unlikelihood.report.map_files import write_maps
 from unlikelihood.storage import discovery, tables
 from unlikelihood.storage.files import replacing
 from unlikelihood.storage.identity import seen, unseen
+from unlikelihood.storage.provenance import display_name, provenance
 
 GALLERY = 40
 
@@ -33,9 +38,42 @@ def _add_data(parser: ArgumentParser) -> None:
     parser.add_argument("--data", type=Source, required=True, help="where the samples come from")
 
 
+def _add_parts(parser: ArgumentParser) -> None:
+    for part, what in (
+        ("train", "normals to fit to"),
+        ("calibration", "further normals, for p-values and decisions"),
+        ("test", "labelled normals and anomalies"),
+    ):
+        parser.add_argument(
+            f"--{part}", type=Path | None, help=f"{what}, in a folder of their own; --data is Folder unless given"
+        )
+
+
+def takes_path(source: str) -> bool:
+    """Return whether a source is told a path, and so can be told several."""
+    choices("data")
+    return any(one.name == "path" for one in fields(discovery.public_class(source)))
+
+
+def apart(data: Source, **places: Path | None) -> Source:
+    """Return a source of the parts that lie in places of their own, each read as `data` says; or `data`, of none."""
+    source: Any = data
+    given: dict[str, Any] = {part: replace(source, path=place) for part, place in places.items() if place is not None}
+    if not given:
+        return data
+    shared = {one.name: getattr(data, one.name) for one in fields(RandomSplitSource) if hasattr(data, one.name)}
+    return Parts(**given, **shared)
+
+
+def record_of(data: Split) -> dict[str, Any]:
+    """Return what a fit notes of its data."""
+    return {"layout": data.layout, "parts": dict(data.counts)} | provenance()
+
+
 def fit_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `fit`."""
     _add_data(parser)
+    _add_parts(parser)
     choices("detectors")
     discovery.subclasses(object, "nn")
     auto = discovery.public_class("Auto")()
@@ -43,9 +81,11 @@ def fit_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the fitted detector")
 
 
-def fit(data: Source, detector: Detector, out: Path) -> None:
-    """Fit a detector to the training normals of a source and save it."""
-    split = data.split()
+def fit(
+    data: Source, train: Path | None, calibration: Path | None, test: Path | None, detector: Detector, out: Path
+) -> None:
+    """Fit a detector to the training normals of a source and save it, with a record of where its samples went."""
+    split = apart(data, train=train, calibration=calibration, test=test).split()
     print(split.summary())
     if not len(split.train):
         raise ValueError("train is empty: expected normals to fit the detector to")
@@ -55,6 +95,7 @@ def fit(data: Source, detector: Detector, out: Path) -> None:
     if len(held_out):
         detector.calibrate(held_out)
     detector.save(out)
+    (out / "data.json").write_text(json.dumps(record_of(split), indent=1), encoding="utf-8")
     print(
         f"{type(detector).__name__} fitted to {len(split.train)} normals in {detector.fit_seconds_:.1f} s, "
         f"calibrated on {len(held_out)} others: {out}"
@@ -70,6 +111,9 @@ def score_arguments(parser: ArgumentParser) -> None:
         "--maps",
         type=Path | None,
         help="folder of maps of where each sample is anomalous: TIFF and PNG of images, NIfTI of volumes",
+    )
+    parser.add_argument(
+        "--report", type=Path | None, help="folder of a page that shows the samples, the most anomalous first"
     )
     parser.add_argument("--alpha", type=float | None, help="share of normals that may be called anomalous")
     parser.add_argument(
@@ -88,6 +132,7 @@ def score(
     data: Source,
     out: Path,
     maps: Path | None,
+    report: Path | None,
     alpha: float | None,
     evaluation: Path | None,
     prevalence: float | None,
@@ -117,12 +162,16 @@ def score(
         "" if alpha is None else f", {(table['decision'] == 'anomalous').sum()} called anomalous at alpha {alpha:g}"
     )
     print(f"{len(images)} samples scored{called}: {out}")
+    if report is not None:
+        ranking.save_ranking(report, display_name(detector), images, table, provenance())
+        print(f"report: {report / 'report.html'}")
 
 
 def evaluate_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `evaluate`."""
     parser.add_argument("model", type=Path, help="folder of a fitted detector")
     _add_data(parser)
+    _add_parts(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder of the report")
     parser.add_argument(
         "--scores",
@@ -135,12 +184,22 @@ def evaluate_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1 or mps")
 
 
-def evaluate(model: Path, data: Source, out: Path, scores: Path | None, alpha: float | None, device: str) -> None:
+def evaluate(
+    model: Path,
+    data: Source,
+    train: Path | None,
+    calibration: Path | None,
+    test: Path | None,
+    out: Path,
+    scores: Path | None,
+    alpha: float | None,
+    device: str,
+) -> None:
     """Judge a fitted detector on the test part of a source."""
     table = scores or out / "scores.csv"
     write = tables.writer(table)
     detector = load(model, device=device)
-    split = data.split()
+    split = apart(data, train=train, calibration=calibration, test=test).split()
     print(split.summary())
     if not hasattr(detector, "calibration_") and len(held_out := unseen(detector, split.calibration.pixels)):
         detector.calibrate(held_out)
@@ -176,7 +235,7 @@ def reproduce_arguments(parser: ArgumentParser) -> None:
 
 def reproduce(recipe: str, out: Path, quick: bool) -> None:
     """Run a recipe."""
-    experiment: Callable[[bool], Experiment | Series] = discovery.recipe(recipe)
+    experiment: Callable[[bool], Runs] = discovery.recipe(recipe)
     print(experiment(quick).run(out))
     print(f"report: {out / 'report.html'}")
 

@@ -20,12 +20,16 @@ COMMANDS = {
     "reproduce": "run a named experiment over several seeds, and compare it with the published result",
     "show": "summarise a data set: counts, shape, intensities, groups, and a gallery",
 }
+PARTS = ("train", "calibration", "test")
+PARTED = ("fit", "evaluate")  # commands that take the parts of the data from places of their own
 EPILOGUE = """\
 examples:
   unlikelihood reproduce mnist-vae --quick --out reports/demo
   unlikelihood fit --data MNIST --detector VAE --detector.latent 20 --out models/vae
   unlikelihood score models/vae --data Folder --data.path scans/ --out scores.csv
   unlikelihood evaluate models/vae --data MNIST --out reports/vae
+  unlikelihood fit --train healthy/ --calibration later/ --out models/mine
+  unlikelihood evaluate models/mine --test mixed/ --out reports/mine
 
 `unlikelihood COMMAND --help` explains a command, `unlikelihood fit --data.help MNIST` a data
 source and `unlikelihood fit --detector.help VAE` a detector. Research software, not a medical device.
@@ -68,17 +72,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             getattr(commands, f"{name}_arguments")(subparser)
         subcommands.add_subcommand(name, subparser, help=line)
+    given = _with_source(given, chosen)
     for option, package in (("--data", "data"), ("--detector", "detectors")):
-        named = next((after for word, after in pairwise(given) if word == option), None)
+        named = _value(given, option)
         if named is not None and named not in names(package) and "." not in named:
             from unlikelihood.cli import commands
 
             parser.error(f"{option} {named}: expected one of {', '.join(commands.choices(package))}")
+    source, part = _value(given, "--data"), _first_part(given, chosen)
+    if part and source in names("data"):
+        from unlikelihood.cli import commands
+
+        if not commands.takes_path(source):
+            parser.error(f"--{part}: expected with a source of one path, such as Folder or Volumes, not {source}")
     parsed = parser.parse_args(given)
     if parsed.command is None:
         parser.print_help()
         return 0
     return _run(parsed.command, parser.instantiate(parsed)[parsed.command], debug=parsed.debug)
+
+
+def _value(given: Sequence[str], option: str) -> str | None:
+    """Return what the command line says of an option, None if nothing."""
+    after = (after for word, after in pairwise(given) if word == option)
+    joined = (word.partition("=")[2] for word in given if word.startswith(f"{option}="))
+    return next(after, None) or next(joined, None)
+
+
+def _first_part(given: Sequence[str], command: str | None) -> str | None:
+    """Return the first part of the data that is given by a path of its own."""
+    return next((part for part in PARTS if command in PARTED and _value(given, f"--{part}")), None)
+
+
+def _with_source(given: list[str], command: str | None) -> list[str]:
+    """Add the source that reads the parts given by paths, which is Folder unless another is named."""
+    part = _first_part(given, command)
+    if command is None or part is None:
+        return given
+    after = given.index(command) + 1
+    source = [] if _value(given, "--data") else ["--data", "Folder"]
+    path = [] if _value(given, "--data.path") else ["--data.path", str(_value(given, f"--{part}"))]
+    return [*given[:after], *source, *given[after:], *path]
 
 
 def _run(command: str, arguments: object, *, debug: bool) -> int:

@@ -17,6 +17,7 @@ from unlikelihood.contract.trained import Generator
 from unlikelihood.metrics.generators import ENOUGH, quality_of
 from unlikelihood.nn.adversarial import GAN, Critic, Intensities, Synthesis
 from unlikelihood.nn.latents import Latents, UniformLatents
+from unlikelihood.nn.upscaling import TransposedConvolution, Upscaling
 from unlikelihood.parameters import Count, Fraction
 from unlikelihood.training.seeding import seeded
 
@@ -41,6 +42,8 @@ class Adversarial(Generator[GAN], Embedder):
     encoder : Embedder or None
         By whose features generated samples are compared with normals, for the alarms: `Contrastive`, say, fitted or
         not; None takes the principal components of the normals.
+    upscaling : Upscaling
+        How the generator doubles its maps: `TransposedConvolution` or `UpsampledConvolution`.
     """
 
     latent: Count = 100
@@ -50,6 +53,7 @@ class Adversarial(Generator[GAN], Embedder):
     _: KW_ONLY
     epochs: Count = 50
     encoder: Embedder | None = None
+    upscaling: Upscaling = TransposedConvolution()
 
     n_snapshots: ClassVar[int] = 6  # over the training, of what the generator makes
     n_shown: ClassVar[int] = 6  # samples in each
@@ -69,7 +73,7 @@ class Adversarial(Generator[GAN], Embedder):
         steps = max(1, self.epochs * math.ceil(self.n_samples_ / self.batch_size) // self.critic_repeats)
         # Most happens early, so the moments are evenly spaced in the square root of the steps.
         moments = [max(1, round(steps * (k / self.n_snapshots) ** 2)) for k in range(1, self.n_snapshots + 1)]
-        synthesis = Synthesis(shape, self.latent, self.width, intensities)
+        synthesis = Synthesis(shape, self.latent, self.width, intensities, self.upscaling)
         z = self.latents(self.n_shown, self.latent)
         return GAN(synthesis, self.critic(shape, intensities), self.average, z, moments)
 

@@ -13,8 +13,9 @@ from typing_extensions import override
 
 from unlikelihood.contract.blocks import blocks
 from unlikelihood.contract.detector import fitted
+from unlikelihood.contract.queries import Query, descend, descending
 from unlikelihood.contract.reconstructor import Reconstructor
-from unlikelihood.contract.trained import Generator
+from unlikelihood.contract.trained import Generator, between
 from unlikelihood.nn.descents import Descent
 from unlikelihood.progress import progress
 from unlikelihood.storage.identity import identities
@@ -48,6 +49,28 @@ class SearchResult:
     loss: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class SearchPath:
+    r"""What a search for one sample x went through.
+
+    Parameters
+    ----------
+    sample : ndarray, shape (\*shape)
+        x.
+    loss : ndarray, shape (steps + 1,)
+        L, or A, at the start and after every step.
+    step : ndarray of int, shape (m,)
+        Of which steps the generations are, 0 for the start.
+    generation : ndarray, shape (m, \*shape)
+        G(z) there.
+    """
+
+    sample: np.ndarray
+    loss: np.ndarray
+    step: np.ndarray
+    generation: np.ndarray
+
+
 class SearchDetector(Reconstructor):
     """A detector that scores by what a search of the latent space of its fitted `generator_` leaves over."""
 
@@ -62,6 +85,10 @@ class SearchDetector(Reconstructor):
     def _search(self, X: np.ndarray) -> SearchResult:
         """Return what the search found for checked samples."""
 
+    @abstractmethod
+    def _walk(self, x: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
+        r"""Yield the losses (restarts,) and the generations (restarts, \*shape) at each step for one checked sample."""
+
     def _score(self, X: np.ndarray) -> np.ndarray:
         # In blocks, for a search returns pictures too.
         return -np.concatenate([self._search(block).loss for block in blocks(X)])
@@ -70,6 +97,33 @@ class SearchDetector(Reconstructor):
         r"""Return all that the search finds for samples (n, \*shape)."""
         check_is_fitted(self, "shape_")
         return self._search(self._checked(X, reset=False))
+
+    def path(self, x: np.ndarray, moments: int = 8) -> SearchPath:
+        r"""Return the way of the search for one sample.
+
+        Parameters
+        ----------
+        x : ndarray
+            The sample, (\*shape).
+        moments : int
+            How many generations to keep at most, the first and the last among them.
+
+        Returns
+        -------
+        SearchPath
+            Of the start whose end has the least loss.
+        """
+        check_is_fitted(self, "shape_")
+        losses, made = zip(*self._walk(self._checked(x[None], reset=False)), strict=True)
+        best = int(losses[-1].argmin())
+        step = np.unique(np.linspace(0, len(made) - 1, min(moments, len(made))).round().astype(np.intp))
+        loss = np.array([float(of_step[best]) for of_step in losses])
+        return SearchPath(np.array(x), loss, step, np.stack([made[at][best].float().cpu().numpy() for at in step]))
+
+    def interpolate(self, start: np.ndarray, end: np.ndarray, n: int = 8) -> np.ndarray:
+        r"""Return `n` generations (n, \*shape) on the line between the latents found for two samples (\*shape)."""
+        z = torch.from_numpy(self.search(np.stack([start, end])).z)
+        return between(self.generator_, z[0], z[1], n)
 
     @override
     def reconstruct(self, X: np.ndarray) -> np.ndarray:
@@ -81,78 +135,27 @@ class SearchDetector(Reconstructor):
         return self.generator_.generate(n)
 
 
-class Query:
-    r"""The loss of latents z as stand-ins for samples x: equations 13 to 15 of the thesis.
+def walk(
+    generator: Generator,
+    x: np.ndarray,
+    starts: Callable[[np.ndarray, Tensor], Tensor],
+    make_query: Callable[[Tensor], Query],
+    *,
+    steps: int,
+    descent: Descent,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    r"""Yield the losses (restarts,) and generations (restarts, \*shape) of a search for one sample, step by step.
 
-    .. math:: L_R(z) = \sum |x - G(z)|, \qquad L_D(z) = \sum |f(x) - f(G(z))|, \qquad
-              L(z) = (1 - \lambda) L_R(z) + \lambda L_D(z)
-
-    Parameters
-    ----------
-    generator : Generator
-        Fitted: G, and the features f of its critic.
-    x : Tensor
-        The samples (B, \*shape).
-    discrimination : float
-        λ.
-    layer : int
-        Which of the critic's layers f is.
+    The parameters are those of `search`, with `x` of shape (1, \*shape).
     """
-
-    def __init__(self, generator: Generator, x: Tensor, discrimination: float, layer: int) -> None:
-        self.generator = generator
-        self.x = x
-        self.discrimination = discrimination
-        self.layer = layer
-        self.f = self.features(x)
-
-    def features(self, x: Tensor) -> Tensor:
-        """Return f(x), (B, features)."""
-        layers = self.generator.features(x) if self.discrimination else [x[:, :0]]
-        return layers[self.layer if self.discrimination else 0].flatten(1)
-
-    def losses(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return the residual, the discrimination and the loss of both, each (B,), and G(z)."""
-        made = self.generator.decode(z)
-        residual = (self.x - made).abs().flatten(1).sum(1)
-        discrimination = (self.f - self.features(made)).abs().sum(1)
-        loss = (1 - self.discrimination) * residual + self.discrimination * discrimination
-        return residual, discrimination, loss, made
-
-    def slope(self, z: Tensor) -> Tensor:
-        """Return the gradient of the loss, (B, latent)."""
-        with torch.enable_grad():
-            z = z.detach().requires_grad_(True)
-            return torch.autograd.grad(self.losses(z)[2].sum(), z)[0]
-
-
-class SquaredQuery(Query):
-    r"""The loss of f-AnoGAN, for samples of D values and features of F.
-
-    .. math:: A_R(z) = \frac{1}{D} \lVert x - G(z) \rVert^2, \qquad
-              A_D(z) = \frac{1}{F} \lVert f(x) - f(G(z)) \rVert^2, \qquad A(z) = A_R(z) + \kappa A_D(z)
-
-    Its `discrimination` is κ.
-    """
-
-    @override
-    def losses(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        made = self.generator.decode(z)
-        residual = (self.x - made).square().flatten(1).mean(1)
-        if not self.discrimination:
-            return residual, torch.zeros_like(residual), residual, made
-        discrimination = (self.f - self.features(made)).square().mean(1)
-        return residual, discrimination, residual + self.discrimination * discrimination, made
-
-
-def descend(query: Query, z: Tensor, steps: int, descent: Descent) -> Tensor:
-    """Return where a descent from `z`, (B, latent), is after a number of steps; each row goes its own way."""
-    z = z.detach().clone()
-    optimizer = descent([z])
-    for _ in range(steps):
-        z.grad = query.slope(z)
-        optimizer.step()
-    return z
+    weight = next(generator.net_.parameters())
+    with torch.no_grad(), frozen(generator.net_):
+        batch = batches_of(x, weight.device, weight.dtype)(np.arange(1))
+        z = starts(x, batch).flatten(0, 1)
+        query = make_query(batch.repeat_interleave(len(z), 0))
+        for at in descending(query, z, steps, descent):
+            *_, loss, made = query.losses(at)
+            yield loss, made
 
 
 def search(

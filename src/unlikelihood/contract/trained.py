@@ -209,6 +209,22 @@ class Variational(Generator[Net]):
     def activations(self, x: Tensor) -> list[Tensor]:
         r"""Return what the encoder's layers make of samples (B, \*shape), the samples themselves first."""
 
+    @torch.inference_mode()
+    def interpolate(self, start: np.ndarray, end: np.ndarray, n: int = 8) -> np.ndarray:
+        r"""Return `n` samples (n, \*shape) on the line between the posterior means of two (\*shape)."""
+        check_is_fitted(self, "shape_")
+        pair = self._checked(np.stack([start, end]), reset=False)
+        z = torch.cat([self.encode(x).loc for x in self.batches(pair, "")])
+        return between(self, z[0], z[1], n)
+
+
+@torch.inference_mode()
+def between(generator: Generator, start: Tensor, end: Tensor, n: int) -> np.ndarray:
+    r"""Return `n` samples (n, \*shape), float32, at evenly spaced latents on the line between two (latent,)."""
+    weight = next(generator.net_.parameters())
+    share = torch.linspace(0, 1, n).to(weight)[:, None]
+    return generator.decode(torch.lerp(start.to(weight), end.to(weight), share)).float().cpu().numpy()
+
 
 def precise(part: AnyTrained) -> AnyTrained:
     """Return a copy of a fitted part that computes in float64: for wrappers that take differences of its answers."""

@@ -1,6 +1,7 @@
 """Arrays out of what people keep samples in."""
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,10 @@ def _instead(X: Any) -> str:
             'images = X.with_format("numpy")["image"][:], then images[:, None] if grey or '
             "np.moveaxis(images, -1, 1) if in colour"
         )
+    if isinstance(X, (str, os.PathLike)):
+        return "Folder(X).read().pixels for images in a folder, Volumes for CT, Arrays for a .npy file"
+    if isinstance(X, Mapping):
+        return "one of its arrays"
     return "np.stack(list(X))" if isinstance(X, Iterable) and not hasattr(X, "__len__") else ""
 
 

@@ -1,12 +1,16 @@
 """Single DICOM images, such as X-rays and mammograms, as a viewer shows them."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unlikelihood.data.dicom_pixels import stored_values
+
 SLICES = ("CT", "MR", "PT")  # modalities of slices, whose windows differ from slice to slice
+COMPUTED = ("RTDOSE", "SEG", "RTIMAGE", "REG")  # modalities of what has pixels and is no picture
 
 
 def has_preamble(file: Path) -> bool:
@@ -16,6 +20,21 @@ def has_preamble(file: Path) -> bool:
             return content.read(132)[128:] == b"DICM"
     except OSError:
         return False
+
+
+def no_image(file: Path) -> str:
+    """Return what a DICOM file is if it holds no image, such as a report; empty where it may hold one."""
+    try:
+        from pydicom import dcmread
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            header = dcmread(file, stop_before_pixels=True, specific_tags=["SOPClassUID", "Modality", "Rows"])
+    except Exception:  # which reading it will name
+        return ""
+    kind = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID")
+    foreign = bool(kind) and ("Rows" not in header or header.get("Modality") in COMPUTED)
+    return str(kind.name) if foreign else ""
 
 
 def read_dicom(file: Path) -> NDArray[Any]:
@@ -29,7 +48,8 @@ def read_dicom(file: Path) -> NDArray[Any]:
     Returns
     -------
     ndarray of shape (H, W) or (H, W, 3)
-        Grey: float32 from 0 (black) to 1 (white), MONOCHROME1 too. Colours as they are stored, in RGB.
+        Grey: float32 from 0 (black) to 1 (white), MONOCHROME1 too. Colours in RGB: as they are stored where they have
+        8 bits, else float32 from 0 to 1.
 
     Raises
     ------
@@ -40,22 +60,32 @@ def read_dicom(file: Path) -> NDArray[Any]:
     """
     try:
         from pydicom import dcmread
-        from pydicom.pixels.processing import apply_color_lut
     except ImportError as error:
         raise ImportError(f"{file}: DICOM needs pydicom: pip install unlikelihood[ct]") from error
-    dataset = dcmread(file)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # at what does not matter here; what does is checked
+        return _shown(dcmread(file))
+
+
+def _shown(dataset: Any) -> NDArray[Any]:
+    from pydicom.pixels.processing import apply_color_lut
+
     if dataset.get("Modality") in SLICES:
         raise ValueError(f"a slice of {dataset.Modality}, which the source Volumes reads by series")
     if int(dataset.get("NumberOfFrames") or 1) > 1:
         raise ValueError(f"{dataset.NumberOfFrames} frames, expected one")
-    stored = dataset.pixel_array  # YBR as RGB
     kind = dataset.PhotometricInterpretation
     if kind == "PALETTE COLOR":
-        return apply_color_lut(stored, dataset)
+        bits = int(dataset.RedPaletteColorLookupTableDescriptor[2])
+        return _of_bits(apply_color_lut(dataset.pixel_array, dataset), bits)
     if not kind.startswith("MONOCHROME"):
-        return stored
-    shown = _displayed(stored, dataset)
+        return _of_bits(dataset.pixel_array, int(dataset.BitsStored))  # YBR as RGB
+    shown = _displayed(stored_values(dataset), dataset)
     return 1 - shown if kind == "MONOCHROME1" else shown
+
+
+def _of_bits(colours: NDArray[Any], bits: int) -> NDArray[Any]:
+    return colours if colours.dtype == np.uint8 else colours.astype(np.float32) / np.float32(2**bits - 1)
 
 
 def _displayed(stored: NDArray[Any], dataset: Any) -> NDArray[np.float32]:

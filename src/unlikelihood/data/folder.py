@@ -30,8 +30,8 @@ class Folder(LabelledFolder):
     """Images in a folder: PNG, JPEG, TIFF, WebP, BMP, GIF, JPEG 2000, NPY and single DICOM images.
 
     The layout is recognised from what is in the folder: a table; published parts (train, test and perhaps valid, with
-    class folders and masks, as in MVTec AD and BMAD); class folders, such as normal and anomalous; or images alone,
-    without labels.
+    class folders and masks, as in MVTec AD, of which `path` is the folder of a category, "mvtec/bottle", and BMAD);
+    class folders, such as normal and anomalous; or images alone, without labels.
 
     8-bit intensities are divided by 255 into [0, 1]; DICOM is in [0, 1] as it is displayed. All others (16-bit,
     floating point) stay as they are in the files, unless a `window` maps them to [0, 1]. Images are turned as their
@@ -89,8 +89,10 @@ class Folder(LabelledFolder):
             raise NotADirectoryError(f"path={str(self.path)!r}: expected a folder")
         found = found_in(tree_of(folder), self.names, None if self.table is None else existing("table", self.table))
         if not found.entries:
+            others = ", ".join(f"{n} {reason}" for reason, n in found.left_out.items())
             raise ValueError(
-                f"path={str(self.path)!r} holds no {', '.join(READERS)} files; {found.left_out or 'nothing'}"
+                f"path={str(self.path)!r} holds no {', '.join(READERS)} files, but {others or 'nothing'}; "
+                "the source Volumes reads CT scans, Arrays .npy and .npz files of many images"
             )
         return found
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import imagecodecs
 import numpy as np
+import simplejpeg
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
@@ -38,6 +39,11 @@ class Decoded(NamedTuple):
 def is_image(file: Path) -> bool:
     """Return whether a file is an image by its suffix, or DICOM by its content, whatever its name."""
     return file.suffix.lower() in READERS or has_preamble(file)
+
+
+def is_dicom(file: Path) -> bool:
+    """Return whether a file would be read as DICOM."""
+    return READERS.get(file.suffix.lower(), _dicom) is _dicom
 
 
 def read_image(file: Path, background: float | None = None) -> NDArray[Any]:
@@ -74,7 +80,8 @@ def read_image(file: Path, background: float | None = None) -> NDArray[Any]:
     except ImportError:
         raise
     except Exception as error:  # the decoders of damaged files raise all kinds
-        reason = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
+        message = " ".join(str(error).split())
+        reason = message if type(error) is ValueError else f"{type(error).__name__}: {message}"
         raise ValueError(f"{file}: cannot be read as an image ({reason})") from error
     if image.dtype.kind not in "buif":
         raise ValueError(f"{file}: holds values of type {image.dtype}, expected real numbers")
@@ -104,12 +111,11 @@ def _png(file: Path) -> Decoded:
 
 def _jpeg(file: Path) -> Decoded:
     content = file.read_bytes()
-    # The decoder fills what is missing with grey; so look for the end mark after the last start of a scan.
-    if content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda"):
-        raise ValueError("it ends before its end mark")
-    image = imagecodecs.jpeg_decode(content)
-    if image.ndim == 3 and image.shape[-1] == 4:
-        raise ValueError("its colours are printing inks, CMYK; expected grey or RGB")
+    _, _, colours, _ = simplejpeg.decode_jpeg_header(content)
+    if colours in ("CMYK", "YCCK"):
+        raise ValueError(f"its colours are printing inks, {colours}; expected grey or RGB")
+    # Other decoders fill up what is missing or damaged, and go on.
+    image = simplejpeg.decode_jpeg(content, "GRAY" if colours == "Gray" else "RGB", strict=True)
     return Decoded(image, _exif_orientation(content.partition(b"Exif\0\0")[2]))
 
 
@@ -135,6 +141,8 @@ def _tiff(file: Path) -> Decoded:
         extra = [int(kind) for kind in page.extrasamples]
         if extra and max(extra) == 0 and page.photometric == tifffile.PHOTOMETRIC.RGB:
             raise ValueError("it has a channel beside its colours that is called neither alpha nor anything else")
+        if any(0 in one.databytecounts for one in content.series[0].pages if one is not None):
+            raise ValueError("some of its strips or tiles are not there")  # which would be filled with zeros
         if 1 in extra:
             raise ValueError("its colours are stored multiplied by alpha; expected them as they are")
         image, orientation = content.asarray(), int(page.tags.valueof(ORIENTATION, default=1))

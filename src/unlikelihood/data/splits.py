@@ -73,9 +73,15 @@ class Split:
             "test, anomalous": anomalous,
         } | {f"left out: {reason}": n for reason, n in self.left_out.items()}
 
+    @property
+    def layout(self) -> str:
+        """How the data are arranged, a line for each way."""
+        layouts = [part.layout for part in (self.train, self.calibration, self.test)]
+        return "\n".join(dict.fromkeys(filter(None, layouts)))
+
     def summary(self) -> str:
         """Return how the data are arranged, and what went where, in lines."""
-        return in_lines([part.layout for part in (self.train, self.calibration, self.test)], self.counts)
+        return in_lines([self.layout], self.counts)
 
 
 def partition(

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from unlikelihood.data.image_files import is_image
+from unlikelihood.data.dicom_image import no_image
+from unlikelihood.data.image_files import is_dicom, is_image
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,10 @@ def tree_of(folder: Path) -> Tree:
     for file in _walk(folder, (folder.resolve(),), left_out):
         path = file.relative_to(folder).as_posix()
         if is_image(file):
-            images.append(path)
+            if is_dicom(file) and (kind := no_image(file)):
+                left_out[f"DICOM files: {kind}"] += 1
+            else:
+                images.append(path)
         elif file.suffix.lower() == ".csv" and file.parent == folder:
             tables.append(path)
         else:

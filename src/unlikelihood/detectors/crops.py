@@ -87,7 +87,7 @@ class Crops(MapOfPart):
     def reconstruct(self, X: np.ndarray) -> np.ndarray:
         r"""Return the samples with what the part makes of their centres in these places, (n, \*shape)."""
         X = self._checked(X, reset=False)
-        inside: Any = (..., *(slice(free // 2, free // 2 + self.size) for free in room(X.shape[1:], self.size)))
+        inside = self._centre(X)
         whole = np.array(X, np.float32)
         part: Any = self.detector_
         whole[inside] = part.reconstruct(whole[inside])
@@ -98,6 +98,19 @@ class Crops(MapOfPart):
         """Return `n` samples of the part, in the shape of a crop."""
         part: Any = self.detector_
         return part.generate(n)
+
+    @available_if(part_can("path"))
+    def path(self, x: np.ndarray, moments: int = 8) -> Any:
+        r"""Return the way of the part's search for the centre of a sample (\*shape)."""
+        part: Any = self.detector_
+        return part.path(x[self._centre(x[None])], moments)
+
+    @available_if(part_can("interpolate"))
+    def interpolate(self, start: np.ndarray, end: np.ndarray, n: int = 8) -> np.ndarray:
+        """Return `n` samples of the part between the centres of two, in the shape of a crop."""
+        part: Any = self.detector_
+        inside = self._centre(start[None])
+        return part.interpolate(start[inside], end[inside], n)
 
     @property
     def generator_(self) -> Any:
@@ -114,6 +127,10 @@ class Crops(MapOfPart):
         free = room(X.shape[1:], self.size)
         along = [np.linspace(0, each, self.grid) if self.grid > 1 else [each / 2] for each in free]
         return [tuple(map(int, corner)) for corner in product(*along)]
+
+    def _centre(self, X: np.ndarray) -> tuple[Any, ...]:
+        """Return the index of the central crop of samples, or of one."""
+        return (..., *(slice(free // 2, free // 2 + self.size) for free in room(X.shape[1:], self.size)))
 
     def _cut(self, X: np.ndarray, places: NDArray[Any], crops: NDArray[Any]) -> None:
         """Write the crops at `places`, (n, axes), into `crops`, block by block."""

@@ -1,6 +1,6 @@
 """An encoder that answers the latent search in one pass: f-AnoGAN."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from unlikelihood.contract.search import Query, SearchDetector, SearchResult, SquaredQuery, frozen, search
+from unlikelihood.contract.queries import Query, SquaredQuery
+from unlikelihood.contract.search import SearchDetector, SearchResult, frozen, search, walk
 from unlikelihood.contract.trained import Learner
 from unlikelihood.nn.descents import AdamDescent, Descent
 from unlikelihood.nn.networks import Encoder
@@ -91,11 +92,15 @@ class EncoderSearch(SearchDetector, Learner[Encoder]):
         return missed + self.kappa * (query.f - query.features(made)).square().mean() if self.kappa else missed
 
     def _search(self, X: np.ndarray) -> SearchResult:
-        def make_query(x: Tensor) -> Query:
-            if self.squared:
-                return SquaredQuery(self.generator_, x, self.kappa, self.layer)
-            return Query(self.generator_, x, self.discrimination, self.layer)
+        return search(self.generator_, X, self._starts, self._query, steps=self.refine, descent=self.descent)
 
-        return search(
-            self.generator_, X, lambda _, x: self.net_(x)[:, None], make_query, steps=self.refine, descent=self.descent
-        )
+    def _walk(self, x: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
+        return walk(self.generator_, x, self._starts, self._query, steps=self.refine, descent=self.descent)
+
+    def _starts(self, X: np.ndarray, x: Tensor) -> Tensor:
+        return self.net_(x)[:, None]
+
+    def _query(self, x: Tensor) -> Query:
+        if self.squared:
+            return SquaredQuery(self.generator_, x, self.kappa, self.layer)
+        return Query(self.generator_, x, self.discrimination, self.layer)

@@ -1,10 +1,13 @@
 """The search of a generator's latent space: the thesis' GAN-AD."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from unlikelihood.contract.search import Query, SearchDetector, SearchResult, content, search
+from unlikelihood.contract.queries import Query
+from unlikelihood.contract.search import SearchDetector, SearchResult, content, search, walk
 from unlikelihood.nn.descents import Descent, MomentumDescent
 from unlikelihood.parameters import Count, Fraction, Whole
 
@@ -60,10 +63,13 @@ class LatentSearch(SearchDetector):
         self._fit_generator(X, self.layer, critic=self.discrimination > 0)
 
     def _search(self, X: np.ndarray) -> SearchResult:
-        def make_query(x: Tensor) -> Query:
-            return Query(self.generator_, x, self.discrimination, self.layer)
+        return search(self.generator_, X, self._starts, self._query, steps=self.steps, descent=self.descent)
 
-        return search(self.generator_, X, self._starts, make_query, steps=self.steps, descent=self.descent)
+    def _walk(self, x: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
+        return walk(self.generator_, x, self._starts, self._query, steps=self.steps, descent=self.descent)
+
+    def _query(self, x: Tensor) -> Query:
+        return Query(self.generator_, x, self.discrimination, self.layer)
 
     def _starts(self, X: np.ndarray, x: Tensor) -> Tensor:
         return torch.stack([self.generator_.draw(self.restarts, self.seed, content(sample)) for sample in X])

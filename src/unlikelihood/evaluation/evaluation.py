@@ -126,9 +126,17 @@ def evaluate(
 
     Raises
     ------
+    TypeError
+        If `split` is none; the message says what to pass.
     ValueError
         If too few test samples are left of a class, or a score is not finite.
     """
+    if not isinstance(split, Split):
+        raise TypeError(
+            f"split is a {type(split).__name__}, expected a Split: pass source.split(), or Split(train=Images(X), "
+            "calibration=Images(Y), test=Images(Z, label=label))"
+        )
+    arranged = {"layout": split.layout, "parts": dict(split.counts)}
     known = seen(detector, split.test.pixels)
     if known.any():
         split = replace(split, test=split.test[~known])
@@ -152,7 +160,7 @@ def evaluate(
     return Evaluation(
         name=name or display_name(detector),
         params=plain(detector.get_params(deep=False)),
-        data=_facts(split, label) | data,
+        data=_facts(split, label) | data | arranged,
         metrics=_metrics(label, anomaly_score(score), probability, group, draws, seed),
         calibration_error=expected_calibration_error(label, probability),
         timings=timings,

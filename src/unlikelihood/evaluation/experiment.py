@@ -96,21 +96,9 @@ class Experiment:
                 judged[name].append(run_once(folder / "runs", name, make(seed), split, draw=seed == self.seeds[0]))
                 print(f"seed {seed}  {name}: AUROC {judged[name][-1].metrics['auroc']}", flush=True)
         same_test = len(np.unique(np.concatenate(tested))) < sum(map(len, tested))
-        rows = [self._row(name, records, same_test) for name, records in judged.items()]
+        rows = [row_of(name, records, self.references.get(name), same_test) for name, records in judged.items()]
         save_comparison(folder, self.title, self.text, rows, {name: runs[0] for name, runs in judged.items()})
         return table(rows)
-
-    def _row(self, name: str, records: list[Record], same_test: bool) -> Row:
-        areas = [record.metrics["auroc"] for record in records]
-        return Row(
-            name,
-            seeds_interval(areas, same_test=same_test),
-            spread=float(np.std([area.value for area in areas], ddof=1)) if len(areas) > 1 else None,
-            seeds=len(areas),
-            reference=self.references.get(name),
-            fit_seconds=float(np.median([record.timings["fit_seconds"] for record in records])),
-            score_seconds=float(np.median([record.timings["score_seconds"] for record in records])),
-        )
 
 
 class Runs(Protocol):
@@ -168,6 +156,23 @@ def run_once(runs: Path, name: str, detector: Detector, split: Split, *, draw: b
         evaluation = evaluate(detector.fit(split.train.pixels), split, name=name, seed=detector.seed)
         (evaluation.save if draw else evaluation.write)(folder)
     return Record.load(folder)
+
+
+def row_of(name: str, records: Sequence[Record], reference: float | None = None, same_test: bool = False) -> Row:
+    """Return the line of a table for the records of one detector at several seeds.
+
+    `same_test` says that their tests share samples, and so the interval must not shrink with the seeds.
+    """
+    areas = [record.metrics["auroc"] for record in records]
+    return Row(
+        name,
+        seeds_interval(areas, same_test=same_test),
+        spread=float(np.std([area.value for area in areas], ddof=1)) if len(areas) > 1 else None,
+        seeds=len(areas),
+        reference=reference,
+        fit_seconds=float(np.median([record.timings["fit_seconds"] for record in records])),
+        score_seconds=float(np.median([record.timings["score_seconds"] for record in records])),
+    )
 
 
 def place_of(runs: Path, name: str, detector: Detector, *others: Any) -> Path:

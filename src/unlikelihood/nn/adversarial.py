@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from unlikelihood.nn.networks import WIDEST, pyramid, widths
-from unlikelihood.nn.spatial import batch_norm, conv, linear, transposed_conv
+from unlikelihood.nn.spatial import batch_norm, conv, linear
+from unlikelihood.nn.upscaling import Upscaling
 
 MIN_AXIS = 4  # the DCGAN paper starts from a 4x4 map and doubles it
 KERNEL = 5  # and its convolutions are 5x5
@@ -35,18 +36,12 @@ class Intensities:
         return u * self.half + self.middle
 
 
-def up(channels_in: int, channels_out: int, size: Sequence[int], target: Sequence[int]) -> nn.Module:
-    """Return the transposed convolution of stride 2 that maps axes of `size` to those of `target`."""
-    # Without padding of the output, n becomes 2n - 1.
-    padding = tuple(after - (2 * before - 1) for before, after in zip(size, target, strict=True))
-    return transposed_conv(len(size), channels_in, channels_out, KERNEL, 2, KERNEL // 2, padding)
-
-
 class Synthesis(nn.Module):
     r"""Maps latents (B, latent) to samples (B, \*shape): the generator G.
 
-    Transposed convolutions with batch normalisation and ReLU, doubling axes of about 4; fully connected layers for
-    vectors. The output ends in tanh, whose [-1, 1] stands for the intensities' range.
+    Layers that double axes of about 4, transposed convolutions unless `upscaling` says otherwise, with batch
+    normalisation and ReLU; fully connected layers for vectors. The output ends in tanh, whose [-1, 1] stands for the
+    intensities' range.
 
     References
     ----------
@@ -54,7 +49,14 @@ class Synthesis(nn.Module):
     networks", 2016, figure 1: with a width of 128, 64x64 images have its 1024, 512, 256 and 128 channels.
     """
 
-    def __init__(self, shape: Sequence[int], latent: int, width: int, intensities: Intensities) -> None:
+    def __init__(
+        self,
+        shape: Sequence[int],
+        latent: int,
+        width: int,
+        intensities: Intensities,
+        upscaling: Upscaling,
+    ) -> None:
         super().__init__()
         self.intensities = intensities
         channels, *space = shape
@@ -76,8 +78,8 @@ class Synthesis(nn.Module):
             nn.ReLU(),
         ]
         for before, after, size, target in zip(wide, wide[1:], sizes, sizes[1:], strict=False):
-            layers += [up(before, after, size, target), batch_norm(axes, after), nn.ReLU()]
-        last = up(wide[-1], channels, *sizes[-2:]) if len(sizes) > 1 else conv(axes, wide[-1], channels, KERNEL)
+            layers += [upscaling(before, after, size, target), batch_norm(axes, after), nn.ReLU()]
+        last = upscaling(wide[-1], channels, *sizes[-2:]) if len(sizes) > 1 else conv(axes, wide[-1], channels, KERNEL)
         self.layers = nn.Sequential(*layers, last, nn.Tanh())
 
     @override

@@ -16,9 +16,11 @@ SCROLLED = 8 * 2**20  # characters of pictures that can be scrolled; what is bey
 Limits = tuple[float, float]
 
 
-def browse(record: Record, exhibits: Exhibits) -> Section:
-    """Return the part that shows single cases, the most anomalous first."""
+def browse(record: Record, exhibits: Exhibits) -> Section | None:
+    """Return the part that shows single cases, the most anomalous first, or None if there are none."""
     cases = exhibits.cases
+    if cases is None:
+        return None
     limits, spacing = plots.limits_of(cases.pixels), record.data["spacing_mm"]
     among = "training normals" if exhibits.trained_on else "normals of this data set"
     shown: list[dict[str, Any]]

@@ -70,7 +70,7 @@ def save_comparison(
             kind="Comparison of anomaly detectors",
             title=title,
             lede=text,
-            sections=[_ranking(rows, drawn), *_differences(drawn), *_scores(drawn)],
+            sections=[ranking(rows, drawn), *_differences(drawn), *_scores(drawn)],
             provenance=next((evaluation.provenance for evaluation in drawn.values()), {}),
         )
         record = {"title": title, "text": text, "rows": [asdict(row) for row in rows]}
@@ -78,7 +78,8 @@ def save_comparison(
     return Path(path)
 
 
-def _ranking(rows: Sequence[Row], evaluations: Mapping[str, Record]) -> Section:
+def ranking(rows: Sequence[Row], evaluations: Mapping[str, Record]) -> Section:
+    """Return the table of AUROCs, beside the published ones, and the curves of the evaluations that there are."""
     columns = {
         "AUROC": [f"{row.auroc.value:.3f}" for row in rows],
         f"{100 * rows[0].auroc.level:g}{THIN}% interval": [span(row.auroc) for row in rows],

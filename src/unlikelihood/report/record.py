@@ -42,7 +42,8 @@ class Record:
     params : dict
         Its parameters, as plain values.
     data : dict
-        Counts, shape of a sample, spacing in mm, orientation and range of intensities.
+        How the data are arranged, how many samples went into which part and how many into none, shape of a sample,
+        spacing in mm, orientation and range of intensities.
     metrics : dict of str to Interval
         Figures with their confidence intervals.
     calibration_error : float

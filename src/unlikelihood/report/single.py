@@ -1,6 +1,6 @@
 """The page about one detector."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from unlikelihood.metrics.ranking import anomaly_score
 from unlikelihood.report import plots
+from unlikelihood.report.architecture import Network
 from unlikelihood.report.browser import browse
 from unlikelihood.report.exhibits import Exhibits
 from unlikelihood.report.generator import generator
@@ -74,20 +75,27 @@ def draw(record: Record, folder: Path, exhibits: Exhibits | None) -> None:
     exhibits : Exhibits, optional
         Samples to show. None where the record was read from a file, which holds none.
     """
-    sections: list[Section | None] = [_figures(record), _places(record), _scores(record), operating(record)]
-    sections += [browse(record, exhibits)] if exhibits else []
-    sections += [promised(record), _probability(record), drift(record)]
-    if exhibits:
-        sections += [part(exhibits, record.geometry) for part in (_samples, generator, _reconstructions, _extremes)]
-    sections += [_training(record), _data(record)]
     write_page(
         folder,
         kind="Evaluation of an anomaly detector",
         title=record.name,
         lede=headline(record),
-        sections=[section for section in sections if section],
+        sections=sections_of(record, exhibits),
         provenance=record.provenance | {"parameters": record.params},
     )
+
+
+def sections_of(record: Record, exhibits: Exhibits | None) -> list[Section]:
+    """Return the sections of the report of one evaluation, those whose content is there."""
+    sections: list[Section | None] = [_figures(record), _places(record), scores(record), operating(record)]
+    sections += [browse(record, exhibits)] if exhibits else []
+    sections += [promised(record), _probability(record), drift(record)]
+    if exhibits:
+        parts = (samples, generator, reconstructions, _extremes, walks)
+        sections += [part(exhibits, record.geometry) for part in parts]
+    sections += [training(record.history, record.timings.get("fit_seconds"))]
+    sections += [architecture(exhibits.networks), _data(record)] if exhibits else [_data(record)]
+    return [section for section in sections if section]
 
 
 def headline(record: Record) -> str:
@@ -138,7 +146,8 @@ def _places(record: Record) -> Section | None:
     )
 
 
-def _scores(record: Record) -> Section:
+def scores(record: Record) -> Section:
+    """Return the densities of both classes and the ROC curve."""
     label, score = record.label, record.score
     return Section(
         "Scores",
@@ -171,7 +180,8 @@ def _probability(record: Record) -> Section:
     )
 
 
-def _samples(exhibits: Exhibits, geometry: Geometry) -> Section:
+def samples(exhibits: Exhibits, geometry: Geometry) -> Section:
+    """Return normals and, if there are any, generated samples."""
     limits = plots.limits_of(exhibits.normals)
     shown = {"normals": ("Normals of this data set", "a normal", exhibits.normals)}
     title, text = "Normal", "Some normals of this data set. On which ones the detector was trained is not known of it"
@@ -197,7 +207,8 @@ def _samples(exhibits: Exhibits, geometry: Geometry) -> Section:
     return Section(title, f"{text}.", plates)
 
 
-def _reconstructions(exhibits: Exhibits, geometry: Geometry) -> Section | None:
+def reconstructions(exhibits: Exhibits, geometry: Geometry) -> Section | None:
+    """Return reconstructions of both classes, or None if there are none."""
     if not exhibits.reconstructed:
         return None
     # One scale for both classes: what is left over is what tells them apart.
@@ -243,12 +254,47 @@ def _where(pixels: NDArray[Any]) -> str:
     return " (the slices of which most is left over)" if pixels.ndim > 4 else ""
 
 
-def _training(record: Record) -> Section | None:
-    if not any(record.history.values()):
+def walks(exhibits: Exhibits, geometry: Geometry) -> Section | None:
+    """Return walks through the latents: from normal to normal, and those of a search; None if there are none."""
+    limits, plates = plots.limits_of(exhibits.normals), []
+    if exhibits.walk is not None:
+        shares = [f"{share:.0f}{THIN}%" for share in np.linspace(0, 100, len(exhibits.walk))]
+        line = plots.gallery(exhibits.walk, shares, columns=len(shares) // 2, limits=limits, **geometry)
+        plates.append(Plate("walk", f"From one normal to another{_slice(exhibits.walk)}", line))
+    for k, path in exhibits.paths.items():
+        titles = ["the sample", "start", *(f"step {step}" for step in path.step[1:])]
+        shown = np.concatenate([path.sample[None], path.generation])
+        picture = plots.gallery(shown, titles, columns=5, limits=limits, **geometry)
+        caption = f"The search for a sample that is {CLASSES[k]}, of the middle rank{_slice(shown)}"
+        plates.append(Plate(f"path-{CLASSES[k]}", caption, picture))
+    if exhibits.paths:
+        losses = plots.search_losses({CLASSES[k]: path.loss for k, path in exhibits.paths.items()})
+        plates.append(Plate("path-loss", "Loss over these two searches", losses))
+    text = "What lies at evenly spaced latents on a straight line"
+    text += ", and what a search passes on its way." if exhibits.paths else "."
+    return Section("Walks in latent space", text, plates) if plates else None
+
+
+def architecture(networks: Sequence[Network]) -> Section | None:
+    """Return the layers of networks, or None if there are none."""
+    drawn = [
+        (network, plots.architecture([(layer.name, layer.size, layer.parameters) for layer in network.layers]))
+        for network in networks
+    ]
+    plates = [
+        Plate(f"architecture-{number}", f"{network.name}, {network.parameters:,} parameters", figure)
+        for number, (network, figure) in enumerate(drawn, 1)
+    ]
+    text = "The layers from input to output, the shape of what each puts out for one sample, and its parameters."
+    return Section("Architecture", text, plates) if plates else None
+
+
+def training(history: Mapping[str, Sequence[float]], seconds: float | None) -> Section | None:
+    """Return the losses over the epochs, or None if there are none, and the time in seconds if it is known."""
+    if not any(history.values()):
         return None
-    plate = Plate("training", "Loss over the epochs", plots.training_curve(record.history))
-    fitted = record.timings.get("fit_seconds")
-    text = f"Fitted in {duration(fitted)}. " if fitted is not None else ""
+    plate = Plate("training", "Loss over the epochs", plots.training_curve(history))
+    text = f"Fitted in {duration(seconds)}. " if seconds is not None else ""
     return Section("Training", f"{text}What is drawn is the mean over each epoch.", [plate])
 
 
@@ -265,6 +311,9 @@ def _data(record: Record) -> Section:
         "Tested on": f"{data['test_normal']:,} normals and {data['test_anomalous']:,} anomalies, "
         f"a prevalence of {record.prevalence:.3f}",
         "Left out": record.left_out.rstrip("."),
+        # Records of earlier versions have not got these two.
+        "Data": data.get("layout", "").replace("\n", "; "),
+        "Parts of the data": "; ".join(f"{part}: {count:,}" for part, count in data.get("parts", {}).items()),
         "Independent groups": "" if data["test_groups"] is None else f"{data['test_groups']:,} in the test",
         "Shape of a sample": " × ".join(map(str, data["shape"])),
         "Spacing": f"{' × '.join(f'{s:g}' for s in data['spacing_mm'])} mm" if data["spacing_mm"] else "",

@@ -20,7 +20,7 @@ from unlikelihood.parameters import Count
 from unlikelihood.progress import progress
 from unlikelihood.storage.files import replacing
 
-VERSION = 1  # of the finder: what another one found is not taken
+VERSION = 2  # of the finder: what another one found is not taken
 NONE = Candidate((0.0, 0.0, 0.0), 0.0, 0.0)
 COLUMNS = ("seriesuid", "coordX", "coordY", "coordZ", "diameter_mm", "score")  # the first are LUNA16's
 
@@ -93,7 +93,8 @@ class Candidates(Cubes):
         folder, settings = self.crops_folder, [VERSION, self.resample, self.per_scan]
         folder.mkdir(parents=True, exist_ok=True)
         with content_hashes(folder / "content.json") as content_hash:
-            places = [folder / f"{hashed([*settings, one.content(content_hash)])}.marks.json" for one in scans]
+            keys = [hashed([*settings, one.series, one.damage, one.content(content_hash)]) for one in scans]
+        places = [folder / f"{key}.marks.json" for key in keys]
         waiting = [k for k, place in enumerate(places) if not place.is_file()]
         damage: dict[int, str] = {}
         with progress("Finding candidates", total=len(scans), start=len(scans) - len(waiting)) as update:

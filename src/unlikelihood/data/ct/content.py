@@ -18,13 +18,22 @@ def identity(file: Path) -> list[int]:
     return [at.st_size, at.st_mtime_ns, at.st_ctime_ns, at.st_ino]
 
 
+def remembered(memory: Path) -> dict[str, list[object]]:
+    """Return what a JSON file remembers, nothing where there is none, or it is damaged."""
+    try:
+        known = json.loads(memory.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
 @contextmanager
 def content_hashes(memory: Path) -> Iterator[Callable[[Path], str]]:
     """Yield a function from a file to the hash of all its bytes, which remembers what it hashed in the file `memory`.
 
     What cannot be read has an empty hash.
     """
-    known: dict[str, list[object]] = json.loads(memory.read_text(encoding="utf-8")) if memory.is_file() else {}
+    known = remembered(memory)
     before = len(known), list(known.values())
 
     def content_hash(file: Path) -> str:

@@ -190,7 +190,14 @@ def _kept(place: Path) -> Cropped:
 
 
 def _crops(one: Cropped) -> NDArray[Any]:
-    return np.load(one.file, mmap_mode="r") if one.file and one.file.is_file() else np.empty((0, 1, *one.shape))
+    if one.file is None or not one.file.is_file():
+        return np.empty((0, 1, *one.shape))
+    try:
+        return np.load(one.file, mmap_mode="r")
+    except ValueError as error:
+        raise ValueError(
+            f"{one.file}: damaged ({error}); it is made again when {one.file.parent} is deleted"
+        ) from error
 
 
 def _beside(index: NDArray[np.float64]) -> str:
@@ -199,9 +206,9 @@ def _beside(index: NDArray[np.float64]) -> str:
 
 
 def _key(request: Request, grid: Grid, content_hash: Callable[[Path], str]) -> str:
-    # Series and name too: two series may share a folder, and a damaged one has no files.
+    # Series and name too: two series may share a folder or a file. And what damages one may lie in none of its files.
     scan = request.scan
-    return hashed([VERSION, scan.series, scan.name, scan.content(content_hash), request.centres, grid])
+    return hashed([VERSION, scan.series, scan.name, scan.damage, scan.content(content_hash), request.centres, grid])
 
 
 def hashed(value: Any) -> str:

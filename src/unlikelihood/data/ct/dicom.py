@@ -7,10 +7,14 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from unlikelihood.data.ct.enhanced import TAGS as ENHANCED_TAGS
 from unlikelihood.data.ct.enhanced import Frame, frames_of
 from unlikelihood.data.ct.foreign import foreign_reason
 from unlikelihood.data.ct.formats import UnreadableScan, imported
+from unlikelihood.data.ct.phases import TAGS as PHASE_TAGS
+from unlikelihood.data.ct.phases import Part, told_apart
 
 DICOM = (".dcm", ".dicom", ".ima")  # and files of any other name that begin as DICOM does
 NEEDED = (
@@ -26,11 +30,12 @@ NEEDED = (
 TAGS = [
     *NEEDED,
     *ENHANCED_TAGS,
+    *PHASE_TAGS,
     "SOPClassUID",
     "StudyInstanceUID",
+    "FrameOfReferenceUID",
     "SeriesDescription",
     "Modality",
-    "ImageType",
     "PatientID",
     "NumberOfFrames",
     "PhotometricInterpretation",
@@ -54,6 +59,13 @@ class Slice(NamedTuple):
     axes: tuple[float, ...]
     slope: float
     intercept: float
+    frame_of_reference: str
+    kinds: tuple[str, ...]
+
+    @property
+    def part(self) -> Part:
+        """What tells it from slices of another scan of its series."""
+        return Part(self.series, tuple(round(value, 2) for value in (*self.position, *self.axes)), self.kinds)
 
     @property
     def view(self) -> tuple[str, str]:
@@ -89,14 +101,14 @@ def headers_in(files: Iterable[Path]) -> list[Header]:
 def series_in(headers: Iterable[Header], *, foreign: bool = False) -> dict[str, Series]:
     """Return the series of CT by their UIDs, in the order of these; with those of `foreign` slices, or without."""
     headers = list(headers)
+    known = [one for header in headers if foreign or not header.foreign for one in header.slices]
     slices: dict[str, list[Slice]] = defaultdict(list)
-    for header in headers:
-        for one in header.slices if foreign or not header.foreign else ():
-            slices[one.series].append(one)
+    for one, series in zip(known, told_apart([one.part for one in known]), strict=True):
+        slices[series].append(one._replace(series=series))
     damaged = [header for header in headers if header.damage]
     for header in damaged:
-        if header.series:
-            slices[header.series] += []
+        if header.series and header.series not in map(uid_of, slices):
+            slices[header.series] = []
     return {uid: Series(tuple(own), _damage_of(uid, own, damaged)) for uid, own in sorted(slices.items())}
 
 
@@ -122,6 +134,11 @@ def chosen_series(place: Path, headers: list[Header], series: str | None) -> Ser
     return next(iter(found.values())) if series is None else found[series]
 
 
+def uid_of(series: str) -> str:
+    """Return the UID of a series without what tells one scan of it from another."""
+    return series.partition("#")[0]
+
+
 def single_images(views: Mapping[str, Collection[tuple[str, str]]]) -> set[str]:
     """Return the series of one image across the larger ones of their study: such as scouts that do not say so.
 
@@ -141,7 +158,7 @@ def single_images(views: Mapping[str, Collection[tuple[str, str]]]) -> set[str]:
 
 def _damage_of(uid: str, slices: list[Slice], damaged: list[Header]) -> str:
     folders = {one.file.parent for one in slices}
-    hits = (one for one in damaged if (one.series == uid if one.series else one.file.parent in folders))
+    hits = (one for one in damaged if (one.series == uid_of(uid) if one.series else one.file.parent in folders))
     return next((one.damage for one in hits), "")
 
 
@@ -210,7 +227,13 @@ def _slice(file: Path, frame: Frame) -> Slice:
         tuple(map(float, data.ImageOrientationPatient)),
         float(data.RescaleSlope),
         float(data.RescaleIntercept),
+        str(data.get("FrameOfReferenceUID") or ""),
+        tuple(_text(data.get(tag)) for tag in PHASE_TAGS),
     )
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value) if isinstance(value, str) else "-".join(map(str, np.atleast_1d(value)))
 
 
 def _check_frames(file: Path, data: Any) -> None:

@@ -32,8 +32,9 @@ def naming(file: Path) -> Iterator[None]:
     except (UnreadableScan, ImportError):
         raise
     except Exception as error:
+        kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
         message = " ".join(str(error).split())
-        raise UnreadableScan(f"{file}: cannot be read as a scan ({type(error).__name__}: {message[-300:]})") from error
+        raise UnreadableScan(f"{file}: cannot be read as a scan ({kind}{message[-300:]})") from error
 
 
 def suffix_of(path: Path) -> str:

@@ -38,7 +38,7 @@ def voxel_files(file: Path) -> list[Path]:
 def check(file: Path) -> None:
     """Raise unless a MetaImage is whole, undamaged, in mm, and says how it lies in the patient."""
     header = header_of(file)
-    for one in (_check_place, _check_unit, _check_voxels):
+    for one in (_check_place, _check_unit, _check_meaning, _check_voxels):
         one(file, header)
 
 
@@ -52,6 +52,18 @@ def _check_unit(file: Path, header: TextHeader) -> None:
     unit = header.fields.get("distanceunits", "mm")  # which ITK passes over
     if unit.lower() not in ("mm", "?"):
         raise UnreadableScan(f"{file}: its lengths are in {unit}, expected mm")
+
+
+def _check_meaning(file: Path, header: TextHeader) -> None:
+    # ITK passes over both: what the image is of, and how its values are scaled.
+    kind = header.fields.get("modality", "MET_MOD_CT").upper()
+    if kind not in ("MET_MOD_CT", "MET_MOD_OTHER", "MET_MOD_UNKNOWN"):
+        raise UnreadableScan(f"{file}: its modality is {kind}, expected CT")
+    slope, offset = (header.fields.get(f"elementtointensityfunction{name}") for name in ("slope", "offset"))
+    if float(slope or 1) != 1 or float(offset or 0) != 0:
+        raise UnreadableScan(
+            f"{file}: its values are scaled by {slope or 1} and {offset or 0}, expected HU as they are"
+        )
 
 
 def _check_voxels(file: Path, header: TextHeader) -> None:

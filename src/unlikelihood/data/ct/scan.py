@@ -118,9 +118,11 @@ class Scan:
         if suffix_of(place) in FORMATS and place.is_file():
             return cls._made(place, image_fields(place))
         headers = headers_in([place] if place.is_file() else files_in(place))
-        if place.is_file() and (own := series_in(headers, foreign=True)):  # one slice stands for its series
-            series = series or next(iter(own))
-            headers = headers_in(files_in(place.parent))
+        if place.is_file() and headers:  # one slice stands for its series
+            beside = headers_in(files_in(place.parent))
+            own = [uid for uid, one in series_in(beside, foreign=True).items() if place in {a.file for a in one.slices}]
+            if series or len(own) == 1:
+                series, headers = series or own[0], beside
         chosen = chosen_series(place, headers, series)
         if chosen.damage:
             raise UnreadableScan(chosen.damage)

@@ -8,15 +8,16 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
-from unlikelihood.data.ct.content import identity
-from unlikelihood.data.ct.dicom import Header, header_of, headers_in, series_in, single_images
+from unlikelihood.data.ct.content import identity, remembered
+from unlikelihood.data.ct.dicom import Header, header_of, headers_in, series_in, single_images, uid_of
 from unlikelihood.data.ct.formats import FORMATS, UnreadableScan, files_in, naming, suffix_of
 from unlikelihood.data.ct.image_scans import voxel_files
+from unlikelihood.data.ct.phases import Part, told_apart
 from unlikelihood.data.ct.scan import Scan
 from unlikelihood.progress import progress
 from unlikelihood.storage.files import replacing
 
-VERSION = 3  # of what is remembered of headers: with another one they are read again
+VERSION = 4  # of what is remembered of headers: with another one they are read again
 
 
 class ScanFiles(NamedTuple):
@@ -39,11 +40,13 @@ class ScanFiles(NamedTuple):
             if suffix_of(self.files[0]) in FORMATS:
                 return Scan.read(self.files[0])
             found = series_in(headers_in(self.files))
-            if self.series not in found:
+            # Without the files of others of its UID, nothing needs to tell it from them.
+            own = found.get(self.series) or found.get(uid_of(self.series))
+            if own is None:
                 raise UnreadableScan(f"{self.files[0].parent}: series {self.series} is no longer there")
-            if wrong := found[self.series].damage:
-                raise UnreadableScan(wrong)
-            return Scan.stack(list(found[self.series].slices), resample=resample)
+            if own.damage:
+                raise UnreadableScan(own.damage)
+            return Scan.stack([one._replace(series=self.series) for one in own.slices], resample=resample)
 
     def content(self, content_hash: Callable[[Path], str]) -> list[str]:
         """Return the hashes of all files that bytes of the scan come from, wherever its voxels lie."""
@@ -55,10 +58,11 @@ class ScanFiles(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """What is in a folder: its scans, and how many files of each series are left out for which reason."""
+    """What is in a folder: its scans, and how many files of each series, and others, are left out for which reason."""
 
     scans: list[ScanFiles]
     foreign: Counter[tuple[str, str, str]]
+    others: Counter[str]
 
     @property
     def left_out(self) -> Counter[str]:
@@ -66,7 +70,7 @@ class Survey(NamedTuple):
         counts = Counter[str]()
         for (_, _, reason), files in self.foreign.items():
             counts[f"DICOM files: {reason}"] += files
-        return counts
+        return counts + self.others
 
     def contents(self, *, resample: bool = False) -> list[tuple[str, str, int, str]]:
         """Read all, and return the folder, the series, the number of files and what it is of each series.
@@ -107,18 +111,17 @@ def survey(path: Path, memory: Path | None = None) -> Survey:
         series, and if that is not known either all series of its folder, as one of them lacks it.
     """
     if path.is_file() and suffix_of(path) not in FORMATS:
-        header = header_of(path)
-        own = {one.series for one in header.slices} if header else set()
         whole = survey(path.parent, memory)
-        return Survey([one for one in whole.scans if one.series in own], whole.foreign)
+        return whole._replace(scans=[one for one in whole.scans if path in one.files])
     root = path if path.is_dir() else path.parent
     files = list(files_in(path)) if path.is_dir() else [path]
     scans = [_image_file(file, root) for file in files if suffix_of(file) in FORMATS]
     index = None if memory is None else memory / f"index-{_short_hash(path)}.json"
     known = _known([file for file in files if suffix_of(file) not in FORMATS], index)
-    known = _without_single_images(known)
+    others = _others([one.file for one in known if not one.says], scans, root)
+    known = _without_single_images(_told_apart([one for one in known if one.says]))
     foreign = Counter((_name(one.file.parent, root), one.series, one.foreign) for one in known if one.foreign)
-    return Survey(sorted([*scans, *_dicom(known, root)], key=lambda one: (one.name, one.series)), foreign)
+    return Survey(sorted([*scans, *_dicom(known, root)], key=lambda one: (one.name, one.series)), foreign, others)
 
 
 def by_name(scans: Sequence[ScanFiles]) -> dict[str, list[ScanFiles]]:
@@ -131,30 +134,48 @@ def by_name(scans: Sequence[ScanFiles]) -> dict[str, list[ScanFiles]]:
 
 
 class _Known(NamedTuple):
-    """What is remembered of a header; `slices` are the series of its slices."""
+    """What is remembered of a header."""
 
     file: Path
     view: tuple[str, str]
     series: str
-    slices: tuple[str, ...]
+    slices: tuple[Part, ...]
     foreign: str
     damage: str
+
+    @property
+    def says(self) -> bool:
+        """Whether it is of DICOM."""
+        return bool(self.slices or self.foreign or self.damage)
+
+
+def _others(files: list[Path], scans: list[ScanFiles], root: Path) -> Counter[str]:
+    """Count the files that no scan is in, by their suffix, without tables in the folder itself."""
+    voxels: set[Path] = set()
+    for one in scans if files else ():
+        with suppress(UnreadableScan):  # as `read` will say
+            voxels.update(file.resolve() for part in one.files for file in voxel_files(part))
+    left = (file for file in files if file.resolve() not in voxels)
+    left = (file for file in left if file.suffix.lower() != ".csv" or file.parent != root)
+    return Counter(f"files that are no scans ({file.suffix.lower() or 'no suffix'})" for file in left)
 
 
 def _dicom(known: list[_Known], root: Path) -> list[ScanFiles]:
     files: dict[str, list[Path]] = defaultdict(list)
-    damage: dict[str, str] = {}  # by series, and by folder where the series is hidden
+    damage: dict[str, str] = {}  # by UID, and by folder where the UID is hidden
+    for one in known:
+        for series in {part.series for part in one.slices} if not one.foreign else ():
+            files[series].append(one.file)
     for one in known:
         if one.damage:
             damage.setdefault(one.series or str(one.file.parent), one.damage)
-            if one.series:
-                files[one.series].append(one.file)
-        for series in set(one.slices) if not one.foreign else ():
-            files[series].append(one.file)
+            hit_by_it = [series for series in files if uid_of(series) == one.series] or [one.series]
+            for series in hit_by_it if one.series else ():
+                files[series].append(one.file)
     alone = Counter(own[0].parent for own in files.values())
     found, hit = [], set()
     for series, own in files.items():
-        places = [series, *(str(file.parent) for file in own)]
+        places = [uid_of(series), *(str(file.parent) for file in own)]
         wrong = next((damage[place] for place in places if place in damage), "")
         hit.update(places)
         name = _name(own[0].parent, root)
@@ -164,15 +185,26 @@ def _dicom(known: list[_Known], root: Path) -> list[ScanFiles]:
     return found + [ScanFiles(place.name, _name(place, root), (), damage[str(place)]) for place in lost]
 
 
+def _told_apart(known: list[_Known]) -> list[_Known]:
+    """Return the same with the series of slices as `told_apart` names them."""
+    own = [one.slices if not one.foreign else () for one in known]
+    names = iter(told_apart([part for parts in own for part in parts]))
+    named = [tuple(part._replace(series=next(names)) for part in parts) for parts in own]
+    return [one if one.foreign else one._replace(slices=parts) for one, parts in zip(known, named, strict=True)]
+
+
 def _without_single_images(known: list[_Known]) -> list[_Known]:
     views: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for one in known:
-        for series in one.slices if not one.foreign else ():
-            views[series].append((one.view[0], one.view[1]))
+        for part in one.slices if not one.foreign else ():
+            views[part.series].append((one.view[0], one.view[1]))
         if one.damage and one.series:
             views[one.series] += [("", "")] * 2  # which is not known to be one
     lone = single_images(views)
-    return [one._replace(foreign="single image") if lone.intersection(one.slices) else one for one in known]
+    return [
+        one._replace(foreign="single image") if lone.intersection(part.series for part in one.slices) else one
+        for one in known
+    ]
 
 
 def _name(place: Path, root: Path) -> str:
@@ -187,10 +219,8 @@ def _image_file(file: Path, root: Path) -> ScanFiles:
 
 
 def _known(files: Iterable[Path], index: Path | None) -> list[_Known]:
-    """Return what the headers of DICOM files say, out of the index where they have not changed."""
-    before: dict[str, list[object]] = {}
-    if index is not None and index.is_file():
-        before = json.loads(index.read_text(encoding="utf-8"))
+    """Return what the headers of DICOM files say, out of the index where they have not changed, nothing of others."""
+    before = {} if index is None else remembered(index)
     files, found, seen = list(files), [], {}
     with progress("Looking for scans", total=len(files)) as update:
         for file in files:
@@ -199,6 +229,7 @@ def _known(files: Iterable[Path], index: Path | None) -> list[_Known]:
             if not stamp or entry[:-1] != stamp:
                 entry = [*stamp, _facts(header_of(file))]
             one = _Known(file, *entry[-1])  # type: ignore[misc]
+            one = one._replace(slices=tuple(Part(uid, tuple(at), tuple(kinds)) for uid, at, kinds in one.slices))
             if stamp and not one.damage:
                 seen[str(file)] = entry
             found.append(one)
@@ -206,14 +237,14 @@ def _known(files: Iterable[Path], index: Path | None) -> list[_Known]:
     if index is not None and seen != before:
         with replacing(index) as part:
             part.write_text(json.dumps(seen), encoding="utf-8")
-    return [one for one in found if one.slices or one.foreign or one.damage]
+    return found
 
 
 def _facts(header: Header | None) -> list[object]:
     if header is None:
         return [["", ""], "", [], "", ""]
     view = header.slices[0].view if header.slices else ("", "")
-    return [view, header.series, [one.series for one in header.slices], header.foreign, header.damage]
+    return [view, header.series, [one.part for one in header.slices], header.foreign, header.damage]
 
 
 def _short_hash(path: Path) -> str:

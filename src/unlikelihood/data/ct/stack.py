@@ -13,12 +13,16 @@ from unlikelihood.data.ct.formats import UnreadableScan
 from unlikelihood.data.ct.hounsfield import AIR
 
 GAP_TOLERANCE = 0.05  # of the distance between slices, by which a distance may differ from the usual one
+ONE = {"patient": "patients", "study": "studies", "frame_of_reference": "frames of reference"}  # that a scan is of
 SHIFT_TOLERANCE = 0.5  # of a pixel, by which a slice may lie beside the first
 
 
 def stacked(slices: list[Slice], resample: bool) -> dict[str, Any]:
     """Return the fields of the scan that slices make up."""
     where = f"{slices[0].file.parent}, series {slices[0].series}"
+    for what, named in ONE.items():
+        if len(known := sorted({getattr(one, what) for one in slices})) > 1:
+            raise UnreadableScan(f"{where}: its slices are of {len(known)} {named}, {', '.join(map(repr, known[:3]))}")
     for what in ("shape", "spacing", "axes"):
         values = np.array([getattr(one, what) for one in slices])
         if np.ptp(values, axis=0).max() > 1e-3:
@@ -66,7 +70,8 @@ def _without_copies(
     where: str, slices: list[Slice], depth: NDArray[Any], copies: NDArray[np.intp], resample: bool
 ) -> tuple[list[Slice], NDArray[Any]]:
     one, two = slices[copies[0]], slices[copies[0] + 1]
-    message = f"{where}: duplicate slices, {one.file.name} and {two.file.name} lie both at {depth[copies[0]]:g} mm"
+    names = [part.file.name if one.file.name != two.file.name else str(part.file) for part in (one, two)]
+    message = f"{where}: duplicate slices, {' and '.join(names)} lie both at {depth[copies[0]]:g} mm"
     if not resample:
         raise UnreadableScan(f"{message} ({len(copies)} in all)")
     for k in copies:

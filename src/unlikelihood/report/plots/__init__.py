@@ -1,6 +1,7 @@
 """Pictures: each is a `matplotlib.figure.Figure`, and its label is its alternative text."""
 
 from unlikelihood.report.plots.curves import forest, reliability, roc, rocs, score_densities, training_curve
+from unlikelihood.report.plots.networks import architecture, search_losses
 from unlikelihood.report.plots.p_values import evidence, p_value_steps
 from unlikelihood.report.plots.planes import AXIAL, CORONAL, MONTAGE, SAGITTAL, Plane, ratio
 from unlikelihood.report.plots.samples import gallery, limits_of, reconstructions
@@ -15,6 +16,7 @@ __all__ = [
     "SAGITTAL",
     "Plane",
     "Sheet",
+    "architecture",
     "busiest",
     "evidence",
     "forest",
@@ -32,6 +34,7 @@ __all__ = [
     "roc",
     "rocs",
     "score_densities",
+    "search_losses",
     "sheet",
     "still",
     "svg",

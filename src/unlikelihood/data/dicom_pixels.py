@@ -1,0 +1,96 @@
+"""What the pixels of a DICOM image store, decoded in full or refused."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+JPEG = "1.2.840.10008.1.2.4."
+CODECS = {  # by transfer syntax; what is not here, pydicom reads itself
+    **dict.fromkeys([f"{JPEG}50", f"{JPEG}51"], "jpeg_decode"),
+    **dict.fromkeys([f"{JPEG}57", f"{JPEG}70"], "ljpeg_decode"),
+    **dict.fromkeys([f"{JPEG}80", f"{JPEG}81"], "jpegls_decode"),
+    **dict.fromkeys([f"{JPEG}90", f"{JPEG}91"], "jpeg2k_decode"),
+    **dict.fromkeys([f"{JPEG}201", f"{JPEG}202", f"{JPEG}203"], "htj2k_decode"),
+}
+END = b"\xff\xd9"  # of a JPEG stream of any kind
+
+
+def stored_values(data: Any, frame: int = 0) -> NDArray[np.int64]:
+    """Return the values (H, W) that a grey frame stores, of the bits that are meant for them, with their sign.
+
+    Raises
+    ------
+    ValueError
+        If they are not of the size that the header says, or no integers, or their compressed stream has no end.
+        Other errors are the decoder's.
+    """
+    from pydicom.pixels import get_decoder
+
+    for check in CHECKS:
+        check(data)
+    syntax = data.file_meta.TransferSyntaxUID
+    if codec := CODECS.get(str(syntax)):
+        values = _decoded(data, frame, codec)
+    else:
+        values = get_decoder(syntax).as_array(data, raw=True, index=frame)[0]
+    shape = int(data.Rows), int(data.Columns)
+    if values.shape != shape:
+        raise ValueError(f"an image of shape {values.shape}, its header says {shape}")
+    if values.dtype.kind not in "iu":
+        raise ValueError(f"stores {values.dtype}, expected integers")
+    return signed(values, data)
+
+
+def signed(values: Any, data: Any) -> NDArray[np.int64]:
+    """Return values with the sign that the header gives them."""
+    # The bits above may hold an overlay, and a JPEG stream may be of the other sign than its header says.
+    bits = int(data.BitsStored)
+    values = np.asarray(values).astype(np.int64) & (2**bits - 1)
+    return values - ((values >> (bits - 1)) << bits) if data.PixelRepresentation else values
+
+
+def _decoded(data: Any, frame: int, codec: str) -> NDArray[Any]:
+    import imagecodecs
+    from pydicom.encaps import get_frame
+
+    stream = get_frame(data.PixelData, frame, number_of_frames=int(data.get("NumberOfFrames") or 1))
+    if not stream.rstrip(b"\0\xff").endswith(END):
+        raise ValueError("the end of its compressed voxels is missing")
+    decode: Callable[[bytes], NDArray[Any]] = getattr(imagecodecs, codec)
+    return decode(stream)
+
+
+def _check_pixels(data: Any) -> None:
+    from pydicom import uid
+    from pydicom.dataset import FileMetaDataset
+
+    if "PixelData" not in data:
+        raise ValueError("it holds no pixel data")
+    if "TransferSyntaxUID" not in getattr(data, "file_meta", ()):  # as old tools write it
+        implicit, little = data.original_encoding
+        kind = "ImplicitVRLittleEndian" if implicit else "ExplicitVRLittleEndian" if little else "ExplicitVRBigEndian"
+        data.file_meta = FileMetaDataset()
+        data.file_meta.TransferSyntaxUID = getattr(uid, kind)
+
+
+def _check_bits(data: Any) -> None:
+    allocated, stored = int(data.BitsAllocated), int(data.BitsStored)
+    high = int(data.get("HighBit", stored - 1))
+    if int(data.SamplesPerPixel) != 1 or allocated not in (8, 16, 32) or not 1 < stored <= allocated:
+        raise ValueError(f"stores {stored} of {allocated} bits, {data.SamplesPerPixel} values a pixel")
+    if high != stored - 1:
+        raise ValueError(f"its highest bit is {high} of {stored}, expected {stored - 1}")
+
+
+def _check_size(data: Any) -> None:
+    if data.file_meta.TransferSyntaxUID.is_compressed:
+        return
+    frames, item = int(data.get("NumberOfFrames") or 1), int(data.BitsAllocated) // 8
+    expected = frames * int(data.Rows) * int(data.Columns) * item
+    if len(data.PixelData) not in (expected, expected + expected % 2):
+        raise ValueError(f"holds {len(data.PixelData)} bytes of voxels, its header says {expected}")
+
+
+CHECKS = (_check_pixels, _check_bits, _check_size)
