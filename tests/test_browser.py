@@ -260,6 +260,33 @@ def test_the_map_lies_over_the_sample_where_it_is_strongest(browser, volumes, tm
     np.testing.assert_allclose(red[~coloured], 0.6 * drawn(browser)[~coloured], atol=2)
 
 
+def test_a_slider_takes_the_map_off_the_sample(browser, volumes, report, tmp_path):
+    made, exhibits = volumes
+    values = np.ones((len(exhibits.cases.index), 5, 6, 7), np.float32)
+    known = replace(exhibits, cases=replace(exhibits.cases, maps=Maps(values, 1.0, "left over", "of intensity")))
+    fade = "document.querySelector('[data-fade]')"
+    browser.open(saved((made, known), tmp_path / "report"))
+    browser.run("Promise.all([...document.images].map((each) => each.decode())).then(() => true)")
+    read = "((c) => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data])"
+    over = f"{read}({FIRST}.querySelector('.over canvas'))"
+    covered = browser.run(over)
+    browser.run(f"({fade}.value = 0, {fade}.dispatchEvent(new Event('input')))")
+    bare = np.array(browser.run(over)).reshape(6, 7, 4)
+    np.testing.assert_allclose(bare[..., 0], drawn(browser), atol=1)
+    assert not np.array_equal(bare.ravel(), covered)
+    browser.open(report)
+    strength = "getComputedStyle(document.querySelector('.laid .map')).opacity"
+    assert browser.run(strength) == "1"
+    browser.run(f"({fade}.value = 25, {fade}.dispatchEvent(new Event('input')))")
+    assert browser.run(strength) == "0.25"
+    same = (
+        "((a, b) => [a.x, a.y, a.width, a.height].every((v, k) => Math.abs(v - [b.x, b.y, b.width, b.height][k]) < 1))"
+    )
+    boxes = ", ".join(f"document.querySelector('.laid {each}').getBoundingClientRect()" for each in ("img", ".map"))
+    assert browser.run(f"{same}({boxes})")
+    assert browser.complaints == []
+
+
 def test_without_scripts_volumes_are_laid_out_slice_by_slice(browser, volumes, tmp_path):
     page = saved(volumes, tmp_path / "report")
     browser.send("Emulation.setScriptExecutionDisabled", value=True)

@@ -307,4 +307,4 @@ def test_the_cases_are_the_most_anomalous_first_with_maps_and_neighbours():
     assert len(set(cases.index)) == 24
     assert cases.maps.values.shape == (24, 8, 8)
     assert cases.nearest.shape == (24, 3, 1, 8, 8)
-    assert cases.maps.meaning == "unusual"
+    assert cases.maps.kind == "residual of the reconstruction"

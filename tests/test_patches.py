@@ -59,7 +59,7 @@ def test_what_no_normal_has_is_found_and_where(detector, embed):
     X, new = normals((1, 16, 16), 60), normals((1, 16, 16), 10, seed=1)
     fitted = detector(embed()).fit(X)
     assert fitted.score_samples(spotted(new)).max() < fitted.score_samples(new).min()
-    maps = fitted._anomaly_map(spotted(new))
+    maps = fitted.anomaly_map(spotted(new))
     assert maps.shape == (10, 16, 16)
     row, column = np.mean([np.unravel_index(m.argmax(), m.shape) for m in maps], axis=0)
     assert abs(row - 3) < 4

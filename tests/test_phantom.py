@@ -47,6 +47,18 @@ def test_a_nodule_is_where_and_as_wide_as_the_truth_says():
         assert abs(2 * (3 * len(near) / (4 * np.pi)) ** (1 / 3) - nodule.diameter) < 1
 
 
+def test_the_mask_is_the_nodule_of_malignant_samples_alone():
+    phantom = Phantom(size=24)
+    images = phantom.images([2, 3, 5])
+    assert phantom.images([2, 4]).mask is None
+    assert images.mask.any(axis=(1, 2, 3)).tolist() == [False, True, True]
+    for mask, sample in zip(images.mask[1:], (3, 5), strict=True):
+        nodule = phantom.nodule(sample)
+        inside = np.linalg.norm(np.argwhere(np.ones(mask.shape)) - nodule.centre, axis=1).reshape(mask.shape)
+        assert mask[inside < nodule.diameter / 2 - 1].all()
+        assert np.argwhere(mask).mean(0) == pytest.approx(nodule.centre, abs=1.5)
+
+
 @pytest.mark.parametrize("suffix", [".mha", ".nii.gz", ""])
 def test_a_written_scan_is_read_with_its_nodules_where_the_table_says(suffix, tmp_path):
     phantom = Phantom(difficulty=1, seed=3)

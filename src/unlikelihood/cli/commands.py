@@ -20,6 +20,7 @@ from unlikelihood.data.splits import Split
 from unlikelihood.evaluation import evaluation
 from unlikelihood.evaluation.experiment import Runs, keep_checkpoints
 from unlikelihood.report import plots, ranking
+from unlikelihood.report.map_files import write_maps
 from unlikelihood.storage import discovery, tables
 from unlikelihood.storage.files import replacing
 from unlikelihood.storage.identity import seen, unseen
@@ -108,6 +109,11 @@ def score_arguments(parser: ArgumentParser) -> None:
     _add_data(parser)
     parser.add_argument("--out", type=Path, required=True, help="table to write: .csv or .parquet")
     parser.add_argument(
+        "--maps",
+        type=Path | None,
+        help="folder of maps of where each sample is anomalous: TIFF and PNG of images, NIfTI of volumes",
+    )
+    parser.add_argument(
         "--report", type=Path | None, help="folder of a page that shows the samples, the most anomalous first"
     )
     parser.add_argument("--alpha", type=float | None, help="share of normals that may be called anomalous")
@@ -126,6 +132,7 @@ def score(
     model: Path,
     data: Source,
     out: Path,
+    maps: Path | None,
     report: Path | None,
     alpha: float | None,
     evaluation: Path | None,
@@ -148,6 +155,9 @@ def score(
             file=sys.stderr,
         )
     table = columns.table_of(images, detector.score_samples(images.pixels), *decide)
+    if maps is not None:
+        write_maps(maps, images, detector.anomaly_map(images.pixels), detector.map_kind)
+        print(f"maps of the {detector.map_kind}: {maps}")
     write(table)
     called = (
         "" if alpha is None else f", {(table['decision'] == 'anomalous').sum()} called anomalous at alpha {alpha:g}"

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from unlikelihood.contract import maps
 from unlikelihood.contract.trained import Net, Trained
 from unlikelihood.nn.levels import Levels, Standardised, moments
 from unlikelihood.training.batches import batches_of
@@ -15,6 +16,8 @@ from unlikelihood.training.seeding import seeded
 
 class Density(Trained[Net]):
     """A detector that learns p(x) and scores in nats."""
+
+    map_kind = maps.GRADIENT
 
     def _to_standardise(self, x: Tensor) -> Tensor:
         """Return what of samples is standardised."""
@@ -43,3 +46,7 @@ class Density(Trained[Net]):
     def _bits(self, log_p: Tensor) -> Tensor:
         """Return the mean of -log p, in bits per dimension."""
         return -log_p.mean() / (math.prod(self.shape_) * math.log(2))
+
+    @override
+    def _map(self, X: np.ndarray) -> np.ndarray:
+        return maps.gradient(self.score_batch, self.batches(X, "Mapping"))

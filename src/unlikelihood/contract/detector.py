@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from unlikelihood.contract import maps
 from unlikelihood.data.as_array import as_array
 from unlikelihood.data.mapped import lazily
 from unlikelihood.parameters import check_parameters
@@ -148,6 +149,44 @@ class Detector(BaseEstimator, ABC):
             )
         return scores
 
+    def anomaly_map(self, X: np.ndarray) -> np.ndarray:
+        r"""Return where each sample is anomalous, from that sample alone; `map_kind` says what the values are.
+
+        Parameters
+        ----------
+        X : ndarray
+            Samples of the shape that `fit` saw.
+
+        Returns
+        -------
+        ndarray of shape (n, \*space), or (n, F) of vectors, float32
+            Higher = more anomalous, in a unit of the detector's own. Whether zero has a meaning depends on the kind.
+
+        Raises
+        ------
+        ValueError
+            As `score_samples`, of a map that is not finite.
+        """
+        from unlikelihood.contract.blocks import blocks, like  # only here: judging scores needs no torch
+
+        check_is_fitted(self, "shape_")
+        X = self._checked(X, reset=False)
+        found = like(X, (len(X), *(X.shape[2:] or X.shape[1:])), np.dtype(np.float32))
+        start = 0
+        for block in blocks(X):
+            found[start : start + len(block)] = self._map(block)
+            start += len(block)
+        if not (finite := np.array([np.isfinite(each).all() for each in found])).all():
+            raise ValueError(
+                f"{type(self).__name__}: the map is not finite for {_rows(~finite)}: no normal is like that"
+            )
+        return found
+
+    @property
+    def map_kind(self) -> maps.MapKind:
+        """What `anomaly_map` shows; a detector with a map of its own overrides `_map` and says so here."""
+        return maps.OCCLUSION
+
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the fitted detector to a folder, for `load`.
 
@@ -198,6 +237,13 @@ class Detector(BaseEstimator, ABC):
     def _score(self, X: np.ndarray) -> np.ndarray:
         """Return (n,) scores, higher = more normal."""
 
+    def _map(self, X: np.ndarray) -> np.ndarray:
+        r"""Return maps (n, \*space) or (n, F), higher = more anomalous, of checked samples."""
+        with warnings.catch_warnings():
+            # A score that no covered place changes says something about the sample, not about the detector.
+            warnings.simplefilter("ignore", NothingLearnt)
+            return maps.occlusion(self._score, X, getattr(self, "typical_", None))
+
     def _restore(self) -> None:
         """Make from the fitted arrays and values what only memory can hold; called by `fit` and by `load`."""
 
@@ -230,6 +276,8 @@ class Detector(BaseEstimator, ABC):
             self.shape_ = tuple(X.shape[1:])
             self.range_ = own
             self.n_samples_ = len(X)
+            if len(self.shape_) == 1:
+                self.typical_ = np.asarray(X.mean(axis=0), np.float64)
         if hasattr(self, "range_"):  # else a part looks at it
             self._refuse_extremes(X, max(-own[0], own[1]), reset=reset)
         return X

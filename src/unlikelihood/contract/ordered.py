@@ -3,10 +3,12 @@
 from functools import partial
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from typing_extensions import override
 
+from unlikelihood.contract import maps
 from unlikelihood.contract.density import Density
 from unlikelihood.nn.conditionals import Conditional
 from unlikelihood.nn.levels import Levels, Standardised
@@ -18,6 +20,8 @@ Product = TypeVar("Product", bound=Conditionals)
 
 class Ordered(Density[Product]):
     """A density that is a product of every value's distribution given those before it, in nats."""
+
+    map_kind = maps.MapKind("information in each value, given those before it", "nats a value")
 
     def _scales(self, conditional: Conditional) -> tuple[Levels | None, Standardised]:
         """Return the levels of the conditional's values, if they have any, and the scale of the channels."""
@@ -36,3 +40,11 @@ class Ordered(Density[Product]):
     @override
     def score_batch(self, x: Tensor) -> Tensor:
         return self.net_.log_prob(x)
+
+    @override
+    def _map(self, X: np.ndarray) -> np.ndarray:
+        return maps.over_channels(self.map_batches(self._information, X, "Mapping"))
+
+    def _information(self, x: Tensor) -> Tensor:
+        """Return -log p of each value in nats, in the standardised unit where there are no levels."""
+        return -self.net_.log_probs(x)[0].reshape(x.shape)

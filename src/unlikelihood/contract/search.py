@@ -9,10 +9,12 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
+from typing_extensions import override
 
 from unlikelihood.contract.blocks import blocks
-from unlikelihood.contract.detector import Detector, fitted
+from unlikelihood.contract.detector import fitted
 from unlikelihood.contract.queries import Query, descend, descending
+from unlikelihood.contract.reconstructor import Reconstructor
 from unlikelihood.contract.trained import Generator, between
 from unlikelihood.nn.descents import Descent
 from unlikelihood.progress import progress
@@ -69,7 +71,7 @@ class SearchPath:
     generation: np.ndarray
 
 
-class SearchDetector(Detector):
+class SearchDetector(Reconstructor):
     """A detector that scores by what a search of the latent space of its fitted `generator_` leaves over."""
 
     generator: Generator
@@ -123,6 +125,7 @@ class SearchDetector(Detector):
         z = torch.from_numpy(self.search(np.stack([start, end])).z)
         return between(self.generator_, z[0], z[1], n)
 
+    @override
     def reconstruct(self, X: np.ndarray) -> np.ndarray:
         r"""Return the nearest generation G(z) of each sample, (n, \*shape)."""
         return self.search(X).generation

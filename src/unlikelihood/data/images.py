@@ -44,6 +44,8 @@ class Images:
         How the files are arranged that these were read from.
     left_out : dict of str to int
         What the source did not read: how many for each reason.
+    centre : ndarray of shape (N, 3), optional
+        Where in its patient the middle of each volume is: world coordinates (x, y, z) in mm, as in `Scan`.
 
     Examples
     --------
@@ -64,6 +66,7 @@ class Images:
     part: NDArray[np.str_] | None = None
     layout: str = ""
     left_out: Mapping[str, int] = field(default_factory=dict)
+    centre: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         pixels = _pixels(self.pixels)
@@ -76,6 +79,7 @@ class Images:
             "name": None if self.name is None else _identity("name", self.name, len(pixels)).astype(str),
             "mask": None if self.mask is None else _mask(self.mask, pixels),
             "part": None if self.part is None else _part(self.part, len(pixels)),
+            "centre": None if self.centre is None else _centre(self.centre, len(pixels)),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)  # the dataclass is frozen for everyone else
@@ -88,7 +92,7 @@ class Images:
         chosen = index if isinstance(index, slice) else np.atleast_1d(np.asarray(index))
         if isinstance(chosen, np.ndarray) and not len(chosen):
             chosen = chosen.astype(np.intp)  # NumPy takes an empty list for floats
-        columns = {name: getattr(self, name) for name in ("label", "group", "name", "mask", "part")}
+        columns = {name: getattr(self, name) for name in ("label", "group", "name", "mask", "part", "centre")}
         known = {name: value[chosen] for name, value in columns.items() if value is not None}
         if lazily(self.pixels) or (isinstance(self.pixels, np.memmap) and not isinstance(index, slice)):
             known["pixels"] = held(Mapped.of(self.pixels).choose(chosen))
@@ -209,6 +213,13 @@ def _part(value: ArrayLike, n: int) -> NDArray[np.str_]:
     if other := sorted(set(part.tolist()) - {"train", "calibration", "test"}):
         raise ValueError(f"part holds {other[0]!r}: expected train, calibration or test")
     return part
+
+
+def _centre(value: ArrayLike, n: int) -> NDArray[np.float64]:
+    centre = np.asarray(value, np.float64)
+    if centre.shape != (n, 3) or not np.isfinite(centre).all():
+        raise ValueError(f"centre of shape {centre.shape}: expected ({n}, 3), finite x, y and z in mm of each volume")
+    return centre
 
 
 def _spacing(value: tuple[float, ...], axes: int) -> tuple[float, ...]:

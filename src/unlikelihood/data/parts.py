@@ -71,7 +71,7 @@ def _joined(parts: Sequence[Images]) -> Images:
                 )
     columns: dict[str, Any] = {}
     columns["pixels"] = joined([part.pixels for part in parts])
-    for name in ("label", "group", "name", "mask", "part"):
+    for name in ("label", "group", "name", "mask", "part", "centre"):
         values = [getattr(part, name) for part in parts]
         columns[name] = None if any(value is None for value in values) else np.concatenate(values)
     layout = "\n".join(part.layout for part in parts)

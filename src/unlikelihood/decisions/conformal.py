@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from unlikelihood.contract.blocks import rows
 from unlikelihood.contract.detector import Detector
+from unlikelihood.contract.wrapper import MapOfPart
 from unlikelihood.data.as_array import as_array
 from unlikelihood.decisions import pvalues
 from unlikelihood.decisions.guarantees import Guarantee, Marginal
@@ -32,7 +33,7 @@ class Ranker(Protocol):
     def score_samples(self, X: NDArray[Any]) -> NDArray[Any]: ...  # noqa: D102
 
 
-class Conformal(OutlierMixin, Detector):
+class Conformal(OutlierMixin, MapOfPart):
     r"""Decides which samples a detector should call anomalous, with a bound on the false alarms.
 
     A sample's p-value says how many of n calibration normals look at least as anomalous,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from unlikelihood.contract.detector import Detector
+from unlikelihood.contract.wrapper import MapOfPart
 from unlikelihood.detectors.committee import Committee
 from unlikelihood.detectors.contrastive import Contrastive
 from unlikelihood.detectors.feature_space import FeatureSpace
@@ -34,7 +35,7 @@ VIEWS = (
 LOOKED_AT = 512  # normals whose values are counted
 
 
-class Auto(Detector):
+class Auto(MapOfPart):
     r"""Chooses a committee of detectors by the kind of the normals, and scores by it.
 
     No anomaly is needed, nor the name of a data set. The first line that holds decides:
@@ -100,6 +101,7 @@ class Auto(Detector):
     checkpoint: str | None = None
     checkpoint_seconds: NonNegative = 30.0
 
+    mapped = "committee_"
     runtime = ("device", "checkpoint", "checkpoint_seconds")
 
     def _fit(self, X: np.ndarray) -> None:

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 import numpy as np
 from typing_extensions import override
 
-from unlikelihood.contract.blocks import rows
+from unlikelihood.contract.blocks import HELD, rows
 from unlikelihood.contract.detector import Detector, fitted
+from unlikelihood.contract.maps import MapKind, Whitening
 from unlikelihood.decisions.combinations import Combination, Fisher, Tail
 from unlikelihood.parameters import OpenFraction
 from unlikelihood.storage.identity import refuse_seen
+
+SHOWN = 16  # held-out normals whose maps are looked at
 
 
 class Committee(Detector):
@@ -24,6 +27,9 @@ class Committee(Detector):
     A conformal p-value cannot fall below 1 / (n + 1); here it goes on as an exponential tail, so that what lies far
     beyond all normals stays apart from what lies just beyond (`Tail`). No anomaly is needed. The score ranks;
     for decisions with a bound on false alarms, put `Conformal` around it.
+
+    The map is the mean of the members' maps in standard deviations of those of held-out normals. Where some members
+    have maps of their own, it is the mean of theirs.
 
     Parameters
     ----------
@@ -41,6 +47,8 @@ class Committee(Detector):
     ----------
     detectors_ : tuple of Detector
         The fitted members.
+    shown_ : ndarray, shape (k, \*shape)
+        A few held-out normals, whose maps give those of the members one unit.
     held_out_scores_ : ndarray of float64, shape (m, n)
         Their scores of the held-out normals in increasing order, higher = more normal.
 
@@ -70,6 +78,7 @@ class Committee(Detector):
         fitting = rows(X, np.setdiff1d(np.arange(len(X)), index))
         # A fitted member of another shape is refused, also where there is nothing left to fit.
         self.detectors_ = tuple(fitted(detector, fitting) for detector in self.detectors)
+        self.shown_ = np.array(held_out[: max(1, min(SHOWN, HELD // held_out[:1].size))])
         scores = [detector.score_samples(held_out) for detector in self.detectors_]
         self.held_out_scores_ = np.sort(scores, axis=1)
 
@@ -84,9 +93,27 @@ class Committee(Detector):
 
     def _restore(self) -> None:
         self._tails = [Tail(scores) for scores in self.held_out_scores_]
+        self._whitenings: list[Whitening] | None = None
 
     def _score(self, X: np.ndarray) -> np.ndarray:
         return self.combination(self._log_p(X))
+
+    @property
+    @override
+    def map_kind(self) -> MapKind:
+        kinds = [member.map_kind for member in self._mapping()]
+        words = ", ".join(dict.fromkeys(map(str, kinds)))
+        return MapKind(f"mean over members: {words}", "standard deviations of normals", kinds[0].own)
+
+    def _mapping(self) -> Sequence[Detector]:
+        """Return the members that have maps of their own, or all where none has."""
+        return [member for member in self.detectors_ if member.map_kind.own] or self.detectors_
+
+    def _map(self, X: np.ndarray) -> np.ndarray:
+        if self._whitenings is None:  # only now: maps of normals may take longer than all of `fit`
+            self._whitenings = [Whitening.of(member.anomaly_map(self.shown_)) for member in self._mapping()]
+        each = zip(self._mapping(), self._whitenings, strict=True)
+        return np.mean([whitening(member.anomaly_map(X)) for member, whitening in each], axis=0)
 
     def log_p_values(self, X: np.ndarray) -> np.ndarray:
         """Return the logarithm of the p-value, below 0, that each of m members gives each sample, (n, m)."""

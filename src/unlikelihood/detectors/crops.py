@@ -1,25 +1,21 @@
 """Any detector on parts of the samples: the thesis' random sub-cubes."""
 
-from collections.abc import Callable
 from itertools import product
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from sklearn.utils.metaestimators import available_if
+from typing_extensions import override
 
 from unlikelihood.contract.blocks import HELD, like
 from unlikelihood.contract.detector import Detector, fitted
+from unlikelihood.contract.windows import cut, part_can, put_together, room
+from unlikelihood.contract.wrapper import MapOfPart
 from unlikelihood.parameters import Count, Whole
 
 
-def part_can(method: str) -> Callable[["Crops"], bool]:
-    """Return what tells whether the part of `Crops` has a method."""
-    return lambda crops: hasattr(getattr(crops, "detector_", crops.detector), method)
-
-
-class Crops(Detector):
+class Crops(MapOfPart):
     r"""Fits a detector to random crops of the samples, and scores the centre of a sample or the mean over a grid.
 
     .. math:: \frac{1}{|G|} \sum_{g \in G} s(x_{g : g + \text{size}})
@@ -27,7 +23,7 @@ class Crops(Detector):
     The network of a part is built for the shape of a crop. Training sees `drawn` crops of every sample at places that
     follow from the seed, so an epoch of the part is that many passes over the samples. All are held in memory, or in a
     temporary file where the samples are a memory map. What a part's `augment` changes is drawn anew in every epoch.
-    Vectors are not cropped.
+    Vectors are not cropped. The map is the mean of the maps of G's crops, and 0 where there is none.
 
     Parameters
     ----------
@@ -60,22 +56,32 @@ class Crops(Detector):
 
     def _fit(self, X: np.ndarray) -> None:
         rng = np.random.default_rng(self.seed)
-        room = self._room(X)
-        draws = [rng.integers(0, np.add(room, 1), (len(X), len(room))) for _ in range(self.drawn)]
-        draws = draws or [np.tile(np.floor_divide(room, 2), (len(X), 1))]
-        crops = like(X, (len(draws) * len(X), *self._crops(X[:1], draws[0][:1]).shape[1:]))
+        free = room(X.shape[1:], self.size)
+        draws = [rng.integers(0, np.add(free, 1), (len(X), len(free))) for _ in range(self.drawn)]
+        draws = draws or [np.tile(np.floor_divide(free, 2), (len(X), 1))]
+        crops = like(X, (len(draws) * len(X), *cut(X[:1], self.size, draws[0][:1]).shape[1:]))
         for start, places in zip(range(0, len(crops), len(X)), draws, strict=True):
             self._cut(X, places, crops[start : start + len(X)])
         self.detector_ = fitted(self.detector, crops)
 
     def _score(self, X: np.ndarray) -> np.ndarray:
-        corners = [np.linspace(0, room, self.grid) if self.grid > 1 else [room / 2] for room in self._room(X)]
-        crops = like(X, (len(X), *self._crops(X[:1], 0).shape[1:]))
+        crops = like(X, (len(X), *cut(X[:1], self.size, 0).shape[1:]))
         scores = []
-        for corner in product(*corners):
+        for corner in self._corners(X):
             self._cut(X, np.broadcast_to(corner, (len(X), len(corner))), crops)
             scores.append(self.detector_.score_samples(crops))
         return np.mean(scores, axis=0)
+
+    @override
+    def _map(self, X: np.ndarray) -> np.ndarray:
+        if X.ndim == 2:
+            return super()._map(X)
+        corners = self._corners(X)
+        maps = [self.detector_.anomaly_map(cut(X, self.size, corner)) for corner in corners]
+        whole = np.empty((len(X), *X.shape[2:]), np.float32)
+        for row, slot in enumerate(whole):
+            put_together(((corner, each[row]) for corner, each in zip(corners, maps, strict=True)), slot)
+        return whole
 
     @available_if(part_can("reconstruct"))
     def reconstruct(self, X: np.ndarray) -> np.ndarray:
@@ -116,26 +122,19 @@ class Crops(Detector):
         """The losses of the part's training, or of its generator's."""
         return getattr(self.detector_, "history_", getattr(self.generator_, "history_", {}))
 
-    def _room(self, X: np.ndarray) -> list[int]:
-        """Return how far a crop can be moved along each spatial axis."""
-        return [max(0, length - self.size) for length in X.shape[2:]]
+    def _corners(self, X: np.ndarray) -> list[tuple[int, ...]]:
+        """Return the places of G."""
+        free = room(X.shape[1:], self.size)
+        along = [np.linspace(0, each, self.grid) if self.grid > 1 else [each / 2] for each in free]
+        return [tuple(map(int, corner)) for corner in product(*along)]
 
     def _centre(self, X: np.ndarray) -> tuple[Any, ...]:
         """Return the index of the central crop of samples, or of one."""
-        return (..., *(slice(room // 2, room // 2 + self.size) for room in self._room(X)))
+        return (..., *(slice(free // 2, free // 2 + self.size) for free in room(X.shape[1:], self.size)))
 
     def _cut(self, X: np.ndarray, places: NDArray[Any], crops: NDArray[Any]) -> None:
         """Write the crops at `places`, (n, axes), into `crops`, block by block."""
         step = max(1, HELD // crops[0].size)
         for start in range(0, len(X), step):
             block = slice(start, start + step)
-            crops[block] = self._crops(X[block], places[block])
-
-    def _crops(self, X: np.ndarray, places: Any) -> NDArray[Any]:
-        r"""Return the crops (n, C, \*crop) whose first voxels are at `places`: one for all samples, or (n, axes)."""
-        axes = X.shape[2:]
-        if not axes:
-            return X
-        windows = sliding_window_view(X, [min(self.size, length) for length in axes], tuple(range(2, X.ndim)))
-        first = np.broadcast_to(np.asarray(places, np.float64) // 1, (len(X), len(axes))).astype(np.intp)
-        return windows[(np.arange(len(X)), slice(None), *first.T)]
+            crops[block] = cut(X[block], self.size, places[block])

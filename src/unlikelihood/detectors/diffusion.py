@@ -10,8 +10,16 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from unlikelihood.contract import maps
 from unlikelihood.contract.density import Density
-from unlikelihood.nn.diffusion import CosineSchedule, DenoisingErrors, Diffuser, DiffusionScore, Schedule
+from unlikelihood.nn.diffusion import (
+    CosineSchedule,
+    DenoisingErrors,
+    Diffuser,
+    DiffusionScore,
+    Reconstructions,
+    Schedule,
+)
 from unlikelihood.nn.unet import UNet
 from unlikelihood.parameters import Count, Positive, Range
 from unlikelihood.training.loop import Objective, one_cycle
@@ -58,6 +66,8 @@ class Diffusion(Density[Diffuser]):
     learning_rate: Positive = 2e-3
     clip: Positive | None = 1.0
 
+    map_kind = maps.MapKind("residual of reconstructions from noise", "of scaled intensity")
+
     @override
     def build(self, shape: Sequence[int]) -> Diffuser:
         return Diffuser(UNet(shape, self.width), self.schedule, self._levels(self.levels), self._standardised())
@@ -86,3 +96,12 @@ class Diffusion(Density[Diffuser]):
         if repr(self.scoring) != self.scored_:
             raise ValueError(f"Diffusion: scoring is {self.scoring!r}, expected {self.scored_} as in fit: fit again")
         return self.scoring(self._terms(x).double(), torch.from_numpy(self.deviation_).to(x.device))
+
+    @override
+    def _map(self, X: np.ndarray) -> np.ndarray:
+        return maps.over_channels(self.map_batches(self._left_over, X, "Mapping"))
+
+    def _left_over(self, x: Tensor) -> Tensor:
+        """Return how far reconstructions from several levels of noise are from the scaled samples, on average."""
+        residuals = Reconstructions().left_over(self.net_, x, lambda n: self.noise(n, *self.shape_))
+        return torch.stack([residual.abs() for residual in residuals]).mean(0)

@@ -2,13 +2,17 @@
 
 import numpy as np
 from sklearn.base import clone
+from typing_extensions import override
 
 from unlikelihood.contract.detector import Detector, fitted
 from unlikelihood.contract.embedder import Embedder
+from unlikelihood.contract.maps import MapKind
 
 
 class FeatureSpace(Detector):
     """Fits a detector to the embeddings of normal samples instead of to their pixels.
+
+    Where the embedding has a value for each place of the sample, its map is the detector's.
 
     Parameters
     ----------
@@ -31,3 +35,16 @@ class FeatureSpace(Detector):
 
     def _score(self, X: np.ndarray) -> np.ndarray:
         return self.detector_.score_samples(self.encoder_.embed(X))
+
+    def _in_place(self) -> bool:
+        """Return whether the embedding is an image or volume of the sample's own size."""
+        return len(self.shape_) > 1 and self.detector_.shape_[1:] == self.shape_[1:]
+
+    @property
+    @override
+    def map_kind(self) -> MapKind:
+        return self.detector_.map_kind if self._in_place() else super().map_kind
+
+    @override
+    def _map(self, X: np.ndarray) -> np.ndarray:
+        return self.detector_.anomaly_map(self.encoder_.embed(X)) if self._in_place() else super()._map(X)

@@ -8,14 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from unlikelihood.contract.detector import Detector, fitted
+from unlikelihood.contract.detector import fitted
 from unlikelihood.contract.trained import Trained
+from unlikelihood.contract.wrapper import MapOfPart
 from unlikelihood.parameters import Positive
 
 AT_ONCE = 2**25  # numbers in the gradients that are held together
 
 
-class GradientNorm(Detector):
+class GradientNorm(MapOfPart):
     r"""Scores by the gradient that a sample's log-likelihood has with respect to the weights of its model.
 
     .. math:: -g^\top F^{-1} g, \qquad g = \nabla_\theta \log p_\theta(x), \qquad

@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from unlikelihood.contract.detector import Detector, fitted
+from unlikelihood.contract.detector import fitted
 from unlikelihood.contract.search import frozen
 from unlikelihood.contract.trained import Variational, precise
+from unlikelihood.contract.wrapper import MapOfPart
 from unlikelihood.nn.descents import AdamDescent, Descent
 from unlikelihood.parameters import Count, Range
 
 
-class LikelihoodRegret(Detector):
+class LikelihoodRegret(MapOfPart):
     r"""Scores by how far a sample's bound is from what the best posterior would give it.
 
     .. math:: -\Bigl[\max_{\mu, \log \sigma^2} \mathrm{ELBO}(x; \mu, \sigma)
@@ -53,6 +54,8 @@ class LikelihoodRegret(Detector):
     steps: Count = 50
     samples: Annotated[int, Range(2)] = 8
     descent: Descent = AdamDescent()
+
+    mapped = "vae_"
 
     def _fit(self, X: np.ndarray) -> None:
         self.vae_ = fitted(self.vae, X)

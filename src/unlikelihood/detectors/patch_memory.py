@@ -18,6 +18,7 @@ from typing_extensions import override
 from unlikelihood.contract.blocks import by_blocks
 from unlikelihood.contract.detector import Detector, fitted
 from unlikelihood.contract.embedder import DenseEmbedder
+from unlikelihood.contract.maps import MapKind
 from unlikelihood.nn.spatial import LINEAR_MODES
 from unlikelihood.parameters import Count, Positive, Share
 
@@ -39,6 +40,8 @@ class Patches(Detector):
     encoder: DenseEmbedder
     _: KW_ONLY
     top: Share = 0.01
+
+    map_kind = MapKind("distance of patches to those of normals", "of features")
 
     def _fit(self, X: np.ndarray) -> None:
         self.encoder_ = fitted(self.encoder, X)
@@ -64,7 +67,8 @@ class Patches(Detector):
         largest = math.ceil(self.top * distances.shape[1])
         return -np.sort(distances, axis=1)[:, -largest:].mean(axis=1)
 
-    def _anomaly_map(self, X: np.ndarray) -> np.ndarray:
+    @override
+    def _map(self, X: np.ndarray) -> np.ndarray:
         distances = np.concatenate([self._distances(patches) for patches in self._patches(X)])
         if not self.space_:
             return np.broadcast_to(distances, X.shape).astype(np.float32)

@@ -12,11 +12,12 @@ from typing_extensions import override
 from unlikelihood.contract.detector import fitted
 from unlikelihood.contract.embedder import Embedder
 from unlikelihood.contract.trained import Variational
+from unlikelihood.contract.wrapper import MapOfPart
 from unlikelihood.nn.levels import log_mean_exp
 from unlikelihood.parameters import Count
 
 
-class PathStatistics(Embedder):
+class PathStatistics(MapOfPart, Embedder):
     r"""Scores by how usual the statistics of a sample's path through a variational autoencoder are.
 
     .. math:: \sum_j \log \hat{p}_j(T_j(x))
@@ -48,6 +49,8 @@ class PathStatistics(Embedder):
 
     vae: Variational
     samples: Count = 16
+
+    mapped = "vae_"
 
     @override
     def _fit(self, X: np.ndarray) -> None:

@@ -4,22 +4,21 @@ import warnings
 
 import numpy as np
 from sklearn.decomposition import PCA
+from typing_extensions import override
 
 from unlikelihood.contract.blocks import HELD, IN_MEMORY, by_blocks, flat_blocks
-from unlikelihood.contract.detector import Detector
+from unlikelihood.contract.reconstructor import Reconstructor
 from unlikelihood.parameters import Count
 from unlikelihood.training.alarms import NothingLearnt
 
 ROUNDING = 1e-24  # share of a squared length that is no more than rounding in float64
 WIDEST_COVARIANCE = 1000  # features up to which scikit-learn takes the axes of many samples from their covariance
 
-PASSES, BESIDE = (
-    8,
-    10,
-)  # over the samples, and axes beside those that are kept, for an iteration: as scikit-learn has it
+# Passes of an iteration over the samples, and axes beside those that are kept: as scikit-learn has it.
+PASSES, BESIDE = 8, 10
 
 
-class PCAResidual(Detector):
+class PCAResidual(Reconstructor):
     r"""Scores a sample by its squared distance to the principal subspace of the training samples.
 
     .. math:: -\lVert (x - \mu) - W W^\top (x - \mu) \rVert_2^2
@@ -51,6 +50,7 @@ class PCAResidual(Detector):
                 stacklevel=3,
             )
 
+    @override
     def reconstruct(self, X: np.ndarray) -> np.ndarray:
         """Return the samples' projections onto the subspace, in the samples' shape."""
         X = self._checked(X, reset=False)

@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlikelihood.contract.detector import Detector, fitted
+from unlikelihood.contract.detector import fitted
 from unlikelihood.contract.trained import Variational, precise
+from unlikelihood.contract.wrapper import MapOfPart
 
 ROUNDING = 1e-6  # of the largest: singular values below it are the arithmetic's noise
 
 
-class RaPP(Detector):
+class RaPP(MapOfPart):
     """A detector that compares the activations h_l of a sample with those of its reconstruction x̂.
 
     Parameters
@@ -26,6 +27,8 @@ class RaPP(Detector):
     """
 
     autoencoder: Variational
+
+    mapped = "autoencoder_"
 
     def _fit(self, X: np.ndarray) -> None:
         self.autoencoder_ = fitted(self.autoencoder, X)

@@ -11,6 +11,7 @@ from torch.distributions import Normal
 from typing_extensions import override
 
 from unlikelihood.contract.density import Density
+from unlikelihood.contract.reconstructor import Reconstructor
 from unlikelihood.contract.trained import Variational
 from unlikelihood.nn.levels import Standardised
 from unlikelihood.nn.likelihoods import Gaussian, Likelihood, LikelihoodModule
@@ -75,7 +76,7 @@ class Autoencoder(nn.Module):
         return (divergence - self.log_likelihood(x, z)).mean()
 
 
-class VAE(Density[Autoencoder], Variational[Autoencoder]):
+class VAE(Reconstructor, Density[Autoencoder], Variational[Autoencoder]):
     r"""Variational autoencoder, scored by what it says about log p(x): the thesis' VAE-AD.
 
     It maximises the evidence lower bound (equations 3 and 12 of the thesis) on normal samples,
@@ -203,6 +204,7 @@ class VAE(Density[Autoencoder], Variational[Autoencoder]):
         weight = next(self.net_.parameters())
         return self.net_.prior.draw(noise.to(weight), choice.to(weight))
 
+    @override
     @torch.inference_mode()
     def reconstruct(self, X: np.ndarray) -> np.ndarray:
         r"""Return what the model makes of samples: E[x|z] at the posterior's mean, (n, \*shape), float32."""

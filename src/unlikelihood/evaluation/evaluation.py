@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from unlikelihood.data.splits import Split
 from unlikelihood.decisions.probability import cross_fitted
 from unlikelihood.decisions.pvalues import p_values
+from unlikelihood.evaluation.places import places_of
 from unlikelihood.metrics.intervals import Interval, bootstrap, delong
 from unlikelihood.metrics.probability import brier, expected_calibration_error
 from unlikelihood.metrics.ranking import (
@@ -87,12 +88,21 @@ class Evaluation(Record):
         return Path(path)
 
 
-def evaluate(detector: Ranks, split: Split, *, name: str | None = None, draws: int = 1000, seed: int = 0) -> Evaluation:
+def evaluate(
+    detector: Ranks,
+    split: Split,
+    *,
+    name: str | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+    attributed: int = 24,
+) -> Evaluation:
     """Judge a fitted detector on the test part of a split, without the samples that it was trained on.
 
     The AUROC has DeLong's interval, every other figure a bootstrap's; where a group has several samples, all
     are bootstrapped by group. The probability is the cross-fitted logistic regression's, the p-value conformal:
     among the calibration normals that the detector remembers, or else those of the split. A `Conformal` gives its own.
+    Where the test has masks, the detector's maps are judged by them too.
 
     Parameters
     ----------
@@ -106,6 +116,9 @@ def evaluate(detector: Ranks, split: Split, *, name: str | None = None, draws: i
         Number of bootstrap samples.
     seed : int
         Seeds the bootstrap and the folds.
+    attributed : int
+        Test samples with a mask, and calibration normals, that are mapped at most where a detector has no maps of its
+        own: each takes about a hundred scores. Of a detector's own maps up to 200 are judged.
 
     Returns
     -------
@@ -138,7 +151,8 @@ def evaluate(detector: Ranks, split: Split, *, name: str | None = None, draws: i
     label, score = validate(label, more_normal)
     probability = cross_fitted(score, label, group, seed=seed)
     calibration = _calibration(detector, split)
-    data = {
+    places, of_maps = places_of(detector, split, attributed=attributed, draws=draws, seed=seed)
+    data = of_maps | {
         "trained_on": getattr(detector, "n_samples_", None),
         "calibrated_on": 0 if calibration is None else len(calibration),
         "left_out": left_out if left_out or remembers(detector) else None,
@@ -161,6 +175,7 @@ def evaluate(detector: Ranks, split: Split, *, name: str | None = None, draws: i
         group=None if test.group is None else np.asarray(test.group).tolist(),
         calibration=calibration,
         p_value=_p_value(detector, calibration, score),
+        places=places,
         detector=detector,
         split=split,
     )

@@ -3,7 +3,7 @@
 import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -261,11 +261,13 @@ class Reconstructions(DiffusionScore):
 
     @override
     def terms(self, net: Diffuser, x: Tensor, noise: Callable[..., Tensor]) -> Tensor:
-        y, errors = net.scaled(x), []
+        return torch.stack([left.square().flatten(1).mean(1) for left in self.left_over(net, x, noise)], 1)
+
+    def left_over(self, net: Diffuser, x: Tensor, noise: Callable[..., Tensor]) -> Iterator[Tensor]:
+        r"""Yield what each of the K reconstructions has beyond the scaled sample, (B, \*shape)."""
+        y = net.scaled(x)
         for t, epsilon in zip(evenly(self.times, y), noise(self.times), strict=True):
-            again = net.restored(net.add_noise(y, net.schedule(t), epsilon), t, self.steps)
-            errors.append((again - y).square().flatten(1).mean(1))
-        return torch.stack(errors, 1)
+            yield net.restored(net.add_noise(y, net.schedule(t), epsilon), t, self.steps) - y
 
 
 @dataclass(frozen=True)

@@ -20,5 +20,10 @@ class Conditionals(nn.Module):
 
     def log_prob(self, x: Tensor) -> Tensor:
         r"""Return log p(x) in nats, (B,)."""
+        each, log_det = self.log_probs(x)
+        return each.flatten(1).sum(1) + log_det
+
+    def log_probs(self, x: Tensor) -> tuple[Tensor, Tensor | float]:
+        r"""Return log p of each value given those before it, (B, \*shape), and what the unit adds to their sum."""
         y, log_det = (self.levels.centred(x), 0.0) if self.levels else self.standardised(x)
-        return self.conditional(y, self.network(y).to(x.dtype)).flatten(1).sum(1) + log_det
+        return self.conditional(y, self.network(y).to(x.dtype)), log_det

@@ -39,6 +39,8 @@ def browse(record: Record, exhibits: Exhibits) -> Section | None:
         # Where the size of a pixel is known, pictures are as wide and as high as what they show.
         "ratio": plots.ratio(cases.pixels.shape[1:], spacing) if spacing else None,
         "still_ratio": plots.ratio(cases.pixels.shape[1:], spacing, slices) if spacing else None,
+        # A slider fades the maps that lie over their samples; vectors have strips of their own.
+        "faded": cases.maps is not None and cases.maps.values.ndim > 2,
         "key": "",
         "top": "",
     }
@@ -47,7 +49,8 @@ def browse(record: Record, exhibits: Exhibits) -> Section | None:
     if cases.maps is not None:
         values["key"] = plots.heat(np.tile(np.linspace(0, cases.maps.scale, 128), (8, 1)), cases.maps.scale)
         values["top"] = f"{cases.maps.scale:.3g} {cases.maps.unit}"
-        text += "All maps share one scale, which 0.5 % of the pixels of calibration normals exceed. "
+        text += f"The maps are of the {cases.maps.kind}, in {cases.maps.unit}. "
+        text += "All share one scale, which at most 0.5 % of the pixels exceed, of these and of calibration normals. "
     if cases.pixels.ndim > 4:
         text += _scrolling(shown, cases.maps is not None, record.data["orientation"])
     return Section(
@@ -76,9 +79,11 @@ def _volume(name: str, cases: Cases, row: int, limits: Limits, record: Record) -
     start = [extent // 2 for extent in size]
     if cases.reconstructed is not None:
         sheets["as the detector would have it"] = plots.sheet(cases.reconstructed[row], limits)
+    if cases.mask is not None:
+        sheets["anomalous where white"] = plots.sheet(cases.mask[row][None], (0, 1))
     if cases.maps is not None:
         values = cases.maps.values[row]
-        sheets[f"{cases.maps.meaning} where coloured"] = plots.hot_sheet(values, cases.maps.scale)
+        sheets["unusual where coloured"] = plots.hot_sheet(values, cases.maps.scale)
         start = list(plots.busiest(values))
     first = sheets["as it is"]
     planes = (plots.AXIAL, plots.CORONAL, plots.SAGITTAL)
@@ -130,14 +135,19 @@ def _stills(name: str, cases: Cases, row: int, limits: Limits) -> list[dict[str,
     stills = [_still("as it is", plots.still(cases.pixels[row], limits), name)]
     if cases.reconstructed is not None:
         stills.append(_still("as the detector would have it", plots.still(cases.reconstructed[row], limits), name))
+    if cases.mask is not None:
+        stills.append(_still("anomalous where white", plots.still(cases.mask[row][None], (0, 1)), name))
     if cases.maps is not None:
         values = cases.maps.values[row]
         top = np.unravel_index(int(np.argmax(values)), values.shape)
         alt = f"map, strongest at {', '.join(map(str, top))} with {values.max():.3g}"
-        caption = f"{cases.maps.meaning} where bright"
-        stills.append(_still(caption, plots.heat(values, cases.maps.scale), name, alt))
+        if values.ndim == 1:
+            stills.append(_still("unusual where bright", plots.heat(values, cases.maps.scale), name, alt))
+        else:
+            over = {"above": plots.hot_still(values, cases.maps.scale), "above_alt": f"{name}, {alt}"}
+            stills.append(_still("unusual where coloured", stills[0]["source"], name, "below its map") | over)
     return stills
 
 
 def _still(caption: str, source: str, name: str, alt: str = "") -> dict[str, Any]:
-    return {"caption": caption, "source": source, "alt": f"{name}, {alt or caption}"}
+    return {"caption": caption, "source": source, "alt": f"{name}, {alt or caption}", "above": ""}

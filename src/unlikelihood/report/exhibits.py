@@ -53,6 +53,8 @@ class Cases:
         What the detector makes of them, if it can.
     maps : Maps, optional
         Where they are anomalous, if it can say.
+    mask : ndarray of bool, shape (k, *space), optional
+        Where they are in truth, if that is known.
     """
 
     index: NDArray[np.intp]
@@ -61,6 +63,7 @@ class Cases:
     distance: NDArray[np.float64]
     reconstructed: NDArray[Any] | None = None
     maps: Maps | None = None
+    mask: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +136,8 @@ def choose(detector: object, split: Split, score: NDArray[np.float64], *, cases:
         of_cases = remade(index) if x_hat else None
         rows, distance = nearest_normals(train, chosen, NEIGHBOURS)
         nearest = np.array([train[row] for row in rows])
-        return Cases(index, chosen, nearest, distance, of_cases, maps_of(detector, chosen, of_cases, held_out))
+        mask = None if split.test.mask is None else split.test.mask[index]
+        return Cases(index, chosen, nearest, distance, of_cases, maps_of(detector, chosen, of_cases, held_out), mask)
 
     # Neighbours in rank may be alike; these two are some ranks apart.
     two = [np.array(pixels[row]) for row in (spread[0][0], spread[0][len(spread[0]) // 2])]

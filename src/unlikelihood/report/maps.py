@@ -1,24 +1,29 @@
 """Where in a sample the anomaly is, and which normals it is nearest to.
 
-A map has a value for each pixel or voxel, (n, *space) or (n, F), averaged over the channels; higher = more anomalous.
+Maps are drawn in standard deviations of those that normals have at a place, so that of any kind of map the bright spots
+are what is unusual.
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unlikelihood.contract.maps import RESIDUAL, MapKind, Whitening, residual
+
 BLOCK = 2**24  # values held at once, besides what the caller holds
-SHOWN = 0.995  # share of the pixels of normals that lie below the strongest colour
+FEW = 8  # normals whose maps are enough where each is slow
+SHOWN = 0.995  # share of the pixels that lie below the strongest colour
 
 
 @runtime_checkable
-class Differentiable(Protocol):
-    """A detector whose score can be differentiated: one with a network."""
+class Locates(Protocol):
+    """A detector of this package, which says where a sample is anomalous."""
 
-    def score_batch(self, x: Any) -> Any: ...  # noqa: D102
-    def batches(self, X: NDArray[Any], title: str) -> Any: ...  # noqa: D102
+    @property
+    def map_kind(self) -> MapKind: ...  # noqa: D102
+    def anomaly_map(self, X: NDArray[Any]) -> NDArray[Any]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,93 +34,43 @@ class Maps:
     ----------
     values : ndarray of float32, shape (n, *space) or (n, F)
     scale : float
-        The strongest colour, above 0: 0.5 % of the pixels of normals exceed it.
-    meaning : str
-        What a bright pixel is.
+        The strongest colour, above 0: at most 0.5 % of the pixels exceed it, of these samples and of normals.
+    kind : str
+        What they are maps of.
     unit : str
         Of the values.
     """
 
     values: NDArray[np.float32]
     scale: float
-    meaning: str
+    kind: str
     unit: str
 
 
-@dataclass(frozen=True, eq=False)
-class Whitening:
-    r"""How unusual each residual is, in standard deviations of the residuals that normals have at that pixel.
-
-    .. math:: \frac{\lvert x_i - \hat x_i - \mu_i \rvert}{\sigma_i}
-
-    Edges that are always reconstructed badly fade; what normals never show stands out.
-
-    Parameters
-    ----------
-    mean, deviation : ndarray, shape (C, *space) or (F,)
-        Of the residuals of normals, in the unit of intensity.
-    """
-
-    mean: NDArray[np.float64]
-    deviation: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, residual: NDArray[np.float64], ridge: float = 0.1) -> Self:
-        """Return the whitening by residuals (n, C, *space) or (n, F) of normals, best such as training never saw.
-
-        `ridge` is added to the variance of each pixel, as a share of the mean variance, so that a pixel that is always
-        reconstructed perfectly does not decide everything.
-        """
-        variance = residual.var(axis=0)
-        # Where all is reconstructed to the bit, any residual at all is infinitely unusual; it is drawn as large.
-        floor = max(ridge * float(variance.mean()), float(np.finfo(np.float32).tiny))
-        return cls(residual.mean(axis=0), np.sqrt(variance + floor))
-
-    def __call__(self, residual: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Return the maps of samples from their residuals x - x̂."""
-        return _over_channels(np.abs(residual - self.mean) / self.deviation)
-
-
-def gradient(detector: Differentiable, X: NDArray[Any]) -> NDArray[np.float32]:
-    r"""Return how strongly the score reacts to each pixel, in units of the score per unit of intensity.
-
-    .. math:: \left\lvert \frac{\partial s(x)}{\partial x_i} \right\rvert
-
-    It shows what the score attends to, which need not be the lesion (Simonyan, Vedaldi & Zisserman, 2014, "Deep inside
-    convolutional networks", section 3).
-    """
-    import torch  # only here: judging scores needs no torch
-
-    gradients = []
-    for x in detector.batches(X, ""):
-        x = x.detach().clone().requires_grad_(True)
-        # The score of a sample depends on it alone, so the gradient of the sum holds that of each.
-        (slope,) = torch.autograd.grad(detector.score_batch(x).sum(), x)
-        gradients.append(slope.abs().cpu().numpy())
-    return _over_channels(np.concatenate(gradients))
-
-
 def maps_of(detector: object, X: NDArray[Any], x_hat: NDArray[Any] | None, normals: NDArray[Any]) -> Maps | None:
-    r"""Return the most telling maps that a detector can make of samples (n, \*shape), or None.
+    r"""Return the maps of samples (n, \*shape), in standard deviations of those of normals, or None.
 
-    Whitened residuals where it reconstructs (`x_hat`), against `normals` (m, \*shape) that training best never saw, for
-    its own are reconstructed too well; the gradient where it only has a network.
+    They are a detector's own, the score attributed to places, or what a detector of another library leaves over that
+    reconstructs (`x_hat`). The `normals` (m, \*shape) are best such as training never saw, for its own are
+    reconstructed too well; of a score that is attributed, which is slow, a few of them do.
     """
-    if x_hat is not None and hasattr(detector, "reconstruct"):
-        left_over = np.asarray(normals, np.float64) - detector.reconstruct(normals)
-        whitened = Whitening.of(left_over)
-        unit = "standard deviations of what normals leave over there"
-        values = whitened(np.asarray(X, np.float64) - x_hat)
-        return Maps(values, common_scale(whitened(left_over)), "unusual", unit)
-    if isinstance(detector, Differentiable):
-        scale = common_scale(gradient(detector, normals))
-        return Maps(gradient(detector, X), scale, "the score reacts", "of score a unit of intensity")
-    return None
+    kind = detector.map_kind if isinstance(detector, Locates) else RESIDUAL
+    if not kind.own:
+        normals = normals[:: max(1, len(normals) // FEW)]
+    if x_hat is not None and kind == RESIDUAL and hasattr(detector, "reconstruct"):
+        of_normals, found = residual(normals, detector.reconstruct(normals)), residual(X, x_hat)
+    elif isinstance(detector, Locates):
+        of_normals, found = detector.anomaly_map(normals), detector.anomaly_map(X)
+    else:
+        return None
+    whiten = Whitening.of(of_normals)
+    values, unit = whiten(found), "standard deviations above what normals have there"
+    return Maps(values, max(common_scale(whiten(of_normals)), common_scale(values)), str(kind), unit)
 
 
 def common_scale(maps: NDArray[Any]) -> float:
-    """Return the value to draw as the strongest colour, above 0, from maps of normals."""
-    return float(np.quantile(maps, SHOWN)) or 1.0
+    """Return the value to draw as the strongest colour, above 0, from maps."""
+    return max(0.0, float(np.quantile(maps, SHOWN))) or 1.0
 
 
 def nearest_normals(
@@ -159,7 +114,3 @@ def nearest_normals(
         best = np.argsort(squared, axis=1, kind="stable")[:, :count]
         squared, index = np.take_along_axis(squared, best, axis=1), np.take_along_axis(index, best, axis=1)
     return index, np.sqrt(np.maximum(squared, 0))
-
-
-def _over_channels(values: NDArray[Any]) -> NDArray[np.float32]:
-    return np.asarray(values.mean(axis=1) if values.ndim > 2 else values, np.float32)

@@ -61,6 +61,8 @@ for (const browser of document.querySelectorAll("[data-browser]")) {
     go(to);
     if (document.activeElement.dataset.case) thumbs[current].focus();
   });
+  const fade = browser.querySelector("[data-fade]");
+  if (fade) fade.addEventListener("input", () => browser.style.setProperty("--map", fade.value / 100));
   browser.classList.add("one");
   for (const part of browser.querySelectorAll(".bar, .thumbs")) part.hidden = false;
   go(0);
@@ -70,6 +72,7 @@ for (const volume of document.querySelectorAll("[data-volume]")) {
   const { depth, size, step, columns, mm, start, edges } = JSON.parse(volume.dataset.volume);
   const [D, H, W] = size, shown = [[1, 2], [0, 2], [0, 1]];
   const plane = volume.querySelector("select"), slider = volume.querySelector("input"), said = volume.querySelector("output");
+  const fade = volume.closest("[data-browser]").querySelector("[data-fade]");
   const at = start.map((slice, axis) => Math.min(Math.floor(slice / step[axis]), size[axis] - 1));
   const views = [...volume.querySelectorAll("figure")].map((figure) => {
     const sheet = figure.querySelector("img"), canvas = document.createElement("canvas"), frame = document.createElement("div");
@@ -106,8 +109,10 @@ for (const volume of document.querySelectorAll("[data-volume]")) {
       context.imageSmoothingEnabled = false;
       if (over) {
         cut(context, views[0].sheet, across, at[across]);
-        context.fillStyle = "rgb(0 0 0 / 0.4)";  // dimmed, so that white is not taken for the strongest colour
+        const share = fade ? fade.value / 100 : 1;
+        context.fillStyle = `rgb(0 0 0 / ${0.4 * share})`;  // dimmed, so that white is not taken for the strongest colour
         context.fillRect(0, 0, canvas.width, canvas.height);
+        context.globalAlpha = share;
       }
       cut(context, sheet, across, at[across]);
     }
@@ -121,6 +126,7 @@ for (const volume of document.querySelectorAll("[data-volume]")) {
     draw();
   };
   slider.addEventListener("input", () => go(Number(slider.value)));
+  if (fade) fade.addEventListener("input", draw);
   // Who goes on to the next case stays in the same plane.
   plane.addEventListener("change", () => volumes.forEach((each) => each(plane.selectedIndex)));
   volumes.push((across) => { plane.selectedIndex = across; draw(); });

@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -66,6 +66,8 @@ class Record:
         Scores of the calibration normals in increasing order; None where there are none.
     p_value : ndarray of float64, shape (n,), optional
         How probable so low a score would be, were the sample normal: the conformal p-value among those.
+    places : dict of str to Interval
+        Figures of the maps, where the test has masks.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Record:
     group: list[Any] | None = None
     calibration: NDArray[np.float64] | None = None
     p_value: NDArray[np.float64] | None = None
+    places: dict[str, Interval] = field(default_factory=dict)
 
     @property
     def prevalence(self) -> float:
@@ -110,7 +113,7 @@ class Record:
 
     def summary(self) -> str:
         """Return the figures as a small plain-text table."""
-        rows = {key.replace("_", " "): str(interval) for key, interval in self.metrics.items()}
+        rows = {key.replace("_", " "): str(interval) for key, interval in (self.metrics | self.places).items()}
         rows["calibration error"] = f"{self.calibration_error:.3f}"
         rows["scoring"] = f"{1e3 * self.timings['score_seconds']:.3g} ms a sample"
         width = max(map(len, rows))
@@ -125,7 +128,8 @@ class Record:
         table = {name: getattr(self, name) for name in MEANINGS}
         table["label"] = [CLASSES[label] for label in self.label.tolist()]
         saved = {f.name: plain(getattr(self, f.name)) for f in fields(Record) if f.name not in MEANINGS}
-        saved["metrics"] = {key: asdict(interval) for key, interval in self.metrics.items()}
+        for name in ("metrics", "places"):
+            saved[name] = {key: asdict(interval) for key, interval in getattr(self, name).items()}
         known = {name: plain(values) for name, values in table.items() if values is not None}
         saved["columns"] = {name: MEANINGS[name] for name in known}
         # One line a field: figures stay readable above the thousands of scores.
@@ -139,7 +143,8 @@ class Record:
         """Read what `write` wrote; the detector and its data are not part of it."""
         saved = json.loads((Path(folder) / RECORD).read_text(encoding="utf-8"))
         del saved["columns"]
-        saved["metrics"] = {key: Interval(**value) for key, value in saved["metrics"].items()}
+        for name in ("metrics", "places"):
+            saved[name] = {key: Interval(**value) for key, value in saved.get(name, {}).items()}
         saved["label"] = np.array([name == CLASSES[1] for name in saved["label"]], np.int64)
         for key in ("score", "probability", "calibration", "p_value"):
             if saved.get(key) is not None:

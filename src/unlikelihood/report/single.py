@@ -43,6 +43,25 @@ METRICS = {
     ),
 }
 
+PLACES = {
+    "pixel_auroc": (
+        "AUROC of pixels",
+        "A random anomalous pixel has a higher value than a random normal one this often.",
+    ),
+    "aupro": (
+        f"AUPRO at 30{THIN}% false positives",
+        "Mean share of each anomalous region that is found, small ones as good as large ones; a useless map has 0.15.",
+    ),
+    "best_dice": ("Best Dice", "Agreement of masks and marks at the threshold that is best in hindsight."),
+    "dice_at_threshold": (
+        "Dice at the threshold",
+        "Agreement at the threshold that at most 1 normal in 20 exceeds anywhere, from calibration normals.",
+    ),
+    "regions_found_at_0.25": ("Regions found at 1 false mark in 4 samples", "By the peaks of the maps (FROC)."),
+    "regions_found_at_1": ("Regions found at 1 false mark a sample", "By the peaks of the maps (FROC)."),
+    "regions_found_at_4": ("Regions found at 4 false marks a sample", "By the peaks of the maps (FROC)."),
+}
+
 
 def draw(record: Record, folder: Path, exhibits: Exhibits | None) -> None:
     """Write the report of one evaluation into a folder.
@@ -68,7 +87,7 @@ def draw(record: Record, folder: Path, exhibits: Exhibits | None) -> None:
 
 def sections_of(record: Record, exhibits: Exhibits | None) -> list[Section]:
     """Return the sections of the report of one evaluation, those whose content is there."""
-    sections: list[Section | None] = [_figures(record), scores(record), operating(record)]
+    sections: list[Section | None] = [_figures(record), _places(record), scores(record), operating(record)]
     sections += [browse(record, exhibits)] if exhibits else []
     sections += [promised(record), _probability(record), drift(record)]
     if exhibits:
@@ -108,6 +127,23 @@ def _figures(record: Record) -> Section:
         rows.append((name, f"{interval.value:.3f}", span(interval), meaning))
     level = next(iter(record.metrics.values())).level
     return Section("Figures", table=Table(("", "value", f"{100 * level:g}{THIN}% interval", ""), rows, words=True))
+
+
+def _places(record: Record) -> Section | None:
+    if not record.places:
+        return None
+    rows = [
+        (name, f"{interval.value:.3f}", span(interval), meaning)
+        for key, interval in record.places.items()
+        for name, meaning in [PLACES.get(key, (key.replace("_", " "), ""))]
+    ]
+    data = record.data
+    text = f"How well the maps agree with the masks of {data['map_samples']:,} test samples, pixel by pixel. "
+    return Section(
+        "Places",
+        f"{text}The maps are of the {data['map_kind']}.",
+        table=Table(("", "value", f"95{THIN}% interval", ""), rows, words=True),
+    )
 
 
 def scores(record: Record) -> Section:

@@ -73,8 +73,8 @@ def render(
     nodules: Sequence[Nodule],
     centres: Sequence[NDArray[np.floating]],
     rng: np.random.Generator,
-) -> Floats:
-    """Return the HU that a scanner sees at `points`.
+) -> tuple[Floats, Floats]:
+    """Return the HU that a scanner sees at `points`, and how much of each voxel is nodule.
 
     Parameters
     ----------
@@ -90,7 +90,9 @@ def render(
 
     Returns
     -------
-    ndarray of float32, shape (D, H, W)
+    hu : ndarray of float32, shape (D, H, W)
+    filled : ndarray of float32, shape (D, H, W)
+        From 0 to 1.
     """
     space, flat = points.shape[1:], points.reshape(3, -1).astype(np.float32)
 
@@ -104,11 +106,14 @@ def render(
     hu = mix(hu, BLOOD, vessel_share(flat, rng))
     clear = max(float(np.linalg.norm(at)) + 0.35 * one.diameter for one, at in zip(nodules, centres, strict=True))
     hu = mix(hu, WALL + 12 * mottle(1.5), wall_share(flat, rng, clear))
+    filled = np.zeros_like(hu)
     for one, centre in zip(nodules, centres, strict=True):
         inside = nodule_share(flat - np.asarray(centre, np.float32)[:, None], one, rng)
         texture = one.density + one.heterogeneity * mottle(1.2) if one.heterogeneity else one.density
         hu = mix(hu, texture, inside)
-    return (hu + rng.uniform(15, 50) * mottle(0.5)).reshape(space).astype(np.float32)
+        np.maximum(filled, inside, out=filled)
+    hu = (hu + rng.uniform(15, 50) * mottle(0.5)).astype(np.float32)
+    return hu.reshape(space), filled.reshape(space)
 
 
 def mix(hu: Floats, other: Floats | float, share: Floats) -> Floats:

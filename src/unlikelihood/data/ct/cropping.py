@@ -55,7 +55,7 @@ class Request(NamedTuple):
 class Cropped(NamedTuple):
     """The crops of one scan.
 
-    `file` holds one for each of the centres but the `rejected`, which are named by their number with the reason;
+    `file` holds one for each of the `centres`; those that were `rejected` are named by their number with the reason;
     `damage` is why the scan could not be read.
     """
 
@@ -64,6 +64,7 @@ class Cropped(NamedTuple):
     dtype: str = "int16"
     patient: str = ""
     rejected: dict[int, str] = {}
+    centres: tuple[tuple[float, float, float], ...] = ()
     damage: str = ""
 
 
@@ -180,7 +181,8 @@ def _crop(request: Request, grid: Grid, place: Path) -> str:
             hu = scan.crop(at, shape, grid.spacing, grid.outside)
             filled[0] = np.rint(hu) if scan.hu.dtype.kind == "i" else hu
         del crops
-        facts = {"shape": shape, "dtype": scan.hu.dtype.name, "patient": scan.patient, "rejected": rejected}
+        facts: dict[str, Any] = {"shape": shape, "dtype": scan.hu.dtype.name, "patient": scan.patient}
+        facts |= {"rejected": rejected, "centres": kept}
         (part / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
         seal(part)
     return ""
@@ -189,7 +191,7 @@ def _crop(request: Request, grid: Grid, place: Path) -> str:
 def _kept(place: Path) -> Cropped:
     facts = json.loads((place / "facts.json").read_text(encoding="utf-8"))
     facts["rejected"] = {int(k): reason for k, reason in facts["rejected"].items()}
-    facts["shape"] = tuple(facts["shape"])
+    facts["shape"], facts["centres"] = tuple(facts["shape"]), tuple(map(tuple, facts["centres"]))
     return Cropped(place / "hu.npy", **facts)
 
 

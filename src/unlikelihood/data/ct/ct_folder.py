@@ -91,6 +91,9 @@ class CTFolder(LabelledFolder):
         left_out: Mapping[str, int],
     ) -> Images:
         """Return what was cropped; `rows` are the places of each scan's crops, `left_out` counts what was not."""
+        centre = np.empty((sum(map(len, rows)), 3))
+        for one, at in zip(cropped, rows, strict=True):
+            centre[list(at)] = one.centres
         return Images(
             pixels=gather(cropped, rows, self.window, self.crops_folder),
             label=None if None in label else np.array(label),
@@ -98,6 +101,7 @@ class CTFolder(LabelledFolder):
             spacing=(self.spacing,) * 3,
             orientation=WORLD,
             name=np.array(name),
+            centre=centre,
             layout="CT scans, as HU"
             if self.window is None
             else f"CT scans, HU {self.window[0]:g} to {self.window[1]:g}",

@@ -30,7 +30,8 @@ class Phantom(Source):
     What makes a nodule malignant is what radiologists look for: spicules, lobes and an uneven density. Every trait
     is normally distributed in both kinds, the means apart by 3 (1 - difficulty) standard deviations, so that the kinds
     overlap. Diameters are lognormal, those of malignant nodules a fifth larger: size alone gives an AUROC of about
-    0.65. The anatomy around the nodule is the same for both kinds.
+    0.65. The anatomy around the nodule is the same for both kinds. The mask of a malignant nodule is where it fills at
+    least half of a voxel.
 
     Benign nodule k is sample 2k and malignant nodule k is sample 2k + 1; a sample follows from the seed and its number
     alone. The counts are those of Table I of the thesis.
@@ -91,16 +92,22 @@ class Phantom(Source):
         """Make the patches of samples, by their numbers."""
         self._check()
         pixels = np.empty((len(samples), 1, *(self.size,) * 3), np.float32)
-        for row, sample in zip(pixels, samples, strict=True):
-            row[0] = windowed(self.patch(int(sample)), self.window)
+        label = np.asarray(samples, np.int64) % 2
+        mask = np.zeros((len(samples), *(self.size,) * 3), bool) if label.any() else None
+        for row, sample in enumerate(samples):
+            hu, filled = self._render(int(sample))
+            pixels[row, 0] = windowed(hu, self.window)
+            if mask is not None and label[row]:
+                mask[row] = filled >= 0.5
         name = np.array([f"phantom/{self.seed}/{sample:05d}" for sample in samples], dtype=np.str_)
         return Images(
             pixels=pixels,
-            label=np.asarray(samples, np.int64) % 2,
+            label=label,
             group=name,
             spacing=(1.0, 1.0, 1.0),
             orientation=WORLD,
             name=name,
+            mask=mask,
         )
 
     def nodule(self, sample: int) -> Nodule:
@@ -109,6 +116,10 @@ class Phantom(Source):
 
     def patch(self, sample: int) -> Floats:
         """Return the patch of a sample in HU, (size, size, size)."""
+        return self._render(sample)[0]
+
+    def _render(self, sample: int) -> tuple[Floats, Floats]:
+        """Return the patch of a sample in HU, and how much of each voxel is nodule."""
         nodule, rng = self._draw(sample)
         axis = np.arange(self.size, dtype=np.float32)
         points = np.stack(np.meshgrid(*[axis - np.float32(middle) for middle in nodule.centre], indexing="ij"))
@@ -143,7 +154,7 @@ class Phantom(Source):
         drawn = [draw_nodule(rng, (0.0, 0.0, 0.0), self.difficulty, malignant=bool(number % 2)) for _ in centres]
         axes = [step * (np.arange(n) - at) for step, n, at in zip(steps, shape, middle, strict=True)]
         points = np.stack(np.meshgrid(*axes, indexing="ij"))
-        hu = render(points, steps, drawn, centres, rng).round().astype(np.int16)
+        hu = render(points, steps, drawn, centres, rng)[0].round().astype(np.int16)
         name = f"2.25.1{self.seed:04d}{number:06d}"  # a series instance UID
         made = Scan(hu, rng.uniform(-200, 200, 3).round(1), spacing, direction, series=name, patient=name)
         world = [made.to_world(centre / steps + middle).tolist() for centre in centres]

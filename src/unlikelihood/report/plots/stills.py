@@ -75,6 +75,20 @@ def heat(values: NDArray[Any], scale: float) -> str:
     return still(values if values.ndim == 1 else values[None], (0.0, scale), HEAT)
 
 
+def hot_still(values: NDArray[Any], scale: float) -> str:
+    r"""Return an anomaly map (H, W) or (D, H, W) as a picture to lay over `still` of its sample."""
+    plane = _laid_out(values[None]) if values.ndim == 3 else np.asarray(values, np.float64)
+    step = max(1, -(-max(plane.shape) // LARGEST))
+    return _address(glow(plane[::step, ::step], scale))
+
+
+def laid_over(
+    image: NDArray[Any], values: NDArray[Any], limits: tuple[float, float], scale: float
+) -> NDArray[np.float64]:
+    """Return an image (C, H, W) with its map (H, W) over it, (H, W, 3) in [0, 1]."""
+    return overlaid(view(image), values, limits, scale)
+
+
 def sheet(volume: NDArray[Any], limits: tuple[float, float]) -> Sheet:
     """Return all slices of a volume (C, D, H, W) in one picture, thinned where an axis has more than 64 voxels."""
     thin, step = _thinned(volume)
