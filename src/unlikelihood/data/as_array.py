@@ -70,7 +70,7 @@ def _instead(X: Any) -> str:
         )
     if isinstance(X, (str, os.PathLike)):
         return "Folder(X).read().pixels for images in a folder, Volumes for CT, Arrays for a .npy file"
-    if isinstance(X, Mapping):
+    if isinstance(X, Mapping) and not hasattr(X, "shape"):  # which a sparse matrix has
         return "one of its arrays"
     return "np.stack(list(X))" if isinstance(X, Iterable) and not hasattr(X, "__len__") else ""
 
