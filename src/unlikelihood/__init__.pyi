@@ -48,6 +48,7 @@ from .detectors.diffusion import Diffusion as Diffusion
 from .detectors.encoder_search import EncoderSearch as EncoderSearch
 from .detectors.feature_space import FeatureSpace as FeatureSpace
 from .detectors.flow import Flow as Flow
+from .detectors.foreign_patch import ForeignPatch as ForeignPatch
 from .detectors.gradient_norm import GradientNorm as GradientNorm
 from .detectors.input_complexity import InputComplexity as InputComplexity
 from .detectors.inside_distance import InsideDistance as InsideDistance
@@ -80,6 +81,16 @@ from .nn.augment import QuarterTurns as QuarterTurns
 from .nn.augment import Stroke as Stroke
 from .nn.augment import Swap as Swap
 from .nn.augment import Tones as Tones
+from .nn.blends import AnyBlend as AnyBlend
+from .nn.blends import AnyPatch as AnyPatch
+from .nn.blends import Box as Box
+from .nn.blends import Cloud as Cloud
+from .nn.blends import Ellipsoid as Ellipsoid
+from .nn.blends import Elsewhere as Elsewhere
+from .nn.blends import Features as Features
+from .nn.blends import Interpolate as Interpolate
+from .nn.blends import Seamless as Seamless
+from .nn.blends import Sometimes as Sometimes
 from .nn.conditionals import Binary as Binary
 from .nn.conditionals import GaussianMixture as GaussianMixture
 from .nn.conditionals import LogisticMixture as LogisticMixture

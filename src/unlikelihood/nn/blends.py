@@ -1,0 +1,319 @@
+r"""Blending patches of other samples into samples: what is changed is known, so that a network can learn to find it.
+
+A `Patch` draws where, as weights (B, 1, \*space) between 0, outside, and 1; for vectors (B, F). A `Blend` puts in there
+what another sample has.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from typing_extensions import override
+
+from unlikelihood.nn.augment import Augment, alike, rotation, spatial
+from unlikelihood.nn.noise import integers, normal, uniform
+from unlikelihood.nn.spatial import AVERAGE_POOLS, LINEAR_MODES, resize
+from unlikelihood.parameters import Component, Count, Fraction, NonNegative, OpenFraction, Positive
+
+THINNEST = 0.75  # pixels that a patch reaches from its centre, at least: else it could fall between pixels
+
+
+@dataclass(frozen=True)
+class Patch(Component, ABC):
+    """Draws a patch for every sample of a batch."""
+
+    @abstractmethod
+    def __call__(self, x: Tensor) -> Tensor:
+        r"""Return weights (B, 1, \*space), or (B, F) of vectors, for samples of the shape of `x`; 0 is outside."""
+
+
+@dataclass(frozen=True)
+class Lump(Patch):
+    r"""A patch around a random place, of random lengths and directions, for images and volumes.
+
+    Its weight grows from 0 at the edge to a largest one, α, in its middle.
+
+    Parameters
+    ----------
+    smallest, largest : float
+        Of its diameter, as a fraction of the shortest axis; the logarithm is uniform.
+    thinner : float
+        Most by which one of its axes is shorter than its diameter, a factor.
+    soft : float
+        Largest share of its radius over which the weight grows.
+    faintest : float
+        Smallest α; it is uniform up to 1.
+    """
+
+    smallest: OpenFraction = 0.06
+    largest: Positive = 0.6
+    thinner: Positive = 4.0
+    soft: OpenFraction = 0.5
+    faintest: Fraction = 0.2
+
+    @override
+    def __call__(self, x: Tensor) -> Tensor:
+        space = spatial(self, x)
+        axes, n = len(space), len(x)
+
+        def drawn(*shape: int) -> Tensor:
+            return uniform(n, *shape, device=x.device, dtype=x.dtype)
+
+        size = torch.tensor(space, dtype=x.dtype, device=x.device)
+        diameter = self.smallest * (self.largest / self.smallest) ** drawn(1) * min(space)
+        # The first axis has the diameter: turned at random, so has any.
+        ratio = self.thinner ** -torch.cat([torch.zeros_like(diameter), drawn(axes - 1)], 1)
+        radius = (diameter / 2 * ratio).clamp_min(THINNEST)
+        turn = torch.diag_embed(torch.ones(n, axes, dtype=x.dtype, device=x.device))
+        for one in range(axes):
+            for other in range(one + 1, axes):
+                turn = rotation(math.pi * drawn(), one, other, axes) @ turn
+        places = torch.stack(
+            torch.meshgrid([torch.arange(m, dtype=x.dtype, device=x.device) for m in space], indexing="ij")
+        ).flatten(1)
+        away = places - (drawn(axes) * (size - 1))[:, :, None]
+        depth = self.depth((turn @ away / radius[:, :, None]).unflatten(2, space))
+        edge = self.soft * drawn().clamp_min(1e-2)
+        alpha = self.faintest + (1 - self.faintest) * drawn()
+        return alike(alpha, x) * (depth / alike(edge, x)).clamp(0, 1)
+
+    @abstractmethod
+    def depth(self, u: Tensor) -> Tensor:
+        r"""Return (B, 1, \*space), 0 at the edge and 1 in the middle, of places (B, axes, \*space) in radii."""
+
+
+class Ellipsoid(Lump):
+    """A patch whose edge is an ellipse or ellipsoid."""
+
+    @override
+    def depth(self, u: Tensor) -> Tensor:
+        return 1 - u.square().sum(1, keepdim=True).sqrt()
+
+
+class Box(Lump):
+    """A patch whose edge is a turned rectangle or box."""
+
+    @override
+    def depth(self, u: Tensor) -> Tensor:
+        return 1 - u.abs().amax(1, keepdim=True)
+
+
+@dataclass(frozen=True)
+class Cloud(Lump):
+    """A patch of ragged outline, that may fall into several: an ellipsoid plus smooth noise, cut at a threshold.
+
+    Parameters
+    ----------
+    smallest, largest, thinner, soft, faintest : float
+        As in `Lump`.
+    ragged : float
+        Standard deviation of the noise, in radii.
+    points : int
+        Points of the noise along every axis of the sample.
+
+    References
+    ----------
+    Zavrtanik, Kristan and Skočaj, "DRAEM: a discriminatively trained reconstruction embedding for surface anomaly
+    detection", 2021: thresholded noise.
+    """
+
+    ragged: NonNegative = 0.5
+    points: Count = 10
+
+    @override
+    def depth(self, u: Tensor) -> Tensor:
+        axes = u.shape[1]
+        noise = normal(len(u), 1, *[self.points] * axes, device=u.device, dtype=u.dtype)
+        return 1 - u.square().sum(1, keepdim=True).sqrt() + self.ragged * resize(noise, u.shape[2:])
+
+
+@dataclass(frozen=True)
+class Features(Patch):
+    """Some values of a vector, each with the same probability.
+
+    Parameters
+    ----------
+    largest : float
+        Of that probability, which is uniform up to it.
+    """
+
+    largest: Fraction = 0.5
+
+    @override
+    def __call__(self, x: Tensor) -> Tensor:
+        rate = self.largest * uniform(len(x), 1, device=x.device, dtype=x.dtype)
+        return (uniform(*x.shape, device=x.device, dtype=x.dtype) < rate).to(x.dtype)
+
+
+@dataclass(frozen=True)
+class AnyPatch(Patch):
+    """One of several kinds of patch for each sample.
+
+    Parameters
+    ----------
+    patches : tuple of Patch
+        The kinds, equally probable.
+    """
+
+    patches: tuple[Patch, ...] = (Ellipsoid(), Box(), Cloud())
+
+    @override
+    def __call__(self, x: Tensor) -> Tensor:
+        return picked([patch(x) for patch in self.patches], x)
+
+
+@dataclass(frozen=True)
+class Blend(Component, ABC):
+    """Puts patches of other samples into samples."""
+
+    @abstractmethod
+    def __call__(self, x: Tensor, other: Tensor, weight: Tensor) -> Tensor:
+        """Return `x` with what `other` has where the patch's `weight` is above 0."""
+
+
+class Interpolate(Blend):
+    r"""Mixes the values.
+
+    .. math:: x' = x + w (y - x)
+
+    References
+    ----------
+    Tan, Hou, Batten, Qiu and Kainz, "Detecting outliers with foreign patch interpolation", 2020.
+    """
+
+    @override
+    def __call__(self, x: Tensor, other: Tensor, weight: Tensor) -> Tensor:
+        return x + weight * (other - x)
+
+
+@dataclass(frozen=True)
+class Seamless(Blend):
+    r"""Mixes the gradients, so that the patch takes on the values around it, for images and volumes.
+
+    Poisson's equation is solved for it: with d = y - x, and h that equals d at and outside the patch's edge and has
+    :math:`\Delta h = 0` inside,
+
+    .. math:: x' = x + w (d - h).
+
+    h is found from coarse to fine, by Jacobi's iteration.
+
+    Parameters
+    ----------
+    iterations : int
+        At each size.
+
+    References
+    ----------
+    Pérez, Gangnet and Blake, "Poisson image editing", 2003; Tan, Hou, Day, Simpson, Rueckert and Kainz, "Detecting
+    outliers with Poisson image interpolation", 2021; Schlüter, Tan, Hou and Kainz, "Natural synthetic anomalies for
+    self-supervised anomaly detection and localization", 2022.
+    """
+
+    iterations: Count = 6
+
+    @override
+    def __call__(self, x: Tensor, other: Tensor, weight: Tensor) -> Tensor:
+        spatial(self, x)
+        difference = other - x
+        return x + weight * (difference - membrane(difference, weight > 0, self.iterations))
+
+
+@dataclass(frozen=True)
+class AnyBlend(Blend):
+    """One of several kinds of blend for each sample.
+
+    Parameters
+    ----------
+    blends : tuple of Blend
+        The kinds, equally probable.
+    """
+
+    blends: tuple[Blend, ...] = (Interpolate(), Seamless())
+
+    @override
+    def __call__(self, x: Tensor, other: Tensor, weight: Tensor) -> Tensor:
+        return picked([blend(x, other, weight) for blend in self.blends], x)
+
+
+@dataclass(frozen=True)
+class Elsewhere(Augment):
+    """Moves a sample by any number of pixels along every axis; beyond its border it is mirrored.
+
+    Pixels keep their values: nothing is interpolated.
+    """
+
+    @override
+    def __call__(self, x: Tensor) -> Tensor:
+        for axis, length in enumerate(spatial(self, x), 2):
+            at = torch.arange(length, device=x.device) + integers(2 * length, len(x), x.device)[:, None]
+            at = at % (2 * length)
+            at = torch.minimum(at, 2 * length - 1 - at)
+            shape = [len(x), *[1] * (axis - 1), length, *[1] * (x.ndim - axis - 1)]
+            x = x.gather(axis, at.view(shape).expand(x.shape))
+        return x
+
+
+@dataclass(frozen=True)
+class Sometimes(Augment):
+    """Changes some samples.
+
+    Parameters
+    ----------
+    augment : Augment
+        How.
+    rate : float
+        Probability that a sample is changed.
+    """
+
+    augment: Augment
+    rate: Fraction = 0.5
+
+    @override
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.where(alike(uniform(len(x), device=x.device) < self.rate, x), self.augment(x), x)
+
+
+def picked(versions: list[Tensor], x: Tensor) -> Tensor:
+    """Return for each sample of `x` one of its versions, (B, ...)."""
+    which = integers(len(versions), len(x), x.device)
+    chosen = versions[0]
+    for number, version in enumerate(versions[1:], 1):
+        chosen = torch.where(alike(which == number, version), version, chosen)
+    return chosen
+
+
+def membrane(d: Tensor, inside: Tensor, iterations: int) -> Tensor:
+    r"""Return h (B, C, \*space) that equals `d` outside, and of which each value `inside` is its neighbours' mean.
+
+    `inside` is (B, 1, \*space); its mean over the known values of a sample starts the coarsest size, and the solution
+    of each size the next.
+    """
+    space = d.shape[2:]
+    known = (~inside).to(d.dtype)
+    if min(space) > 2:
+        pool = AVERAGE_POOLS[len(space)]
+        share = pool(known, 2, ceil_mode=True)
+        coarse = pool(d * known, 2, ceil_mode=True) / share.clamp_min(1e-6)
+        h = membrane(coarse, share == 0, iterations)
+        h = F.interpolate(h, space, mode=LINEAR_MODES[len(space)], align_corners=False)
+    else:
+        h = (d * known).flatten(2).sum(2) / known.flatten(2).sum(2).clamp_min(1)
+        h = h.view(*h.shape, *[1] * len(space)).expand_as(d)
+    for _ in range(iterations):
+        h = neighbours(torch.where(inside, h, d))
+    return torch.where(inside, h, d)
+
+
+def neighbours(x: Tensor) -> Tensor:
+    r"""Return the mean of each value's two neighbours along every axis, (B, C, \*space); the border is repeated."""
+    axes = x.ndim - 2
+    total = torch.zeros_like(x)
+    for axis in range(2, x.ndim):
+        n = x.shape[axis]
+        first, last = x.narrow(axis, 0, 1), x.narrow(axis, n - 1, 1)
+        total = total + torch.cat([x.narrow(axis, 1, n - 1), last], axis)
+        total = total + torch.cat([first, x.narrow(axis, 0, n - 1)], axis)
+    return total / (2 * axes)
