@@ -167,7 +167,7 @@ MAPS: dict[str, Callable[[u.Detector, NDArray[np.float32]], Floats]] = {
 
 
 def measure(texture: str, name: str, seed: int) -> dict[str, object]:
-    """Fit a detector to a texture; AUROC of images against the normal ones, and of the pixels of those with a defect."""
+    """Fit a detector to a texture; AUROC of images against normal ones, and of the pixels of those with a defect."""
     images = made(texture, seed)
     detector = DETECTORS[name](seed).fit(images["train"])
     started = time.perf_counter()

@@ -235,10 +235,10 @@ class Swap(Augment):
         return torch.where(uniform_like(x) < self.rate, other, x)
 
 
-def spatial(augment: Augment, x: Tensor) -> torch.Size:
-    """Return the spatial shape of images (B, C, H, W) or volumes (B, C, D, H, W), which `augment` can resample."""
+def spatial(change: Component, x: Tensor) -> torch.Size:
+    """Return the spatial shape of images (B, C, H, W) or volumes (B, C, D, H, W), which `change` can resample."""
     if x.ndim not in (4, 5):
-        name, shape = type(augment).__name__, tuple(x.shape[1:])
+        name, shape = type(change).__name__, tuple(x.shape[1:])
         raise ValueError(f"{name} changes images (C, H, W) and volumes (C, D, H, W), not samples of shape {shape}")
     return x.shape[2:]
 

@@ -63,7 +63,7 @@ class Lump(Patch):
             return uniform(n, *shape, device=x.device, dtype=x.dtype)
 
         size = torch.tensor(space, dtype=x.dtype, device=x.device)
-        diameter = self.smallest * (self.largest / self.smallest) ** drawn(1) * min(space)
+        diameter = (self.smallest * (self.largest / self.smallest) ** drawn(1) * min(space)).clamp_min(3)
         # The first axis has the diameter: turned at random, so has any.
         ratio = self.thinner ** -torch.cat([torch.zeros_like(diameter), drawn(axes - 1)], 1)
         radius = (diameter / 2 * ratio).clamp_min(THINNEST)
@@ -150,19 +150,27 @@ class Features(Patch):
 
 @dataclass(frozen=True)
 class AnyPatch(Patch):
-    """One of several kinds of patch for each sample.
+    """One patch or more, each of one of several kinds.
 
     Parameters
     ----------
     patches : tuple of Patch
         The kinds, equally probable.
+    most : int
+        Patches of a sample: their number is uniform from 1 to this. Where they overlap, the larger weight holds.
     """
 
     patches: tuple[Patch, ...] = (Ellipsoid(), Box(), Cloud())
+    most: Count = 3
 
     @override
     def __call__(self, x: Tensor) -> Tensor:
-        return picked([patch(x) for patch in self.patches], x)
+        count = integers(self.most, len(x), x.device)
+        weight = picked([patch(x) for patch in self.patches], x)
+        for number in range(1, self.most):
+            another = picked([patch(x) for patch in self.patches], x)
+            weight = torch.where(alike(count >= number, x), weight.maximum(another), weight)
+        return weight
 
 
 @dataclass(frozen=True)
@@ -274,6 +282,20 @@ class Sometimes(Augment):
     @override
     def __call__(self, x: Tensor) -> Tensor:
         return torch.where(alike(uniform(len(x), device=x.device) < self.rate, x), self.augment(x), x)
+
+
+def change(x: Tensor, blended: Tensor, weight: Tensor) -> Tensor:
+    r"""Return how much each pixel was changed, (B, \*space): 0 outside the patch, or (B, F) of vectors.
+
+    The root mean square over the channels and, inside the patch, over the neighbours of a pixel: where two textures
+    happen to cross, the patch has not ended.
+    """
+    if x.ndim == 2:
+        return (blended - x).abs()
+    inside = (weight > 0).to(x.dtype)
+    pool = AVERAGE_POOLS[x.ndim - 2]
+    squared = pool((blended - x).square().mean(1, keepdim=True) * inside, 3, 1, 1)
+    return ((squared / pool(inside, 3, 1, 1).clamp_min(1e-6)).sqrt() * inside)[:, 0]
 
 
 def picked(versions: list[Tensor], x: Tensor) -> Tensor:
