@@ -17,7 +17,7 @@ from unlikelihood import (
     Seamless,
     Sometimes,
 )
-from unlikelihood.nn.blends import membrane, neighbours
+from unlikelihood.nn.blends import any_of, membrane, neighbours
 from unlikelihood.nn.noise import drawing_from
 
 PATCHES = [Ellipsoid(), Box(), Cloud(), AnyPatch()]
@@ -132,3 +132,19 @@ def test_vectors_and_bounds_are_refused_by_name():
         Seamless()(*torch.rand(3, 3, 6))
     with pytest.raises(ValueError, match="Cloud: ragged is -1, expected a number at least 0"):
         Cloud(ragged=-1)
+
+
+def test_one_part_makes_each_sample_and_all_parts_are_used():
+    x = torch.arange(300.0)[:, None]
+    made = any_of([lambda x: x, lambda x: -x, lambda x: x + 1000], x)
+    assert ((made == x) | (made == -x) | (made == x + 1000)).all()
+    assert all(50 < int(count) < 150 for count in ((made == x).sum(), (made == -x).sum(), (made == x + 1000).sum()))
+
+
+@pytest.mark.parametrize("most", [1, 4])
+def test_there_are_as_many_patches_as_are_allowed(most):
+    tiny = Ellipsoid(smallest=0.01, largest=0.02, thinner=1.0)  # a few pixels each
+    weight = AnyPatch((tiny,), most)(torch.rand(500, 1, 40, 40))
+    covered = (weight > 0).flatten(1).sum(1)
+    assert covered.max() > 2 * most
+    assert covered.max() <= 12 * most

@@ -6,6 +6,7 @@ what another sample has.
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -165,11 +166,12 @@ class AnyPatch(Patch):
 
     @override
     def __call__(self, x: Tensor) -> Tensor:
-        count = integers(self.most, len(x), x.device)
-        weight = picked([patch(x) for patch in self.patches], x)
+        weight = any_of(self.patches, x)
+        more = integers(self.most, len(x), x.device)
         for number in range(1, self.most):
-            another = picked([patch(x) for patch in self.patches], x)
-            weight = torch.where(alike(count >= number, x), weight.maximum(another), weight)
+            rows = torch.nonzero(more >= number)[:, 0]
+            if len(rows):
+                weight[rows] = weight[rows].maximum(any_of(self.patches, x[rows]))
         return weight
 
 
@@ -243,7 +245,7 @@ class AnyBlend(Blend):
 
     @override
     def __call__(self, x: Tensor, other: Tensor, weight: Tensor) -> Tensor:
-        return picked([blend(x, other, weight) for blend in self.blends], x)
+        return any_of(self.blends, x, other, weight)
 
 
 @dataclass(frozen=True)
@@ -281,7 +283,8 @@ class Sometimes(Augment):
 
     @override
     def __call__(self, x: Tensor) -> Tensor:
-        return torch.where(alike(uniform(len(x), device=x.device) < self.rate, x), self.augment(x), x)
+        rows = torch.nonzero(uniform(len(x), device=x.device) < self.rate)[:, 0]
+        return x.index_copy(0, rows, self.augment(x[rows])) if len(rows) else x
 
 
 def change(x: Tensor, blended: Tensor, weight: Tensor) -> Tensor:
@@ -298,13 +301,12 @@ def change(x: Tensor, blended: Tensor, weight: Tensor) -> Tensor:
     return ((squared / pool(inside, 3, 1, 1).clamp_min(1e-6)).sqrt() * inside)[:, 0]
 
 
-def picked(versions: list[Tensor], x: Tensor) -> Tensor:
-    """Return for each sample of `x` one of its versions, (B, ...)."""
-    which = integers(len(versions), len(x), x.device)
-    chosen = versions[0]
-    for number, version in enumerate(versions[1:], 1):
-        chosen = torch.where(alike(which == number, version), version, chosen)
-    return chosen
+def any_of(parts: Sequence[Callable[..., Tensor]], *samples: Tensor) -> Tensor:
+    """Return what one of the parts, equally probable, makes of each of the samples, (B, ...)."""
+    which = integers(len(parts), len(samples[0]), samples[0].device)
+    rows = [torch.nonzero(which == number)[:, 0] for number in range(len(parts))]
+    made = [part(*(x[some] for x in samples)) for part, some in zip(parts, rows, strict=True) if len(some)]
+    return torch.cat(made)[torch.cat(rows).argsort()]
 
 
 def membrane(d: Tensor, inside: Tensor, iterations: int) -> Tensor:
