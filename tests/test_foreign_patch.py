@@ -6,7 +6,8 @@ import torch
 
 from tiny import SHAPES, normals, tiny
 from unlikelihood import ForeignPatch, Interpolate, load
-from unlikelihood.nn.blends import AnyPatch, Features, change
+from unlikelihood.nn.blends import change
+from unlikelihood.nn.patch_shapes import AnyPatch, Features
 from unlikelihood.nn.spatial import from_cells, to_cells
 from unlikelihood.nn.unet import PixelNet
 

@@ -13,10 +13,11 @@ from torch import Tensor
 from typing_extensions import override
 
 from unlikelihood.contract.trained import Trained
-from unlikelihood.nn.augment import Affine, Augment, Chain, Tones
-from unlikelihood.nn.blends import AnyBlend, AnyPatch, Blend, Elsewhere, Features, Interpolate, Patch, Sometimes, change
+from unlikelihood.nn.augment import Affine, Augment, Chain, Elsewhere, Sometimes, Tones
+from unlikelihood.nn.blends import AnyBlend, Blend, Interpolate, change
 from unlikelihood.nn.levels import Standardised, moments
 from unlikelihood.nn.noise import permutation
+from unlikelihood.nn.patch_shapes import AnyPatch, Features, Patch
 from unlikelihood.nn.unet import PixelNet
 from unlikelihood.parameters import Count, Fraction, Positive
 from unlikelihood.training.batches import batches_of

@@ -73,7 +73,7 @@ def resize(x: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def to_cells(x: Tensor, side: int) -> Tensor:
-    r"""Return (B, C, \*space) in cells of `side` along every axis, (B, C side^axes, \*cells); the border is repeated."""
+    r"""Return (B, C, \*space) in cells of `side` along every axis, (B, C side^axes, \*cells); the edge repeats."""
     axes = x.ndim - 2
     if side == 1:
         return x
