@@ -227,7 +227,7 @@ def main(words: list[str]) -> None:
                 with replacing(RESULTS) as temporary:
                     temporary.write_text(json.dumps(known, indent=1) + "\n")
                 print(cell, known["cells"][cell], flush=True)
-    for name, row in known["summary"].items():
+    for name, row in known.get("summary", {}).items():
         print(name.ljust(14), *(f"{column}: {figure}" for column, figure in row.items()), sep="  ")
 
 
