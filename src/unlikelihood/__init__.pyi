@@ -52,6 +52,7 @@ from .detectors.diffusion import Diffusion as Diffusion
 from .detectors.encoder_search import EncoderSearch as EncoderSearch
 from .detectors.feature_space import FeatureSpace as FeatureSpace
 from .detectors.flow import Flow as Flow
+from .detectors.foreign_patch import ForeignPatch as ForeignPatch
 from .detectors.gradient_norm import GradientNorm as GradientNorm
 from .detectors.input_complexity import InputComplexity as InputComplexity
 from .detectors.inside_distance import InsideDistance as InsideDistance
@@ -84,11 +85,16 @@ from .metrics.power import cases_needed as cases_needed
 from .nn.augment import Affine as Affine
 from .nn.augment import Chain as Chain
 from .nn.augment import Elastic as Elastic
+from .nn.augment import Elsewhere as Elsewhere
 from .nn.augment import Flips as Flips
 from .nn.augment import QuarterTurns as QuarterTurns
+from .nn.augment import Sometimes as Sometimes
 from .nn.augment import Stroke as Stroke
 from .nn.augment import Swap as Swap
 from .nn.augment import Tones as Tones
+from .nn.blends import AnyBlend as AnyBlend
+from .nn.blends import Interpolate as Interpolate
+from .nn.blends import Seamless as Seamless
 from .nn.conditionals import Binary as Binary
 from .nn.conditionals import GaussianMixture as GaussianMixture
 from .nn.conditionals import LogisticMixture as LogisticMixture
@@ -112,6 +118,11 @@ from .nn.likelihoods import LearntGaussian as LearntGaussian
 from .nn.likelihoods import OptimalGaussian as OptimalGaussian
 from .nn.masks import Checkerboards as Checkerboards
 from .nn.masks import Multiscale as Multiscale
+from .nn.patch_shapes import AnyPatch as AnyPatch
+from .nn.patch_shapes import Box as Box
+from .nn.patch_shapes import Cloud as Cloud
+from .nn.patch_shapes import Ellipsoid as Ellipsoid
+from .nn.patch_shapes import Features as Features
 from .nn.posteriors import DiagonalGaussian as DiagonalGaussian
 from .nn.posteriors import InverseAutoregressive as InverseAutoregressive
 from .nn.priors import Exemplars as Exemplars

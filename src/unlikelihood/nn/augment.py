@@ -214,6 +214,45 @@ class Chain(Augment):
 
 
 @dataclass(frozen=True)
+class Elsewhere(Augment):
+    """Moves a sample by any number of pixels along every axis; beyond its border it is mirrored.
+
+    Pixels keep their values: nothing is interpolated.
+    """
+
+    @override
+    def __call__(self, x: Tensor) -> Tensor:
+        for axis, length in enumerate(spatial(self, x), 2):
+            at = torch.arange(length, device=x.device) + integers(2 * length, len(x), x.device)[:, None]
+            at = at % (2 * length)
+            at = torch.minimum(at, 2 * length - 1 - at)
+            shape = [len(x), *[1] * (axis - 1), length, *[1] * (x.ndim - axis - 1)]
+            x = x.gather(axis, at.view(shape).expand(x.shape))
+        return x
+
+
+@dataclass(frozen=True)
+class Sometimes(Augment):
+    """Changes some samples.
+
+    Parameters
+    ----------
+    augment : Augment
+        How.
+    rate : float
+        Probability that a sample is changed.
+    """
+
+    augment: Augment
+    rate: Fraction = 0.5
+
+    @override
+    def __call__(self, x: Tensor) -> Tensor:
+        rows = torch.nonzero(uniform(len(x), device=x.device) < self.rate)[:, 0]
+        return x.index_copy(0, rows, self.augment(x[rows])) if len(rows) else x
+
+
+@dataclass(frozen=True)
 class Swap(Augment):
     """Takes some values of every sample from another sample of the batch, for vectors.
 
@@ -235,10 +274,10 @@ class Swap(Augment):
         return torch.where(uniform_like(x) < self.rate, other, x)
 
 
-def spatial(augment: Augment, x: Tensor) -> torch.Size:
-    """Return the spatial shape of images (B, C, H, W) or volumes (B, C, D, H, W), which `augment` can resample."""
+def spatial(change: Component, x: Tensor) -> torch.Size:
+    """Return the spatial shape of images (B, C, H, W) or volumes (B, C, D, H, W), which `change` can resample."""
     if x.ndim not in (4, 5):
-        name, shape = type(augment).__name__, tuple(x.shape[1:])
+        name, shape = type(change).__name__, tuple(x.shape[1:])
         raise ValueError(f"{name} changes images (C, H, W) and volumes (C, D, H, W), not samples of shape {shape}")
     return x.shape[2:]
 

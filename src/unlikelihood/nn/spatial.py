@@ -85,3 +85,27 @@ def side_by_side(levels: Sequence[Tensor]) -> Tensor:
 def resize(x: Tensor, size: Sequence[int]) -> Tensor:
     r"""Return (B, C, \*space) as (B, C, \*size), interpolated linearly between corners that stay where they are."""
     return F.interpolate(x, tuple(size), mode=LINEAR_MODES[x.ndim - 2], align_corners=True)
+
+
+def to_cells(x: Tensor, side: int) -> Tensor:
+    r"""Return (B, C, \*space) in cells of `side` along every axis, (B, C side^axes, \*cells); the edge repeats."""
+    axes = x.ndim - 2
+    if side == 1:
+        return x
+    missing = [amount for length in x.shape[:1:-1] for amount in (0, -length % side)]
+    x = F.pad(x, missing, mode="replicate")
+    for axis in range(axes):
+        x = x.unflatten(2 + 2 * axis, (-1, side))
+    # B, C, cells, side, cells, side, ... to B, C, side, side, ..., cells, cells, ...
+    x = x.permute(0, 1, *range(3, 3 + 2 * axes, 2), *range(2, 2 + 2 * axes, 2))
+    return x.flatten(1, 1 + axes)
+
+
+def from_cells(x: Tensor, side: int, space: Sequence[int]) -> Tensor:
+    r"""Return cells (B, side^axes, \*cells) as the values (B, \*space) that they hold, the inverse of `to_cells`."""
+    axes = len(space)
+    x = x.unflatten(1, [side] * axes)
+    x = x.permute(0, *[place for axis in range(axes) for place in (1 + axes + axis, 1 + axis)])
+    for axis in range(axes):
+        x = x.flatten(1 + axis, 2 + axis)
+    return x[(slice(None), *(slice(length) for length in space))]

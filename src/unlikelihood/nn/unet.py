@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from unlikelihood.nn.networks import WIDEST, pyramid, widths
-from unlikelihood.nn.spatial import conv, layer_norm, linear
+from unlikelihood.nn.spatial import conv, from_cells, layer_norm, linear, to_cells
 
 FREQUENCIES = 16  # sines, and as many cosines, of the time
 FASTEST = 1000.0
@@ -17,6 +17,8 @@ FASTEST = 1000.0
 
 class UNet(nn.Module):
     r"""Maps samples (B, \*shape) at times in [0, 1], (B,), to as many numbers, at first all zero.
+
+    Or to another number of `channels_out`.
 
     Residual blocks of `widths` at the sizes of `pyramid`, down and up again, each given the time. Vectors have one
     size, at which the blocks are fully connected.
@@ -26,7 +28,7 @@ class UNet(nn.Module):
     Ho, Jain and Abbeel, "Denoising diffusion probabilistic models", 2020, appendix B.
     """
 
-    def __init__(self, shape: Sequence[int], width: int) -> None:
+    def __init__(self, shape: Sequence[int], width: int, channels_out: int | None = None) -> None:
         super().__init__()
         channels, *space = shape
         axes = len(space)
@@ -41,7 +43,7 @@ class UNet(nn.Module):
         self.down = nn.ModuleList(Block(axes, before, w, embedding) for before, w in zip(narrower, wide, strict=True))
         self.middle = Block(axes, wide[-1], wide[-1], embedding)
         self.up = nn.ModuleList(Block(axes, 2 * w, before, embedding) for before, w in zip(narrower, wide, strict=True))
-        self.exit = nn.Sequential(layer_norm(wide[0]), nn.SiLU(), conv(axes, wide[0], channels))
+        self.exit = nn.Sequential(layer_norm(wide[0]), nn.SiLU(), conv(axes, wide[0], channels_out or channels))
         for parameter in self.exit[-1].parameters():
             nn.init.zeros_(parameter)
 
@@ -82,3 +84,27 @@ def sinusoids(time: Tensor) -> Tensor:
     frequencies = torch.logspace(0, math.log10(FASTEST), FREQUENCIES, dtype=time.dtype, device=time.device)
     angles = time[:, None] * frequencies
     return torch.cat([angles.sin(), angles.cos()], 1)
+
+
+class PixelNet(nn.Module):
+    r"""Maps samples (B, C, \*space) to a number for each pixel, (B, \*space), or each of a vector's values, (B, F).
+
+    A `UNet` at one time. Of samples with more than `cells` pixels it sees cells of several pixels a side, as channels.
+    """
+
+    def __init__(self, shape: Sequence[int], width: int, cells: int) -> None:
+        super().__init__()
+        channels, *space = shape
+        self.side = 1
+        while math.prod(math.ceil(length / self.side) for length in space) > cells:
+            self.side += 1
+        small = [math.ceil(length / self.side) for length in space]
+        within = self.side ** len(space)
+        self.unet = UNet([channels * within, *small], width, within if space else None)
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        time = torch.zeros(len(x), dtype=x.dtype, device=x.device)
+        if x.ndim == 2:
+            return self.unet(x, time)
+        return from_cells(self.unet(to_cells(x, self.side), time), self.side, x.shape[2:])
