@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from unlikelihood.contract.detector import Detector
 from unlikelihood.data.splits import Split
 from unlikelihood.decisions.probability import cross_fitted
 from unlikelihood.decisions.pvalues import p_values
@@ -153,6 +154,7 @@ def evaluate(detector: Ranks, split: Split, *, name: str | None = None, draws: i
         group=None if test.group is None else np.asarray(test.group).tolist(),
         calibration=calibration,
         p_value=_p_value(detector, calibration, score),
+        alarms=list(detector.alarms()) if isinstance(detector, Detector) else [],
         detector=detector,
         split=split,
     )

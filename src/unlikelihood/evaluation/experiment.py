@@ -17,7 +17,7 @@ from unlikelihood.data.source import DataUnavailable
 from unlikelihood.data.splits import Split
 from unlikelihood.evaluation.evaluation import evaluate
 from unlikelihood.metrics.intervals import seeds_interval
-from unlikelihood.report.comparison import Row, save_comparison
+from unlikelihood.report.comparison import Row, origin, save_comparison
 from unlikelihood.report.record import RECORD, Record
 from unlikelihood.storage.files import replacing
 from unlikelihood.storage.identity import identities
@@ -109,6 +109,8 @@ class Experiment:
             reference=self.references.get(name),
             fit_seconds=float(np.median([record.timings["fit_seconds"] for record in records])),
             score_seconds=float(np.median([record.timings["score_seconds"] for record in records])),
+            flagged=sum(bool(record.alarms) for record in records),
+            provenance=origin(records),
         )
 
 
@@ -170,14 +172,15 @@ def keep_checkpoints(detector: Detector, path: Path) -> None:
 
 
 def table(rows: list[Row]) -> str:
-    """Return the rows as aligned text: AUROC, spread over the seeds, published figure and times."""
-    head = ("", "AUROC", "± sd", "95 % interval", "published", "fit", "score one")
+    """Return the rows as aligned text: AUROC, spread over the seeds, flagged fits, published figure and times."""
+    head = ("", "AUROC", "± sd", "95 % interval", "flagged", "published", "fit", "score one")
     cells = [
         (
             row.name,
             f"{row.auroc.value:.3f}",
             "" if row.spread is None else f"{row.spread:.3f}",
             f"{row.auroc.low:.3f}-{row.auroc.high:.3f}",
+            str(row.flagged or ""),
             "" if row.reference is None else f"{row.reference:.2f}",
             "" if row.fit_seconds is None else f"{row.fit_seconds:.1f} s",
             "" if row.score_seconds is None else f"{1e3 * row.score_seconds:.2f} ms",

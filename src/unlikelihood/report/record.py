@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -65,6 +65,8 @@ class Record:
         Scores of the calibration normals in increasing order; None where there are none.
     p_value : ndarray of float64, shape (n,), optional
         How probable so low a score would be, were the sample normal: the conformal p-value among those.
+    alarms : list of str
+        What was found wrong with the detector after its training, a collapsed generator for example.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Record:
     group: list[Any] | None = None
     calibration: NDArray[np.float64] | None = None
     p_value: NDArray[np.float64] | None = None
+    alarms: list[str] = field(default_factory=list)
 
     @property
     def prevalence(self) -> float:
