@@ -1,6 +1,6 @@
 """The figures in the sentences of README.md, made of the committed results, as the page has to say them.
 
-A sentence that quotes a figure stands here with a gap for it; `quotes` fills the gaps, and a test looks for the outcome.
+A phrase that quotes a figure stands here with a gap for it. `quotes` fills the gaps; a test looks for the outcome.
 """
 
 import json

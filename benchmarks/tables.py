@@ -91,7 +91,9 @@ def recipe(folder: str, *lines: Line) -> Callable[[], str]:
             row = found[line.row]
             published = "" if row["reference"] is None else f"{row['reference']:.2f}"
             flagged = f"{row['flagged']} of {row['seeds']}" if row.get("flagged") else ""
-            table.append([strong(line.words, line.bold), figure(row, line.bold), interval(row, folder), flagged, published])
+            table.append(
+                [strong(line.words, line.bold), figure(row, line.bold), interval(row, folder), flagged, published]
+            )
         head = ["detector", "AUROC", "95 % interval", "flagged", "published"]
         # A column that nobody fills would only widen the table.
         kept = [k for k in range(len(head)) if k < 3 or any(cells[k] for cells in table)]

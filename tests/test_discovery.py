@@ -9,7 +9,7 @@ import pytest
 
 import unlikelihood
 from unlikelihood import Detector, Source
-from unlikelihood.evaluation.experiment import Series
+from unlikelihood.evaluation.experiment import Experiment, Series
 from unlikelihood.storage import discovery
 
 
@@ -44,7 +44,9 @@ def test_every_recipe_makes_an_experiment_in_both_sizes():
     for name in discovery.recipes():
         for quick in (False, True):
             made = discovery.recipe(name)(quick)
-            for experiment in made.experiments.values() if isinstance(made, Series) else [made]:
+            assert callable(made.run)
+            experiments = made.experiments.values() if isinstance(made, Series) else [made]
+            for experiment in filter(lambda each: isinstance(each, Experiment), experiments):
                 assert set(experiment.references) <= set(experiment.detectors)
                 assert len(experiment.seeds) >= (1 if quick else 3)
 

@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
-
 from benchmarks import quotes, tables
+
 from unlikelihood.metrics.intervals import Interval, seeds_interval
 
 ROOT = Path(__file__).parent.parent

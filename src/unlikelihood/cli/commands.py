@@ -13,7 +13,7 @@ from unlikelihood.cli import columns
 from unlikelihood.contract.detector import Detector, load
 from unlikelihood.data.source import Source
 from unlikelihood.evaluation import evaluation
-from unlikelihood.evaluation.experiment import Experiment, Series, keep_checkpoints
+from unlikelihood.evaluation.experiment import Runnable, keep_checkpoints
 from unlikelihood.report import plots
 from unlikelihood.storage import discovery, tables
 from unlikelihood.storage.files import replacing
@@ -166,7 +166,7 @@ def reproduce_arguments(parser: ArgumentParser) -> None:
 
 def reproduce(recipe: str, out: Path, quick: bool) -> None:
     """Run a recipe."""
-    experiment: Callable[[bool], Experiment | Series] = discovery.recipe(recipe)
+    experiment: Callable[[bool], Runnable] = discovery.recipe(recipe)
     print(experiment(quick).run(out))
     print(f"report: {out / 'report.html'}")
 

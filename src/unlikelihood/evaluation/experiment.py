@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -27,6 +28,12 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</t
 <body style="font-family: sans-serif; max-width: 60rem; margin: 2rem auto">
 <h1>{title}</h1><ul>{links}</ul></body></html>
 """
+
+
+class Runnable(Protocol):
+    """What a recipe makes: something that runs into a folder, resumes there, and returns a table as text."""
+
+    def run(self, out: str | os.PathLike[str]) -> str: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
