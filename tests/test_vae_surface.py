@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from unlikelihood import Gaussian
+from unlikelihood.recipes import _vae_cells as cells
 from unlikelihood.recipes import _vae_forms as forms
 from unlikelihood.recipes import mnist_vae_surface as surface
 
@@ -22,12 +23,12 @@ def stage(n=64):
     squares = np.zeros((n, 1, 8, 8), np.float32)
     squares[:, :, 2:6, 2:6] = rng.random((n, 1, 1, 1))
     squares[0, 0, 0, 0], squares[1, 0, 0, 0] = 0, 1  # the range
-    return surface.Stage(squares[: n // 2], squares[n // 2 :], {"4": rng.random((9, 1, 8, 8), dtype=np.float32)})
+    return cells.Stage(squares[: n // 2], squares[n // 2 :], {"4": rng.random((9, 1, 8, 8), dtype=np.float32)})
 
 
 def cell(quantile, area, **setting):
     found = {"unseen normals": {"95 % quantile": quantile}, "auroc": {"4": {"value": area}, "7": {"value": area}}}
-    return found | {"setting": surface.Cell(**setting).plain}
+    return found | {"setting": cells.Cell(**setting).plain}
 
 
 @pytest.mark.parametrize(
@@ -43,8 +44,8 @@ def test_every_form_fits_and_draws_samples_of_the_same_shape(form):
 def test_an_error_is_the_summed_squared_error_over_twice_the_variance():
     X = stage().train
     for scale in (1.0, 4.0):
-        detector = surface.Cell(latent=2, width=2, epochs=1, scale=scale).detector().fit(X)
-        found = surface.errors(detector, X)
+        detector = cells.Cell(latent=2, width=2, epochs=1, scale=scale).detector().fit(X)
+        found = cells.errors(detector, X)
         # By hand, from the same L samples of the posterior.
         with torch.inference_mode():
             x = torch.from_numpy(X)
@@ -57,7 +58,7 @@ def test_an_error_is_the_summed_squared_error_over_twice_the_variance():
 def test_wider_pixels_are_a_smaller_deviation():
     """The loss on [-1, 1] with the thesis' 1/(2σ²) = 1 is that on [0, 1] with a fourth of the variance."""
     x, y = torch.rand(3, 1, 4, 4), torch.rand(3, 1, 4, 4)
-    sigma = surface.Cell(scale=4.0).detector().likelihood.sigma
+    sigma = cells.Cell(scale=4.0).detector().likelihood.sigma
 
     def differences(error):
         return error - error[0]
@@ -79,13 +80,13 @@ def test_the_choice_looks_at_the_scale_first_and_at_convolutions_alone():
 def test_a_surface_that_was_interrupted_goes_on_and_meets_nines_last(tmp_path, monkeypatch):
     met = []
     monkeypatch.setattr(surface, "standins", lambda: met.append("stand-ins") or stage())
-    monkeypatch.setattr(surface, "nines", lambda: met.append("nines") or stage())
-    few = [surface.Cell(latent=2, width=2, epochs=1), surface.Cell(forms.FullyConnected, latent=2, width=2, epochs=1)]
-    made = surface.Surface("A test", few, few[:1], epochs=2)
+    monkeypatch.setattr(surface, "alone", lambda digit: met.append(digit) or stage())
+    few = [cells.Cell(latent=2, width=2, epochs=1), cells.Cell(forms.FullyConnected, latent=2, width=2, epochs=1)]
+    made = surface.Surface("A test", few, few[:1], [few[0], cells.Cell(latent=3, width=2, epochs=1)], epochs=2)
     text = made.run(tmp_path)
-    assert met == ["stand-ins"] * 3 + ["nines"]
+    assert met == ["stand-ins"] * 3 + [9, 4, 7, "stand-ins"]
     known = json.loads((tmp_path / surface.SURFACE).read_text(encoding="utf-8"))
-    assert known["chosen"] == surface.Cell(latent=2, width=2, epochs=2).plain
+    assert known["chosen"] == cells.Cell(latent=2, width=2, epochs=2).plain
     assert (tmp_path / "surface.png").exists()
     del known["cells"][few[1].name]
     surface.write(tmp_path / surface.SURFACE, known)
@@ -96,7 +97,7 @@ def test_a_surface_that_was_interrupted_goes_on_and_meets_nines_last(tmp_path, m
 
 @pytest.mark.skipif(not (REAL / "train-images-idx3-ubyte.gz").is_file(), reason=f"no MNIST in {REAL}")
 def test_the_stand_ins_hold_as_many_normals_as_the_thesis():
-    found = surface.standins()
+    found = cells.standins()
     assert len(found.train) >= 9216
     assert len(found.normal) >= 450
     assert {digit: len(pixels) for digit, pixels in found.anomalous.items()} == {"4": 450, "7": 450}

@@ -61,7 +61,7 @@ def draw(found: Sequence[Found], nines: Sequence[Found], beyond: float, publishe
             below[column].legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.22))
     others = [cell for cell in found if all(cell["setting"][key] == value for key, value in usual(found).items())]
     names = [FORMS[cell["setting"]["form"]] + rate(cell) for cell in others]
-    x = np.arange(len(others))
+    x = list(range(len(others)))
     above[3].plot(x, [mean(cell) for cell in others], "o", color=INK, markersize=4)
     errors(below[3], x, others, {"color": INK, "marker": "o", "linestyle": ""})
     above[3].set_xticks(x, [])
@@ -118,4 +118,4 @@ def mean(cell: Found) -> float:
 def errors(axes: Axes, x: Any, line: Sequence[Found], style: Mapping[str, Any]) -> None:
     """Draw medians and 95 % quantiles of unseen normals' errors."""
     for key, dash in (("median", "-"), ("95 % quantile", "--")):
-        axes.plot(x, [cell["unseen normals"][key] for cell in line], **{"linestyle": dash, "markersize": 3} | style)
+        axes.plot(x, [cell["unseen normals"][key] for cell in line], **{"linestyle": dash, "markersize": 3, **style})
