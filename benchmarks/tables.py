@@ -152,7 +152,7 @@ TABLES: dict[str, Callable[[], str]] = {
     ),
     "mnist-gan": recipe(
         "mnist-gan--quick",
-        Line("GAN-AD of the thesis: DCGAN, 100 search steps", "GAN-AD, thesis recipe"),
+        Line("GAN-AD of the thesis: DCGAN, 100 search steps", "GAN-AD of the thesis, width 16, 20 epochs"),
         Line(
             "GAN-AD on contrastive features: WGAN-GP of the embeddings, the thesis' search from an encoder's answer",
             "GAN-AD on contrastive features, search",

@@ -42,6 +42,41 @@ def comparison(path: Path) -> str:
     return f"\n{title}\n{'-' * len(title)}\n\n``{command}``\n\n{record['text']}\n\n{table(head, *lines)}"
 
 
+def surface(path: Path) -> str:
+    """Return the section on what the thesis' text leaves open of its VAE-AD."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    title = record["title"]
+
+    def of(parts: Sequence[str]) -> str:
+        found = [cell for part in parts for cell in record.get(part, {}).values()]
+        digits = list(found[0]["auroc"])
+        head = (
+            "form",
+            *(f"AUROC, {digit}" for digit in digits),
+            "against seen normals",
+            "median error",
+            "95 % quantile",
+        )
+        lines = []
+        for cell in found:
+            setting, normals = cell["setting"], cell["unseen normals"]
+            form = "convolutions" if setting["form"] == "VAE" else setting["form"]
+            words = (
+                f"{form}, {setting['latent']} latents, width {setting['width']}, {setting['epochs']} epochs, errors × "
+                f"{setting['scale']:g}, rate {setting['learning_rate']:g}"
+            )
+            areas = (f"{cell['auroc'][digit]['value']:.3f}" for digit in digits)
+            seen = ", ".join(f"{cell['auroc against seen normals'][digit]['value']:.3f}" for digit in digits)
+            lines.append((words, *areas, seen, f"{normals['median']:.1f}", f"{normals['95 % quantile']:.1f}"))
+        return table(head, *lines)
+
+    return (
+        f"\n{title}\n{'-' * len(title)}\n\n``unlikelihood reproduce mnist-vae-surface --out reports/surface``\n\n"
+        f"{record['text']} {record['choice']}\n\n.. image:: images/surface.png\n\n{of(('cells', 'further'))}\n"
+        f"{record['text of nines']}\n\n{of(('nines',))}"
+    )
+
+
 def search(path: Path, figure: Path) -> str:
     """Return the section on the search of a latent space, and draw its AUROC against what a query costs."""
     record = json.loads(path.read_text())
@@ -111,6 +146,7 @@ def main() -> None:
     made.mkdir(parents=True, exist_ok=True)
     sections = [quality(RESULTS / "quality.json")]
     sections += [comparison(path) for path in sorted(RESULTS.rglob("comparison.json"))]
+    sections.append(surface(RESULTS / "mnist-vae-surface" / "surface.json"))
     sections.append(search(RESULTS / "search.json", made.parent / "search.svg"))
     (ROOT / "docs" / "results.rst").write_text(HEAD + "".join(sections), encoding="utf-8")
     for example in sorted((ROOT / "docs" / "examples").glob("*.py")):
