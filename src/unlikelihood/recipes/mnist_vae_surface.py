@@ -33,7 +33,9 @@ CHOICE = (
     "In the thesis' figure of densities an error above 50 is highly probably an anomaly's. So the cells with "
     "convolutions count whose 95 % quantile of unseen normals' errors is within a fifth of 50; if there is none, the "
     "one whose quantile is nearest to 50, as a ratio. The three of them with the greatest mean AUROC on the stand-ins "
-    "are fitted again with the thesis' 30 epochs, and the same rule takes the first of those."
+    "are fitted again with the thesis' 30 epochs, and the same rule takes the first of those. Known of the nines when "
+    "this rule was written: 0.62 of 20 latents at width 16, over 5 seeds, and a probe of one seed, from 0.45 of 2 "
+    "latents to 0.67 of 64; the rule looks at none of it."
 )
 NINES = (
     "Measured after the choice, one seed each: the thesis' own nines, and, for the chosen setting at the epochs of the "
@@ -88,6 +90,9 @@ def best(found: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, An
     convolutional = [cell for cell in found if cell["setting"]["form"] != FullyConnected.__name__]
     near = [cell for cell in convolutional if away(cell) <= math.log(1.2)]
     return sorted(near, key=ranking, reverse=True)[:count] or [min(convolutional, key=away)]
+
+
+CHOSEN = Cell(latent=20, width=16, epochs=EPOCHS)  # of the results in benchmarks/results
 
 
 @dataclass(frozen=True)
