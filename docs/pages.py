@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+from benchmarks.tables import figure as area
+from benchmarks.tables import interval
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -16,7 +18,8 @@ Results
 =======
 
 Every table is made from a JSON file under ``benchmarks/results`` by ``make docs``, and every such file by the command
-below its title.
+below its title. Intervals marked \\* are of an earlier version and hold the seeds alone; a row without a commit is of
+one that kept none. Flagged are fits whose generator showed a fault after training.
 """
 
 
@@ -25,17 +28,21 @@ def comparison(path: Path) -> str:
     record = json.loads(path.read_text())
     lines = []
     for row in record["rows"]:
-        auroc, spread, published = row["auroc"], row["spread"], row["reference"]
+        published, made = row["reference"], row.get("provenance", {})
+        date = made.get("date", "")
         cells = (
             row["name"],
-            f"{auroc['value']:.3f}" + ("" if spread is None else f" ± {spread:.3f}"),
-            f"{auroc['low']:.3f} to {auroc['high']:.3f}",
+            area(row),
+            interval(row, path.parent.name).replace("*", "\\*"),
             str(row["seeds"]),
+            str(row.get("flagged") or ""),
             "" if published is None else f"{published:.2f}",
             f"{row['fit_seconds']:.0f} s",
+            str(made.get("commit", "")),
+            (date if isinstance(date, str) else max(date))[:10],
         )
         lines.append(cells)
-    head = ("detector", "AUROC ± sd", "95 % interval", "seeds", "published", "to fit")
+    head = ("detector", "AUROC ± sd", "95 % interval", "seeds", "flagged", "published", "to fit", "commit", "date")
     recipe, _, quick = path.relative_to(RESULTS).parts[0].partition("--")
     command = f"unlikelihood reproduce {recipe}{' --quick' if quick else ''} --out reports/{recipe}"
     title = record["title"]
