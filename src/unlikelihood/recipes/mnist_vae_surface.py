@@ -92,7 +92,7 @@ def best(found: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, An
     return sorted(near, key=ranking, reverse=True)[:count] or [min(convolutional, key=away)]
 
 
-CHOSEN = Cell(latent=20, width=16, epochs=EPOCHS)  # of the results in benchmarks/results
+CHOSEN = Cell(latent=5, epochs=EPOCHS)  # by the results in benchmarks/results
 
 
 @dataclass(frozen=True)
