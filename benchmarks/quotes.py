@@ -59,8 +59,13 @@ def quotes() -> list[str]:
     gan = [area(f"nodule-gan--quick/{name}", "GAN-AD, thesis recipe") for name in sets]
     dcgan = [area(f"nodule-dcgan--quick/{name}", "GAN-AD, thesis recipe") for name in sets]
     volume = [area(f"nodule-dcgan--quick/{name}", "volume alone") for name in sets]
+    surface = read("mnist-vae-surface/surface.json")
+    chosen = next(cell for cell in surface["cells"].values() if cell["setting"] == surface["chosen"])
+    four, seven = (chosen["auroc"][digit]["value"] for digit in ("4", "7"))
     minute = search["times faster than the thesis' minute, by the processor"]
     return [
+        f"{chosen['setting']['latent']} latents, width {chosen['setting']['width']}, pixels in [0, 1] "
+        f"({chosen['unseen normals']['95 % quantile']:.1f}; fours {four:.3f}, sevens {seven:.3f})",
         f"has **{spread(nines)}** on the same nines over 5 seeds ({ends(nines)})",
         f"**{np.mean(list(digits.values())):.3f}** in the mean over the ten digits",
         f"({digits[worst]:.3f} for {worst} to {digits[best]:.3f} for {best})",

@@ -95,7 +95,8 @@ def detectors(vae: int, encoder: int) -> dict[str, Callable[[int], Detector]]:
 
     return {
         THESIS: lambda seed: replace(CHOSEN, epochs=vae).detector(seed),
-        "VAE, whitened residual": lambda seed: VAE(
+        "VAE of 20 latents": lambda seed: VAE(latent=20, width=16, epochs=vae, seed=seed),
+        "VAE of 20 latents, whitened residual": lambda seed: VAE(
             latent=20, width=16, epochs=vae, likelihood=CorrelatedGaussian(), seed=seed
         ),
         "VAE on contrastive features": on_features,
