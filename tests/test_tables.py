@@ -5,9 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
-from benchmarks import quotes, tables
+from benchmarks import quotes, rows, tables
 
 from unlikelihood.metrics.intervals import Interval, seeds_interval
+from unlikelihood.storage import discovery
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -66,3 +67,22 @@ def test_every_figure_of_the_results_tells_where_it_came_from_or_that_it_is_of_a
         for row in json.loads(path.read_text(encoding="utf-8"))["rows"]:
             if "provenance" in row:
                 assert {"commit", "date", "machine", "processor"} <= set(row["provenance"]), (path, row["name"])
+
+
+def test_rows_that_ran_again_take_the_place_of_the_old_ones(tmp_path):
+    def written(name, **rows):
+        path = tmp_path / name / "comparison.json"
+        path.parent.mkdir()
+        record = {"title": name, "rows": [{"name": row, "auroc": area} for row, area in rows.items()]}
+        path.write_text(json.dumps(record), encoding="utf-8")
+        return path
+
+    kept, run = written("kept", a=0.1, b=0.2), written("run", b=0.3, c=0.4)
+    rows.merge(kept, run)
+    found = json.loads(kept.read_text(encoding="utf-8"))
+    assert found["title"] == "run"
+    assert {row["name"]: row["auroc"] for row in found["rows"]} == {"c": 0.4, "a": 0.1, "b": 0.3}
+    experiment = discovery.recipe("mnist-vae")(True)
+    assert list(rows.some(experiment, ["ink"]).detectors) == ["ink"]
+    with pytest.raises(ValueError, match=r"rows \['nope'\] are not among"):
+        rows.some(experiment, ["nope"])
