@@ -29,7 +29,7 @@ bench: $(READY)  ## what the training loop, the imports and the latent search co
 	$(BIN)/python -m benchmarks.memory
 
 docs: .venv/.docs  ## the pages under docs/_build, from docstrings and executed examples
-	$(BIN)/python docs/pages.py
+	$(BIN)/python -m docs.pages
 	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build
 
 clean:

@@ -31,6 +31,7 @@ TRAINS = {
     "test_torch_encoder",
     "test_training",
     "test_vae",
+    "test_vae_surface",
 }
 
 

@@ -13,6 +13,8 @@ from unlikelihood.data.source import DataUnavailable
 from unlikelihood.evaluation.evaluation import Evaluation
 from unlikelihood.evaluation.experiment import Experiment, Series, keep_checkpoints
 from unlikelihood.storage.models import configuration
+from unlikelihood.storage.provenance import commit, processor
+from unlikelihood.training.alarms import NotTrustworthy
 
 
 @pytest.fixture
@@ -60,6 +62,21 @@ def test_another_parameter_is_another_run(experiment, tmp_path):
     experiment.detectors["neighbours"] = lambda seed: KNN(n_neighbors=2, seed=seed)
     experiment.run(tmp_path)
     assert len(list(tmp_path.glob("runs/*"))) == runs + 3
+
+
+def test_a_row_tells_where_its_fits_came_from_and_how_many_were_flagged(experiment, tmp_path, monkeypatch):
+    monkeypatch.setattr(KNN, "alarms", lambda self: ("it has collapsed",) if self.seed else ())
+    with pytest.warns(NotTrustworthy, match="it has collapsed"):
+        text = experiment.run(tmp_path)
+    record = {row["name"]: row for row in json.loads((tmp_path / "comparison.json").read_text())["rows"]}
+    assert {name: row["flagged"] for name, row in record.items()} == {"neighbours": 2, "ink": 0}
+    assert "flagged" in text.splitlines()[0]
+    assert record["ink"]["provenance"]["processor"] == str(processor())
+    assert record["ink"]["provenance"]["commit"] == str(commit())
+    # Of fits at several times there are several.
+    dates = {Evaluation.load(path).provenance["date"] for path in tmp_path.glob("runs/ink-*")}
+    found = record["ink"]["provenance"]["date"]
+    assert set([found] if isinstance(found, str) else found) == dates
 
 
 def test_a_trained_detector_leaves_no_checkpoint(tmp_path):

@@ -18,7 +18,7 @@ from unlikelihood.data.parts import Parts
 from unlikelihood.data.source import RandomSplitSource, Source
 from unlikelihood.data.splits import Split
 from unlikelihood.evaluation import evaluation
-from unlikelihood.evaluation.experiment import Runs, keep_checkpoints
+from unlikelihood.evaluation.experiment import Runnable, keep_checkpoints
 from unlikelihood.report import plots, ranking
 from unlikelihood.report.map_files import write_maps
 from unlikelihood.storage import discovery, tables
@@ -236,7 +236,7 @@ def reproduce_arguments(parser: ArgumentParser) -> None:
 
 def reproduce(recipe: str, out: Path, quick: bool) -> None:
     """Run a recipe."""
-    experiment: Callable[[bool], Runs] = discovery.recipe(recipe)
+    experiment: Callable[[bool], Runnable] = discovery.recipe(recipe)
     print(experiment(quick).run(out))
     print(f"report: {out / 'report.html'}")
 

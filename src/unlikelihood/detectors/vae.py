@@ -48,8 +48,8 @@ class Autoencoder(nn.Module):
         continuous: bool,
     ) -> None:
         super().__init__()
-        self.encoder = Encoder(shape, posterior.n_features, width)
-        self.decoder = Decoder(shape, latent, width)
+        self.encoder: nn.Sequential = Encoder(shape, posterior.n_features, width)
+        self.decoder: nn.Sequential = Decoder(shape, latent, width)
         self.likelihood = likelihood
         self.prior = prior
         self.approximation = posterior

@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from unlikelihood.contract.detector import Detector
 from unlikelihood.data.splits import Split
 from unlikelihood.decisions.probability import cross_fitted
 from unlikelihood.decisions.pvalues import p_values
@@ -176,6 +177,7 @@ def evaluate(
         calibration=calibration,
         p_value=_p_value(detector, calibration, score),
         places=places,
+        alarms=list(detector.alarms()) if isinstance(detector, Detector) else [],
         detector=detector,
         split=split,
     )

@@ -18,7 +18,7 @@ from unlikelihood.data.source import DataUnavailable
 from unlikelihood.data.splits import Split
 from unlikelihood.evaluation.evaluation import evaluate
 from unlikelihood.metrics.intervals import seeds_interval
-from unlikelihood.report.comparison import Row, save_comparison
+from unlikelihood.report.comparison import Row, origin, save_comparison
 from unlikelihood.report.record import RECORD, Record
 from unlikelihood.storage.files import replacing
 from unlikelihood.storage.identity import identities
@@ -28,6 +28,15 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</t
 <body style="font-family: sans-serif; max-width: 60rem; margin: 2rem auto">
 <h1>{title}</h1><ul>{links}</ul></body></html>
 """
+
+
+class Runnable(Protocol):
+    """What a recipe makes: something that runs into a folder, resumes there, and returns a table as text."""
+
+    @property
+    def title(self) -> str: ...  # noqa: D102
+
+    def run(self, out: str | os.PathLike[str]) -> str: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -101,15 +110,6 @@ class Experiment:
         return table(rows)
 
 
-class Runs(Protocol):
-    """What a series is made of."""
-
-    @property
-    def title(self) -> str: ...  # noqa: D102
-
-    def run(self, out: str | os.PathLike[str]) -> str: ...  # noqa: D102
-
-
 @dataclass(frozen=True)
 class Series:
     """Experiments on several data sets that make up one recipe.
@@ -123,7 +123,7 @@ class Series:
     """
 
     title: str
-    experiments: Mapping[str, Runs]
+    experiments: Mapping[str, Runnable]
 
     def run(self, out: str | os.PathLike[str]) -> str:
         """Run every experiment in a folder of its own, and return their tables as text.
@@ -172,6 +172,8 @@ def row_of(name: str, records: Sequence[Record], reference: float | None = None,
         reference=reference,
         fit_seconds=float(np.median([record.timings["fit_seconds"] for record in records])),
         score_seconds=float(np.median([record.timings["score_seconds"] for record in records])),
+        flagged=sum(bool(record.alarms) for record in records),
+        provenance=origin(records),
     )
 
 
@@ -190,14 +192,15 @@ def keep_checkpoints(detector: Detector, path: Path) -> None:
 
 
 def table(rows: list[Row]) -> str:
-    """Return the rows as aligned text: AUROC, spread over the seeds, published figure and times."""
-    head = ("", "AUROC", "± sd", "95 % interval", "published", "fit", "score one")
+    """Return the rows as aligned text: AUROC, spread over the seeds, flagged fits, published figure and times."""
+    head = ("", "AUROC", "± sd", "95 % interval", "flagged", "published", "fit", "score one")
     cells = [
         (
             row.name,
             f"{row.auroc.value:.3f}",
             "" if row.spread is None else f"{row.spread:.3f}",
             f"{row.auroc.low:.3f}-{row.auroc.high:.3f}",
+            str(row.flagged or ""),
             "" if row.reference is None else f"{row.reference:.2f}",
             "" if row.fit_seconds is None else f"{row.fit_seconds:.1f} s",
             "" if row.score_seconds is None else f"{1e3 * row.score_seconds:.2f} ms",

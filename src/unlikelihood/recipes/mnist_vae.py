@@ -1,6 +1,7 @@
 """The thesis' VAE-AD on MNIST: nines among the other nine digits."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from unlikelihood.contract.detector import Detector
 from unlikelihood.data.digits import Digits
@@ -18,15 +19,20 @@ from unlikelihood.nn.augment import Affine
 from unlikelihood.nn.likelihoods import CorrelatedGaussian, OptimalGaussian
 from unlikelihood.nn.priors import Exemplars
 from unlikelihood.nn.scores import LatentDensity
+from unlikelihood.recipes.mnist_vae_surface import CHOSEN
 
+THESIS = "VAE of the thesis"
 VIEWS = Affine(rotation=15, scale=0.15, shear=0.2, shift=0.07)
 TEXT = (
     "Nines are anomalous and the other digits normal: 9,216 normals to train on, 450 unseen normals and 450 nines to "
-    "test on. The thesis' recipe is a convolutional VAE with summed squared error, 30 epochs, scored by its "
-    "reconstruction term. The best VAE-AD is fitted to the embeddings of a contrastive encoder of the same normals and "
-    "scored by the density of its latents, log p(z) under the prior of exemplars. Size and score were chosen with the "
-    "digits 1, 4 and 7 held out in the nines' place. That the encoder needs batch normalisation was noticed when one "
-    "seed on the nines fell short of a published figure; the remedy was judged on digit 7, and nothing changed since."
+    "test on. The VAE of the thesis has convolutions, summed squared error, 30 epochs, and is scored by its "
+    "reconstruction term; what the text leaves open was chosen by the scale of its scores on other digits, as "
+    "mnist-vae-surface says. The best VAE-AD is fitted to the embeddings of a contrastive encoder of the same normals "
+    "and scored by the density of its latents, log p(z) under the prior of exemplars. Size and score were chosen with "
+    "the digits 1, 4 and 7 held out in the nines' place. That the encoder needs batch normalisation was noticed when "
+    "one seed on the nines fell short of a published figure; the remedy was judged on digit 7, and nothing changed "
+    "since. Some first defaults of this package, temperatures, depths, bins and powers, came from figures on these "
+    "nines."
 )
 QUICK = " This is the quick setting: one seed, {vae} epochs of the VAEs on pixels, {encoder} of the encoder."
 DIGITS = (
@@ -72,7 +78,7 @@ def on_mnist(
         text=text,
         split=lambda seed: MNIST(seed=seed).split(),
         detectors=made,
-        references={"VAE, thesis recipe": 0.84},
+        references={THESIS: 0.84},
         seeds=seeds,
         otherwise=otherwise,
     )
@@ -88,8 +94,9 @@ def detectors(vae: int, encoder: int) -> dict[str, Callable[[int], Detector]]:
         return FeatureSpace(Contrastive(epochs=encoder, views=VIEWS, seed=seed), density, seed=seed)
 
     return {
-        "VAE, thesis recipe": lambda seed: VAE(latent=20, width=16, epochs=vae, seed=seed),
-        "VAE, whitened residual": lambda seed: VAE(
+        THESIS: lambda seed: replace(CHOSEN, epochs=vae).detector(seed),
+        "VAE of 20 latents": lambda seed: VAE(latent=20, width=16, epochs=vae, seed=seed),
+        "VAE of 20 latents, whitened residual": lambda seed: VAE(
             latent=20, width=16, epochs=vae, likelihood=CorrelatedGaussian(), seed=seed
         ),
         "VAE on contrastive features": on_features,

@@ -3,8 +3,9 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +35,10 @@ class Row:
         Published AUROC to compare with.
     fit_seconds, score_seconds : float, optional
         Time to fit, and to score a sample.
+    flagged : int
+        Of how many fits something was found wrong after training: a generator that collapsed, for example.
+    provenance : dict
+        Commit, time, machine and versions of the fits, as `origin` gives them.
     """
 
     name: str
@@ -43,6 +48,15 @@ class Row:
     reference: float | None = None
     fit_seconds: float | None = None
     score_seconds: float | None = None
+    flagged: int = 0
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+def origin(records: Sequence[Record]) -> dict[str, Any]:
+    """Return where the fits of a row came from: by part of provenance, what all share or else all there is."""
+    parts = ("commit", "date", "machine", "processor", "python", "torch", "numpy", "scikit-learn")
+    found = {part: sorted({str(record.provenance.get(part)) for record in records}) for part in parts}
+    return {part: values[0] if len(values) == 1 else values for part, values in found.items()}
 
 
 def save_comparison(
@@ -84,6 +98,7 @@ def ranking(rows: Sequence[Row], evaluations: Mapping[str, Record]) -> Section:
         "AUROC": [f"{row.auroc.value:.3f}" for row in rows],
         f"{100 * rows[0].auroc.level:g}{THIN}% interval": [span(row.auroc) for row in rows],
         "± over seeds": ["" if row.spread is None else f"{row.spread:.3f} ({row.seeds})" for row in rows],
+        "flagged": [f"{row.flagged} of {row.seeds}" if row.flagged else "" for row in rows],
         "published": ["" if row.reference is None else f"{row.reference:.3g}" for row in rows],
         "to fit": ["" if row.fit_seconds is None else duration(row.fit_seconds) for row in rows],
         "to score one": ["" if row.score_seconds is None else duration(row.score_seconds) for row in rows],

@@ -68,6 +68,8 @@ class Record:
         How probable so low a score would be, were the sample normal: the conformal p-value among those.
     places : dict of str to Interval
         Figures of the maps, where the test has masks.
+    alarms : list of str
+        What was found wrong with the detector after its training, a collapsed generator for example.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Record:
     calibration: NDArray[np.float64] | None = None
     p_value: NDArray[np.float64] | None = None
     places: dict[str, Interval] = field(default_factory=dict)
+    alarms: list[str] = field(default_factory=list)
 
     @property
     def prevalence(self) -> float:

@@ -3,9 +3,11 @@
 import math
 import platform
 import shlex
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -16,19 +18,46 @@ PACKAGES = ("unlikelihood", "torch", "numpy", "scipy", "scikit-learn")
 
 
 def provenance() -> dict[str, str | None]:
-    """Return the command that runs, the time in UTC, the machine, and the versions of what runs on it.
+    """Return the command that runs, the commit, the time in UTC, the machine, and the versions of what runs on it.
 
-    None stands for a package that is not installed, and for the command unless it is `unlikelihood`.
+    None stands for a package that is not installed, for the command unless it is `unlikelihood`, and for the commit
+    unless the package runs from its repository.
     """
     called = Path(sys.argv[0]).parts[-2:] if sys.argv else ()
     return {
         "command": shlex.join(["unlikelihood", *sys.argv[1:]]) if "unlikelihood" in called else None,
+        "commit": commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": platform.machine(),
+        "processor": processor(),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         **{package: _version(package) for package in PACKAGES},
     }
+
+
+@cache
+def commit() -> str | None:
+    """Return the commit of the repository that this package runs from, with "-dirty" if files differ from it.
+
+    Known at the first call, so that a long run names what it began with.
+    """
+    try:
+        # An installed package may lie inside somebody's repository without being part of it.
+        _git("ls-files", "--error-unmatch", __file__)
+        return _git("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+@cache
+def processor() -> str | None:
+    """Return the processor's model, where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or None
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
 
 
 def display_name(detector: Any) -> str:
@@ -66,3 +95,8 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

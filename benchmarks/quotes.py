@@ -1,0 +1,84 @@
+"""The figures in the sentences of README.md, made of the committed results, as the page has to say them.
+
+A phrase that quotes a figure stands here with a gap for it. `quotes` fills the gaps; a test looks for the outcome.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.tables import rows
+from unlikelihood.metrics.intervals import Interval, seeds_interval
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def read(name: str) -> dict[str, Any]:
+    """Return what a file of results holds."""
+    return json.loads((RESULTS / name).read_text(encoding="utf-8"))
+
+
+def area(folder: str, row: str) -> str:
+    """Return the AUROC in a row of a recipe's results."""
+    return f"{rows(folder)[row]['auroc']['value']:.3f}"
+
+
+def measured(task: str, group: str, row: str) -> list[Interval]:
+    """Return the AUROCs of a detector in the quality table, one a seed, with DeLong's intervals."""
+    cells = read("quality.json")["cells"]
+    found = [cells[name][row] for name in cells if name.startswith(f"{task} | {group} | ")]
+    return [Interval(each["auroc"], *each["interval"]) for each in found]
+
+
+def spread(areas: list[Interval]) -> str:
+    """Return the mean and the standard deviation."""
+    values = [each.value for each in areas]
+    return f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
+
+
+def ends(areas: list[Interval]) -> str:
+    """Return the ends of the interval that holds the seeds and the sampling of the test."""
+    found = seeds_interval(areas, same_test=True)
+    return f"{found.low:.3f} to {found.high:.3f}"
+
+
+def quotes() -> list[str]:
+    """Return the phrases that README.md must hold."""
+    nines, glands = (measured(task, "Auto", "Auto") for task in ("MNIST 9", "AdrenalMNIST3D"))
+    digits = {digit: measured(f"MNIST {digit}", "Auto", "Auto")[0].value for digit in range(10)}
+    worst, best = min(digits, key=digits.__getitem__), max(digits, key=digits.__getitem__)
+    thickness = measured("AdrenalMNIST3D", "thickness", "Radiomics, thickness")[0].value
+    marks = read("candidates.json")["sensitivity at false positives a scan"]
+    search, encoder, training = (
+        read("volumes.json")[part] for part in ("LatentSearch, 200 steps", "EncoderSearch, k = 0", "training")
+    )
+    peaks = {each["detector"]: each["peak GiB"] for each in training if each["size"] == 28}
+    sets = ("phantom", "adrenal", "lidc")
+    gan = [area(f"nodule-gan--quick/{name}", "GAN-AD, thesis recipe") for name in sets]
+    dcgan = [area(f"nodule-dcgan--quick/{name}", "GAN-AD, thesis recipe") for name in sets]
+    volume = [area(f"nodule-dcgan--quick/{name}", "volume alone") for name in sets]
+    surface = read("mnist-vae-surface/surface.json")
+    chosen = next(cell for cell in surface["cells"].values() if cell["setting"] == surface["chosen"])
+    four, seven = (chosen["auroc"][digit]["value"] for digit in ("4", "7"))
+    minute = search["times faster than the thesis' minute, by the processor"]
+    return [
+        f"{chosen['setting']['latent']} latents, width {chosen['setting']['width']}, pixels in [0, 1] "
+        f"({chosen['unseen normals']['95 % quantile']:.1f}; fours {four:.3f}, sevens {seven:.3f})",
+        f"On the nines, measured after that, it has {area('mnist-vae', 'VAE of the thesis')}.",
+        f"has **{spread(nines)}** on the same nines over 5 seeds ({ends(nines)})",
+        f"**{np.mean(list(digits.values())):.3f}** in the mean over the ten digits",
+        f"({digits[worst]:.3f} for {worst} to {digits[best]:.3f} for {best})",
+        f"official test it has **{spread(glands)}** ({ends(glands)})",
+        f"alone {thickness:.3f} ({area('nodule-vae--quick/adrenal', 'volume alone')} for the gland's volume alone)",
+        f"On `Phantom` it has {spread(measured('Phantom', 'Auto', 'Auto'))}",
+        "finds {:.0f}, {:.0f} and {:.0f} % of the nodules".format(*(100 * marks[each] for each in ("1", "4", "8"))),
+        f"the thesis' search has {gan[0]} on phantoms, {gan[1]} on the glands and {gan[2]} on LIDC",
+        f"the GAN-AD of the glands' thickness has {area('nodule-gan--quick/adrenal', 'GAN-AD of the thickness')}",
+        f"`nodule-dcgan --quick`: {dcgan[0]}, {dcgan[1]} and {dcgan[2]}; "
+        f"volume alone {volume[0]}, {volume[1]} and {volume[2]}",
+        f"takes {search['processor milliseconds an image'] / 1000:.2f} s of a processor an image, {minute} times less",
+        f"the encoder alone {encoder['processor milliseconds an image']:.1f} ms",
+        f"in {peaks['VAE']:.2f} (VAE), {peaks['DCGAN']:.2f} (DCGAN) and {peaks['WGANGP']:.2f} GiB (WGAN-GP)",
+    ]

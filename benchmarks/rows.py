@@ -1,0 +1,49 @@
+"""Some rows of a recipe, run again, in place of those in the committed results.
+
+python -m benchmarks.rows mnist-vae reports/mnist-vae "VAE of the thesis" [--quick]
+
+The folder is that of a run of the recipe: what is done there is not done again. Every row has its own provenance.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from unlikelihood.evaluation.experiment import Experiment
+from unlikelihood.storage import discovery
+from unlikelihood.storage.files import replacing
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def some(experiment: Experiment, names: Sequence[str]) -> Experiment:
+    """Return an experiment of the named rows alone; a ValueError lists those that there are."""
+    if unknown := set(names) - set(experiment.detectors):
+        raise ValueError(f"rows {sorted(unknown)} are not among {list(experiment.detectors)}")
+    made = {name: experiment.detectors[name] for name in names}
+    references = {name: value for name, value in experiment.references.items() if name in made}
+    return replace(experiment, detectors=made, references=references)
+
+
+def merge(path: Path, run: Path) -> None:
+    """Put the rows of a run's ``comparison.json`` into the results at `path`: new ones first, others in their place."""
+    new = json.loads(run.read_text(encoding="utf-8"))
+    old = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
+    found = {row["name"]: row for row in new["rows"]}
+    rows = [found.pop(row["name"], row) for row in old]
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(new | {"rows": [*found.values(), *rows]}, indent=1), encoding="utf-8")
+
+
+def main(words: Sequence[str]) -> None:
+    """Run the rows and merge them."""
+    quick = "--quick" in words
+    recipe, out, *names = (word for word in words if word != "--quick")
+    print(some(discovery.recipe(recipe)(quick), names).run(out))
+    merge(RESULTS / (recipe + "--quick" * quick) / "comparison.json", Path(out) / "comparison.json")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,195 @@
+"""The tables of README.md, made of the committed results.
+
+python -m benchmarks.tables
+
+A table stands between two comments, ``<!-- table: mnist-vae -->`` and ``<!-- end -->``; what is between them is
+written anew. A figure is an AUROC over seeds and its interval; * marks an interval that holds the seeds alone.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scipy.stats import t as student_t
+
+from unlikelihood.storage.files import replacing
+
+ROOT = Path(__file__).parent.parent
+RESULTS = Path(__file__).parent / "results"
+PAGES = ("README.md",)
+BLOCK = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+OWN_TEST = ("phantom",)  # every seed draws its own test, so that the spread of seeds holds its sampling
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of a table.
+
+    Parameters
+    ----------
+    words : str
+        What the page calls the detector.
+    row : str
+        What the results call it.
+    bold : bool
+        Whether it stands out.
+    """
+
+    words: str
+    row: str
+    bold: bool = False
+
+
+def rows(folder: str) -> dict[str, dict[str, Any]]:
+    """Return the rows of a recipe's results by their names."""
+    record = json.loads((RESULTS / folder / "comparison.json").read_text(encoding="utf-8"))
+    return {row["name"]: row for row in record["rows"]}
+
+
+def figure(row: dict[str, Any], bold: bool = False) -> str:
+    """Return the AUROC, and its standard deviation over the seeds."""
+    spread = "" if row["spread"] is None else f" ± {row['spread']:.3f}"
+    return strong(f"{row['auroc']['value']:.3f}{spread}", bold)
+
+
+def interval(row: dict[str, Any], folder: str) -> str:
+    """Return the ends of the interval, with * where it holds the seeds alone."""
+    star = " *" if of_seeds_alone(row) and not folder.endswith(OWN_TEST) else ""
+    return f"{row['auroc']['low']:.3f} to {row['auroc']['high']:.3f}{star}"
+
+
+def of_seeds_alone(row: dict[str, Any]) -> bool:
+    """Return whether an interval is Student's over the seeds: earlier versions left out the sampling of the test."""
+    area, k = row["auroc"], row["seeds"]
+    if k == 1:
+        return False
+    half = student_t.ppf((1 + area["level"]) / 2, k - 1) * row["spread"] / math.sqrt(k)
+    return math.isclose(area["value"] - area["low"], half, rel_tol=1e-6, abs_tol=1e-12)
+
+
+def strong(text: str, bold: bool) -> str:
+    """Return text as Markdown, bold or not."""
+    return f"**{text}**" if bold else text
+
+
+def markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+    return "".join(f"| {' | '.join(cells)} |\n".replace("|  |", "| |") for cells in (head, ["---"] * len(head), *lines))
+
+
+def recipe(folder: str, *lines: Line) -> Callable[[], str]:
+    """Return the writer of a table of one recipe: AUROC, interval, fits that were flagged, published figure.
+
+    A row that has not been run is left out.
+    """
+
+    def write() -> str:
+        found = rows(folder)
+        table = []
+        for line in (line for line in lines if line.row in found):
+            row = found[line.row]
+            published = "" if row["reference"] is None else f"{row['reference']:.2f}"
+            flagged = f"{row['flagged']} of {row['seeds']}" if row.get("flagged") else ""
+            table.append(
+                [strong(line.words, line.bold), figure(row, line.bold), interval(row, folder), flagged, published]
+            )
+        head = ["detector", "AUROC", "95 % interval", "flagged", "published"]
+        # A column that nobody fills would only widen the table.
+        kept = [k for k in range(len(head)) if k < 3 or any(cells[k] for cells in table)]
+        return markdown([head[k] for k in kept], [[cells[k] for k in kept] for cells in table])
+
+    return write
+
+
+def volumes() -> str:
+    """Return the table of the VAEs of volumes, with the two baselines of each data set in one row."""
+    data = {
+        "phantom": "`Phantom`, 120 benign and 120 malignant",
+        "adrenal": "AdrenalMNIST3D, official test",
+        "lidc": "LIDC-IDRI, 26 benign and 67 malignant",
+    }
+    whitened = "VAE, whitened residual of 14 mm"
+    lines = {
+        "phantom": [
+            Line("VAE, the thesis' score (on NLST: 0.62)", "VAE, thesis recipe"),
+            Line("VAE of the central 14 mm, whitened residual", whitened, bold=True),
+        ],
+        "adrenal": [
+            Line("VAE, the thesis' score", "VAE, thesis recipe"),
+            Line("VAE of the distance to the surface, in voxels", "VAE of the inside distance"),
+            Line("VAE of the statistics of thickness", "VAE of the thickness", bold=True),
+        ],
+        "lidc": [
+            Line("VAE, the thesis' score", "VAE, thesis recipe"),
+            Line("VAE of the central 14 mm, whitened residual", whitened),
+        ],
+    }
+    table = []
+    for name, title in data.items():
+        folder = f"nodule-vae--quick/{name}"
+        found = rows(folder)
+        for k, line in enumerate(lines[name]):
+            row = found[line.row]
+            area = strong(f"{row['auroc']['value']:.3f}", line.bold)
+            table.append(["" if k else title, strong(line.words, line.bold), area, interval(row, folder)])
+        both = "; ".join(f"{found[each]['auroc']['value']:.3f}" for each in ("volume alone", "mean intensity"))
+        table.append(["", "volume alone; mean intensity", both, ""])
+    return markdown(["data", "detector", "AUROC", "95 % interval"], table)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "mnist-vae": recipe(
+        "mnist-vae",
+        Line("VAE of the thesis: 5 latents, width 8, its score after 30 epochs", "VAE of the thesis"),
+        Line("VAE of 20 latents and width 16, the thesis' score after 30 epochs", "VAE of 20 latents"),
+        Line("the same, whitened residual", "VAE of 20 latents, whitened residual"),
+        Line("VAE on contrastive features, density of its latents", "VAE on contrastive features", bold=True),
+        Line("nearest neighbours, pixels", "nearest neighbours"),
+        Line("LOF, pixels", "LOF"),
+        Line("isolation forest", "isolation forest"),
+        Line("PCA residual", "PCA residual"),
+        Line("ink (sum of the pixels)", "ink"),
+    ),
+    "mnist-gan": recipe(
+        "mnist-gan--quick",
+        Line("GAN-AD of the thesis: DCGAN, 100 search steps", "GAN-AD of the thesis, width 16, 20 epochs"),
+        Line(
+            "GAN-AD on contrastive features: WGAN-GP of the embeddings, the thesis' search from an encoder's answer",
+            "GAN-AD on contrastive features, search",
+        ),
+        Line(
+            "the same GAN's critic: nearest normals in its last layer",
+            "GAN-AD on contrastive features, critic",
+            bold=True,
+        ),
+        Line("the contrastive features alone, nearest normals", "contrastive features, no GAN"),
+    ),
+    "volumes": volumes,
+}
+
+
+def filled(page: str) -> str:
+    """Return a page with its tables written anew; a ValueError names a table that is not known."""
+
+    def write(block: re.Match[str]) -> str:
+        if block["name"] not in TABLES:
+            raise ValueError(f"table {block['name']!r} is not one of {', '.join(TABLES)}")
+        return f"{block[1]}\n{TABLES[block['name']]()}\n{block[3]}"
+
+    return BLOCK.sub(write, page)
+
+
+def main() -> None:
+    """Write the tables of every page."""
+    for name in PAGES:
+        page = (ROOT / name).read_text(encoding="utf-8")
+        with replacing(ROOT / name) as temporary:
+            temporary.write_text(filled(page), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
