@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from unlikelihood import Affine, Chain, Elastic, Flips, QuarterTurns, Stroke, Swap, Tones
+from unlikelihood import Affine, Blurred, Chain, Elastic, Flips, QuarterTurns, Stroke, Swap, Tones
 from unlikelihood.nn.augment import rotation
 
 NOTHING = {"rotation": 0, "scale": 0, "shear": 0, "shift": 0}
@@ -46,7 +46,7 @@ def test_bends_move_by_their_strength_each_place_of_each_sample_its_own_way(shap
     assert (moved.diff(dim=axes).abs() < 0.03).all()
 
 
-@pytest.mark.parametrize("change", [Affine(), Elastic(), Stroke()])
+@pytest.mark.parametrize("change", [Affine(), Elastic(), Stroke(), Blurred()])
 @pytest.mark.parametrize("shape", [(5, 2, 9, 12), (5, 1, 6, 7, 8)])
 def test_where_nothing_is_drawn_nothing_changes(shape, change):
     ground = torch.full(shape, 0.7)
@@ -144,3 +144,14 @@ def test_tones_change_mean_and_spread_within_their_bounds_and_nothing_else(shape
         (other - other.mean(1, keepdim=True)) / other.std(1, keepdim=True), standard, atol=1e-4, rtol=1e-4
     )
     torch.testing.assert_close(Tones(0, 0)(x), x)
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_blurred_samples_keep_what_is_coarse_and_lose_what_is_fine(axes):
+    fine = torch.rand(60, 1, *[16] * axes)
+    ramp = torch.linspace(0, 1, 16).expand(60, 1, *[16] * axes)
+    left = Blurred()(fine - 0.5).flatten(1).std(1) / fine.flatten(1).std(1)
+    assert left.max() < 0.5
+    assert left.max() > 3 * left.min()  # each to its own degree
+    inside = (slice(None), slice(None), *[slice(4, 12)] * axes)
+    torch.testing.assert_close(Blurred(8)(ramp)[inside], ramp[inside], atol=1e-5, rtol=1e-5)

@@ -83,6 +83,7 @@ from .evaluation.evaluation import evaluate as evaluate
 from .metrics.generators import quality_of as quality_of
 from .metrics.power import cases_needed as cases_needed
 from .nn.augment import Affine as Affine
+from .nn.augment import Blurred as Blurred
 from .nn.augment import Chain as Chain
 from .nn.augment import Elastic as Elastic
 from .nn.augment import Elsewhere as Elsewhere

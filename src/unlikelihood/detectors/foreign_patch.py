@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from unlikelihood.contract.maps import MapKind
 from unlikelihood.contract.trained import Trained
-from unlikelihood.nn.augment import Affine, Augment, Chain, Elsewhere, Sometimes, Tones
+from unlikelihood.nn.augment import Affine, Augment, Blurred, Chain, Elsewhere, Sometimes, Tones
 from unlikelihood.nn.blends import AnyBlend, Blend, Interpolate, change
 from unlikelihood.nn.levels import Standardised, moments
 from unlikelihood.nn.noise import permutation
@@ -24,7 +24,14 @@ from unlikelihood.training.batches import batches_of
 from unlikelihood.training.loop import Objective, one_cycle
 
 RARE = -3.0  # logit at which an untrained network starts, for few pixels are foreign
-DONORS = Chain((Sometimes(Elsewhere(), 0.7), Sometimes(Affine(90, 0.4, 0.2, 0), 0.5), Sometimes(Tones(0.7, 0.7), 0.5)))
+DONORS = Chain(
+    (
+        Sometimes(Elsewhere(), 0.7),
+        Sometimes(Affine(90, 0.4, 0.2, 0), 0.5),
+        Sometimes(Blurred(), 0.3),
+        Sometimes(Tones(0.7, 1.5), 0.5),
+    )
+)
 
 
 class ForeignPatch(Trained[PixelNet]):
@@ -60,7 +67,7 @@ class ForeignPatch(Trained[PixelNet]):
         How the patch is put in. None takes `AnyBlend`, for vectors `Interpolate`.
     donor : Augment or None
         What is done to the other sample first. None moves most, changes half of them in shape and half of them in
-        contrast and brightness; nothing is done to vectors.
+        contrast and brightness, and takes the detail from some; nothing is done to vectors.
 
     References
     ----------

@@ -11,7 +11,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from unlikelihood.nn.noise import integers, normal, permutation, uniform, uniform_like
-from unlikelihood.nn.spatial import dilate, resize
+from unlikelihood.nn.spatial import LINEAR_MODES, dilate, resize
 from unlikelihood.parameters import Component, Count, Fraction, NonNegative
 
 
@@ -229,6 +229,35 @@ class Elsewhere(Augment):
             shape = [len(x), *[1] * (axis - 1), length, *[1] * (x.ndim - axis - 1)]
             x = x.gather(axis, at.view(shape).expand(x.shape))
         return x
+
+
+@dataclass(frozen=True)
+class Blurred(Augment):
+    """Takes the fine detail from every sample, for images and volumes: some keep hardly any.
+
+    A sample is averaged over cells of 2, 4, … pixels along every axis, drawn at random, and interpolated between them.
+
+    Parameters
+    ----------
+    coarsest : int
+        Cells along the shortest axis, at least.
+    """
+
+    coarsest: Count = 2
+
+    @override
+    def __call__(self, x: Tensor) -> Tensor:
+        space = spatial(self, x)
+        levels = max(1, int(math.log2(max(2, min(space) / self.coarsest))))
+        which = integers(levels, len(x), x.device) + 1
+        blurred = x.clone()
+        for level in range(1, levels + 1):
+            rows = torch.nonzero(which == level)[:, 0]
+            if len(rows):
+                cells = [math.ceil(length / 2**level) for length in space]
+                averaged = F.interpolate(x[rows], cells, mode="area")
+                blurred[rows] = F.interpolate(averaged, space, mode=LINEAR_MODES[len(space)])
+        return blurred
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,7 @@ class AnyPatch(Patch):
         Patches of a sample: their number is uniform from 1 to this. Where they overlap, the larger weight holds.
     """
 
-    patches: tuple[Patch, ...] = (Ellipsoid(), Box(), Cloud())
+    patches: tuple[Patch, ...] = (Ellipsoid(), Box(thinner=16.0), Cloud())  # thin boxes are scratches
     most: Count = 3
 
     @override
