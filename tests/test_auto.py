@@ -21,7 +21,7 @@ def members(X):
         (normals((1, 15, 40)), ["KNN", "LOF"]),
         ((normals((1, 16, 16)) > 0.4).astype(np.float32), ["Radiomics", "InsideDistance"]),
         (DRAWN, ["FeatureSpace"] * 4),
-        (TEXTURED, ["FeatureSpace", "LOF", "Radiomics"]),
+        (TEXTURED, ["Committee", "ForeignPatch"]),
     ],
     ids=["vectors", "narrow", "masks", "drawn", "textured"],
 )

@@ -12,6 +12,7 @@ from unlikelihood.contract.wrapper import MapOfPart
 from unlikelihood.detectors.committee import Committee
 from unlikelihood.detectors.contrastive import Contrastive
 from unlikelihood.detectors.feature_space import FeatureSpace
+from unlikelihood.detectors.foreign_patch import ForeignPatch
 from unlikelihood.detectors.inside_distance import InsideDistance
 from unlikelihood.detectors.knn import KNN
 from unlikelihood.detectors.lof import LOF
@@ -47,8 +48,8 @@ class Auto(MapOfPart):
     masks: two values                             `Radiomics` of thickness; `InsideDistance`
     drawn: over half the pixels have one value    four critics of contrastive features, whose views are `Affine`,
                                                   without and with `Elastic`, without and with `Stroke`
-    textured: the others                          one of those, of `Affine` and `Elastic`; `LOF`; `Radiomics` of
-                                                  intensity and texture
+    textured: the others                          a committee of one of those, of `Affine` and `Elastic`, `LOF`, and
+                                                  `Radiomics` of intensity and texture; `ForeignPatch`
     ============================================  =========================================================
 
     A critic of contrastive features is `Contrastive`, a `WGANGP` that generates its embeddings, and `KNN` in the last
@@ -58,17 +59,19 @@ class Auto(MapOfPart):
 
     The members were chosen with stand-ins: for drawings the digits 1, 4 and 7 of MNIST's training file, held out
     in turn, for masks the masses in the training part of AdrenalMNIST3D, for textures five classes of Fashion-MNIST
-    and slices of LIDC's nodules that are not solid. Neighbours of a drawing's pixels, which helped where 4 or 7 was
-    held out, cost more where 1 was. Synthetic anomalies, and clusters of normals held out, were tried as judges too;
-    they misled: both preferred statistics of shape for digits, where those are of little use.
+    and slices of LIDC's nodules that are not solid; `ForeignPatch`, which finds what is somewhere in a sample where
+    the others look at the whole of it, by defects planted in textures made up for it. Neighbours of a drawing's
+    pixels, which helped where 4 or 7 was held out, cost more where 1 was. Synthetic anomalies, and clusters of normals
+    held out, were tried as judges of drawings too; they misled: both preferred statistics of shape for digits, where
+    those are of little use.
 
     Parameters
     ----------
     held_out : float
         Share of the normals that gives the p-values.
     steps : int
-        Training steps of each encoder, in batches of 256 normals, or of 64 for samples of over 64x64 pixels; its
-        critic takes two and a half times as many.
+        Training steps of each encoder, in batches of 256 normals, or of 64 for samples of over 64x64 pixels. Its
+        critic takes two and a half times as many, and `ForeignPatch` twice as many, in batches of 16, or of 8.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``: of the encoders.
     checkpoint : str or None
@@ -120,34 +123,49 @@ class Auto(MapOfPart):
             return (Radiomics([Thickness()]), InsideDistance())
         if counts.max() > FLAT * counts.sum():
             return tuple(self._critic(number, len(X)) for number in range(len(VIEWS)))
-        return (self._critic(0, len(X)), LOF(), Radiomics([Intensity(), Texture()]))
+        # What looks at the whole counts as much as what looks for a place.
+        whole = (self._critic(0, len(X)), LOF(), Radiomics([Intensity(), Texture()]))
+        return (Committee(whole, held_out=self.held_out, seed=self.seed), self._foreign(len(X)))
 
     def _critic(self, number: int, n: int) -> FeatureSpace:
         """Return the unfitted neighbours in the features of a critic of contrastive features, for n normals."""
         seed = len(VIEWS) * self.seed + number
         # On volumes and large images, steps of the usual width and batch would take hours.
-        width, batch = (32, BATCH) if math.prod(self.shape_[1:]) <= SMALL else (8, BATCH // 4)
-
-        def epochs(steps: float, batch: int) -> int:
-            return math.ceil(steps / math.ceil(n / batch))
-
+        width, batch = (32, BATCH) if self._small else (8, BATCH // 4)
         encoder = Contrastive(
             width=width,
             views=VIEWS[number],
-            epochs=epochs(self.steps, batch),
+            epochs=epochs(self.steps, n, batch),
             batch_size=batch,
             seed=seed,
             **self._running(f"{number}.encoder"),
         )
         gan = of_embeddings(
-            epochs=epochs(2.5 * self.steps, BATCH),
+            epochs=epochs(2.5 * self.steps, n, BATCH),
             batch_size=BATCH,
             seed=seed,
             **self._running(f"{number}.critic"),
         )
         return FeatureSpace(encoder, FeatureSpace(gan, KNN()))
 
+    def _foreign(self, n: int) -> ForeignPatch:
+        """Return the unfitted network that finds what does not belong, for n normals."""
+        width, batch = (16, 16) if self._small else (8, 8)
+        running = self._running("foreign")
+        return ForeignPatch(
+            width=width, epochs=epochs(2 * self.steps, n, batch), batch_size=batch, seed=self.seed, **running
+        )
+
+    @property
+    def _small(self) -> bool:
+        return math.prod(self.shape_[1:]) <= SMALL
+
     def _running(self, name: str) -> dict[str, Any]:
         """Return how a member runs, with a checkpoint of its own."""
         checkpoint = None if self.checkpoint is None else f"{self.checkpoint}.{name}"
         return {"device": self.device, "checkpoint": checkpoint, "checkpoint_seconds": self.checkpoint_seconds}
+
+
+def epochs(steps: float, n: int, batch: int) -> int:
+    """Return how often to pass over n samples for as many steps."""
+    return math.ceil(steps / math.ceil(n / batch))
