@@ -22,8 +22,9 @@ def members(X):
         ((normals((1, 16, 16)) > 0.4).astype(np.float32), ["Radiomics", "InsideDistance"]),
         (DRAWN, ["FeatureSpace"] * 4),
         (TEXTURED, ["Committee", "ForeignPatch"]),
+        (np.tile(TEXTURED, (1, 1, 1, 9)), ["Shrunk", "Tiles"]),
     ],
-    ids=["vectors", "narrow", "masks", "drawn", "textured"],
+    ids=["vectors", "narrow", "masks", "drawn", "textured", "large"],
 )
 def test_the_kind_of_normals_decides_who_is_on_the_committee(X, expected):
     assert members(X) == expected

@@ -71,6 +71,7 @@ from .detectors.pca_residual import PCAResidual as PCAResidual
 from .detectors.radiomics import Radiomics as Radiomics
 from .detectors.rapp import NAP as NAP
 from .detectors.rapp import SAP as SAP
+from .detectors.shrunk import Shrunk as Shrunk
 from .detectors.tiles import Tiles as Tiles
 from .detectors.torch_encoder import TorchEncoder as TorchEncoder
 from .detectors.total_intensity import TotalIntensity as TotalIntensity

@@ -17,6 +17,8 @@ from unlikelihood.detectors.inside_distance import InsideDistance
 from unlikelihood.detectors.knn import KNN
 from unlikelihood.detectors.lof import LOF
 from unlikelihood.detectors.radiomics import Radiomics
+from unlikelihood.detectors.shrunk import Shrunk
+from unlikelihood.detectors.tiles import Tiles
 from unlikelihood.detectors.wgangp import of_embeddings
 from unlikelihood.nn.augment import Affine, Chain, Elastic, Stroke
 from unlikelihood.nn.statistics import Intensity, Texture, Thickness
@@ -33,6 +35,9 @@ VIEWS = (
     Chain((Affine(), Elastic(), Stroke())),
     Chain((Affine(), Stroke())),
 )
+WINDOW = {2: 64, 3: 32}  # pixels along an axis of images and volumes; twice that is large
+WINDOWS = 2048  # of large normals that train a network
+MOST = 0.01  # share of a large sample's windows that are looked at, the most anomalous
 LOOKED_AT = 512  # normals whose values are counted
 
 
@@ -51,6 +56,9 @@ class Auto(MapOfPart):
     textured: the others                          a committee of one of those, of `Affine` and `Elastic`, `LOF`, and
                                                   `Radiomics` of intensity and texture; `ForeignPatch`
     ============================================  =========================================================
+
+    Of drawings and textures over 128 pixels long, of volumes over 64, the members see `Shrunk` ones, but `ForeignPatch`
+    sees `Tiles` of 64 or 32 pixels: what is small is still found, and the cost does not grow with the pixels.
 
     A critic of contrastive features is `Contrastive`, a `WGANGP` that generates its embeddings, and `KNN` in the last
     layer of that one's critic: adversarial training has the critic separate the normals' embeddings from others near
@@ -122,10 +130,14 @@ class Auto(MapOfPart):
         if len(values) <= 2:
             return (Radiomics([Thickness()]), InsideDistance())
         if counts.max() > FLAT * counts.sum():
-            return tuple(self._critic(number, len(X)) for number in range(len(VIEWS)))
+            return tuple(self._shrinking(self._critic(number, len(X))) for number in range(len(VIEWS)))
         # What looks at the whole counts as much as what looks for a place.
-        whole = (self._critic(0, len(X)), LOF(), Radiomics([Intensity(), Texture()]))
-        return (Committee(whole, held_out=self.held_out, seed=self.seed), self._foreign(len(X)))
+        whole = Committee(
+            (self._critic(0, len(X)), LOF(), Radiomics([Intensity(), Texture()])),
+            held_out=self.held_out,
+            seed=self.seed,
+        )
+        return (self._shrinking(whole), self._foreign(len(X)))
 
     def _critic(self, number: int, n: int) -> FeatureSpace:
         """Return the unfitted neighbours in the features of a critic of contrastive features, for n normals."""
@@ -148,17 +160,36 @@ class Auto(MapOfPart):
         )
         return FeatureSpace(encoder, FeatureSpace(gan, KNN()))
 
-    def _foreign(self, n: int) -> ForeignPatch:
+    def _foreign(self, n: int) -> Detector:
         """Return the unfitted network that finds what does not belong, for n normals."""
         width, batch = (16, 16) if self._small else (8, 8)
-        running = self._running("foreign")
-        return ForeignPatch(
-            width=width, epochs=epochs(2 * self.steps, n, batch), batch_size=batch, seed=self.seed, **running
+        drawn = math.ceil(WINDOWS / n) if self._large else 1
+        network = ForeignPatch(
+            width=width,
+            epochs=epochs(2 * self.steps, drawn * n, batch),
+            batch_size=batch,
+            seed=self.seed,
+            **self._running("foreign"),
         )
+        if not self._large:
+            return network
+        return Tiles(network, size=self._window, stride=3 * self._window // 4, drawn=drawn, share=MOST, seed=self.seed)
+
+    def _shrinking(self, detector: Detector) -> Detector:
+        return Shrunk(detector, size=self._window) if self._large else detector
+
+    @property
+    def _window(self) -> int:
+        return WINDOW[len(self.shape_) - 1]
+
+    @property
+    def _large(self) -> bool:
+        return max(self.shape_[1:]) > 2 * self._window
 
     @property
     def _small(self) -> bool:
-        return math.prod(self.shape_[1:]) <= SMALL
+        seen = self._window if self._large else max(self.shape_[1:])
+        return math.prod(min(length, seen) for length in self.shape_[1:]) <= SMALL
 
     def _running(self, name: str) -> dict[str, Any]:
         """Return how a member runs, with a checkpoint of its own."""
