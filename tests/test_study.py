@@ -534,8 +534,7 @@ class TestCache:
         np.testing.assert_array_equal(source.read().pixels, first)
         (voxels,) = (tmp_path / "cache").glob("*/hu.npy")
         voxels.write_bytes(voxels.read_bytes()[:-100])
-        with pytest.raises(ValueError, match=r"hu\.npy: damaged .*made again when"):
-            source.read()
+        np.testing.assert_array_equal(source.read().pixels, first)  # it is made again
 
     @pytest.mark.parametrize("form", [".mhd", ".nhdr", ".img"])
     def test_files_that_are_no_scans_are_counted_and_those_of_voxels_are_none_of_them(self, tmp_path, noise, form):
@@ -544,7 +543,11 @@ class TestCache:
             (tmp_path / name).touch()
         images = Volumes(path=tmp_path, jobs=1).read()
         assert len(images) == 1
-        assert {reason[24:-1]: n for reason, n in images.left_out.items()} == {".txt": 1, ".png": 1, "no suffix": 1}
+        assert {reason.split("(")[1][:-1]: n for reason, n in images.left_out.items()} == {
+            ".txt": 1,
+            ".png": 1,
+            "no suffix": 1,
+        }
 
     def test_a_folder_that_moves_keeps_its_crops(self, tmp_path, noise, monkeypatch):
         noise.save(tmp_path / "a" / "x.nii")

@@ -1,13 +1,12 @@
 """Arrays out of what people keep samples in."""
 
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSampler
 
 from unlikelihood.data.images import Images, refuse_channels_last
 from unlikelihood.data.source import Source
@@ -38,17 +37,13 @@ def as_array(X: Any) -> Any:
 
     Examples
     --------
+    >>> import torch
     >>> as_array(torch.utils.data.TensorDataset(torch.zeros(3, 1, 8, 8), torch.zeros(3))).shape
     (3, 1, 8, 8)
     """
-    if isinstance(X, torch.Tensor):
-        X = X.detach().cpu().numpy()
-    elif isinstance(X, DataLoader):
-        X = np.concatenate([_sample(batch) for batch in _in_order(X)])
-    elif isinstance(X, Dataset):
-        items = X if isinstance(X, IterableDataset) else (X[i] for i in range(len(X)))  # type: ignore[arg-type]
-        X = np.stack([_sample(item) for item in items])
-    elif expected := _instead(X):
+    if "torch" in sys.modules:  # as it is where there is a tensor; judging scores needs no torch
+        X = _of_torch(X)
+    if expected := _instead(X):
         raise TypeError(f"X is a {type(X).__name__}, expected an array: pass {expected}")
     if hasattr(X, "shape"):
         refuse_channels_last("X", tuple(X.shape))
@@ -75,23 +70,32 @@ def _instead(X: Any) -> str:
     return "np.stack(list(X))" if isinstance(X, Iterable) and not hasattr(X, "__len__") else ""
 
 
-def _in_order(loader: "DataLoader[Any]") -> Iterable[Any]:
-    ordered = isinstance(loader.dataset, IterableDataset) or isinstance(loader.sampler, SequentialSampler)
-    if loader.drop_last or not ordered:
+def _of_torch(X: Any) -> Any:
+    import torch
+    from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSampler
+
+    def sample(item: Any) -> NDArray[Any]:
+        first = item[0] if isinstance(item, (tuple, list)) else item
+        if isinstance(first, torch.Tensor):
+            return first.detach().cpu().numpy()
+        if isinstance(first, (np.ndarray, np.generic)):
+            return np.asarray(first)
         raise TypeError(
-            f"X is a DataLoader with a {type(loader.sampler).__name__} and drop_last={loader.drop_last}, expected one "
-            "in order and whole, so that each score has its sample: shuffle=False, drop_last=False"
+            f"X has items of type {type(first).__name__}, expected tensors or arrays (C, H, W), alone or first in a "
+            "tuple: give the Dataset a transform that makes them, such as ToTensor()"
         )
-    return loader
 
-
-def _sample(item: Any) -> NDArray[Any]:
-    sample = item[0] if isinstance(item, (tuple, list)) else item
-    if isinstance(sample, torch.Tensor):
-        return sample.detach().cpu().numpy()
-    if isinstance(sample, (np.ndarray, np.generic)):
-        return np.asarray(sample)
-    raise TypeError(
-        f"X has items of type {type(sample).__name__}, expected tensors or arrays (C, H, W), alone or first in a "
-        "tuple: give the Dataset a transform that makes them, such as ToTensor()"
-    )
+    if isinstance(X, torch.Tensor):
+        return X.detach().cpu().numpy()
+    if isinstance(X, DataLoader):
+        ordered = isinstance(X.dataset, IterableDataset) or isinstance(X.sampler, SequentialSampler)
+        if X.drop_last or not ordered:
+            raise TypeError(
+                f"X is a DataLoader with a {type(X.sampler).__name__} and drop_last={X.drop_last}, expected one in "
+                "order and whole, so that each score has its sample: shuffle=False, drop_last=False"
+            )
+        return np.concatenate([sample(batch) for batch in X])
+    if isinstance(X, Dataset):
+        items = X if isinstance(X, IterableDataset) else (X[i] for i in range(len(X)))  # type: ignore[arg-type]
+        return np.stack([sample(item) for item in items])
+    return X
