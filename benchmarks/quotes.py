@@ -62,6 +62,10 @@ def quotes() -> list[str]:
     surface = read("mnist-vae-surface/surface.json")
     chosen = next(cell for cell in surface["cells"].values() if cell["setting"] == surface["chosen"])
     four, seven = (chosen["auroc"][digit]["value"] for digit in ("4", "7"))
+    local = {
+        name: {part: value[:5] for part, value in row.items()} for name, row in read("local.json")["summary"].items()
+    }
+    foreign = local["ForeignPatch"]
     minute = search["times faster than the thesis' minute, by the processor"]
     return [
         f"{chosen['setting']['latent']} latents, width {chosen['setting']['width']}, pixels in [0, 1] "
@@ -73,6 +77,11 @@ def quotes() -> list[str]:
         f"official test it has **{spread(glands)}** ({ends(glands)})",
         f"alone {thickness:.3f} ({area('nodule-vae--quick/adrenal', 'volume alone')} for the gland's volume alone)",
         f"On `Phantom` it has {spread(measured('Phantom', 'Auto', 'Auto'))}",
+        f"`ForeignPatch` finds the images with an AUROC of {foreign['images']} and the pixels with {foreign['pixels']}",
+        f"residual has {local['PCAResidual']['images']} and {local['PCAResidual']['pixels']}",
+        f"a VAE {local['VAE']['images']} and {local['VAE']['pixels']}",
+        f"so that blur ({foreign['blur']}) and scratches ({foreign['scratch']}) are not new to it",
+        f"turned places ({foreign['twist']}) and smooth brighter ones ({foreign['bump']}) are",
         "finds {:.0f}, {:.0f} and {:.0f} % of the nodules".format(*(100 * marks[each] for each in ("1", "4", "8"))),
         f"the thesis' search has {gan[0]} on phantoms, {gan[1]} on the glands and {gan[2]} on LIDC",
         f"the GAN-AD of the glands' thickness has {area('nodule-gan--quick/adrenal', 'GAN-AD of the thickness')}",
