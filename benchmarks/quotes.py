@@ -66,10 +66,19 @@ def quotes() -> list[str]:
         name: {part: value[:5] for part, value in row.items()} for name, row in read("local.json")["summary"].items()
     }
     foreign = local["ForeignPatch"]
+    plain = surface["chosen"] | {"epochs": 10}
+    pair = next(cell["auroc"] for cell in surface["cells"].values() if cell["setting"] == plain)
+    alone = [next(iter(surface[f"{digit} alone"].values()))["auroc"][digit]["value"] for digit in ("4", "7")]
+    on_nines = sorted(cell["auroc"]["9"]["value"] for cell in surface["nines"].values())
     minute = search["times faster than the thesis' minute, by the processor"]
     return [
         f"{chosen['setting']['latent']} latents, width {chosen['setting']['width']}, pixels in [0, 1] "
         f"({chosen['unseen normals']['95 % quantile']:.1f}; fours {four:.3f}, sevens {seven:.3f})",
+        f"it has {pair['4']['value']:.3f} on fours and {pair['7']['value']:.3f} on sevens, "
+        f"but {alone[0]:.3f} and {alone[1]:.3f} where",
+        f"{len(on_nines)} settings of ten epochs",
+        f"{on_nines[0]:.3f} to {on_nines[-1]:.3f} on the nines, one seed each",
+        f"and 20 latents after 30 epochs the {area('mnist-vae', 'VAE of 20 latents')} above",
         f"On the nines, measured after that, it has {area('mnist-vae', 'VAE of the thesis')}.",
         f"has **{spread(nines)}** on the same nines over 5 seeds ({ends(nines)})",
         f"**{np.mean(list(digits.values())):.3f}** in the mean over the ten digits",
