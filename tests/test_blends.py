@@ -17,9 +17,9 @@ from unlikelihood import (
     Seamless,
     Sometimes,
 )
+from unlikelihood.nn.augment import any_of
 from unlikelihood.nn.blends import membrane, neighbours
 from unlikelihood.nn.noise import drawing_from
-from unlikelihood.nn.patch_shapes import any_of
 
 PATCHES = [Ellipsoid(), Box(), Cloud(), AnyPatch()]
 BLENDS = [Interpolate(), Seamless(), AnyBlend()]

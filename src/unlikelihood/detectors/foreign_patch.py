@@ -12,15 +12,13 @@ from torch import Tensor
 from typing_extensions import override
 
 from unlikelihood.contract.maps import MapKind
-from unlikelihood.contract.trained import Trained
+from unlikelihood.contract.standardising import Standardising
 from unlikelihood.nn.augment import Affine, Augment, Blurred, Chain, Elsewhere, Sometimes, Tones
 from unlikelihood.nn.blends import AnyBlend, Blend, Interpolate, change
-from unlikelihood.nn.levels import Standardised, moments
 from unlikelihood.nn.noise import permutation
 from unlikelihood.nn.patch_shapes import AnyPatch, Features, Patch
 from unlikelihood.nn.unet import PixelNet
 from unlikelihood.parameters import Count, Fraction, Positive
-from unlikelihood.training.batches import batches_of
 from unlikelihood.training.loop import Objective, one_cycle
 
 RARE = -3.0  # logit at which an untrained network starts, for few pixels are foreign
@@ -34,7 +32,7 @@ DONORS = Chain(
 )
 
 
-class ForeignPatch(Trained[PixelNet]):
+class ForeignPatch(Standardising[PixelNet]):
     r"""Learns to find patches of other normal samples, blended into normal samples, and so what does not belong.
 
     A patch of another sample y, moved, turned, scaled and of other contrast, is blended into a sample x, which becomes
@@ -110,7 +108,7 @@ class ForeignPatch(Trained[PixelNet]):
         donor = self.donor or (Chain() if vectors else DONORS)
 
         def loss(x: Tensor) -> Tensor:
-            y = self._standardised(x)
+            y = self._standardised()(x)[0]
             weight = patch(y)
             blended = blend(y, donor(y[permutation(len(y), y.device)]), weight)
             target = 1 - (-change(y, blended, weight) / self.tau).exp()
@@ -126,19 +124,8 @@ class ForeignPatch(Trained[PixelNet]):
 
     def map_batch(self, x: Tensor) -> Tensor:
         r"""Return the maps (B, \*space) or (B, F) of a batch, higher = more anomalous, differentiably."""
-        return RARE + self.net_(self._standardised(x))
+        return RARE + self.net_(self._standardised()(x)[0])
 
     @override
     def _map(self, X: np.ndarray) -> np.ndarray:
         return np.asarray(self.map_batches(self.map_batch, X, "Mapping"), np.float32)
-
-    @override
-    def _fit(self, X: np.ndarray) -> None:
-        batch_of = batches_of(X, torch.device("cpu"))
-        batches = np.array_split(np.arange(len(X)), math.ceil(len(X) / self.batch_size))
-        location, scale = moments(batch_of(index) for index in batches)
-        self.location_, self.scale_ = location.numpy(), scale.numpy()
-        super()._fit(X)
-
-    def _standardised(self, x: Tensor) -> Tensor:
-        return Standardised(torch.from_numpy(self.location_), torch.from_numpy(self.scale_))(x)[0]

@@ -11,7 +11,6 @@ from dataclasses import KW_ONLY
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from sklearn.neighbors import NearestNeighbors
 from typing_extensions import override
 
@@ -19,7 +18,7 @@ from unlikelihood.contract.blocks import by_blocks
 from unlikelihood.contract.detector import Detector, fitted
 from unlikelihood.contract.embedder import DenseEmbedder
 from unlikelihood.contract.maps import MapKind
-from unlikelihood.nn.spatial import LINEAR_MODES
+from unlikelihood.nn.spatial import stretch
 from unlikelihood.parameters import Count, Positive, Share
 
 TOGETHER = 64  # samples whose feature maps are held at once
@@ -62,18 +61,22 @@ class Patches(Detector):
             maps = self.encoder_.feature_maps(X[start : start + TOGETHER])
             yield np.moveaxis(maps.reshape(*maps.shape[:2], -1), 1, 2)
 
+    def _of_positions(self, X: np.ndarray) -> np.ndarray:
+        """Return the distances at every position of the samples, (n, positions)."""
+        return np.concatenate([self._distances(patches) for patches in self._patches(X)])
+
     def _score(self, X: np.ndarray) -> np.ndarray:
-        distances = np.concatenate([self._distances(patches) for patches in self._patches(X)])
+        distances = self._of_positions(X)
         largest = math.ceil(self.top * distances.shape[1])
         return -np.sort(distances, axis=1)[:, -largest:].mean(axis=1)
 
     @override
     def _map(self, X: np.ndarray) -> np.ndarray:
-        distances = np.concatenate([self._distances(patches) for patches in self._patches(X)])
+        distances = self._of_positions(X)
         if not self.space_:
             return np.broadcast_to(distances, X.shape).astype(np.float32)
         maps = torch.from_numpy(distances.astype(np.float32)).reshape(-1, 1, *self.space_)
-        return F.interpolate(maps, X.shape[2:], mode=LINEAR_MODES[len(self.space_)])[:, 0].numpy()
+        return stretch(maps, X.shape[2:])[:, 0].numpy()
 
 
 class PatchMemory(Patches):

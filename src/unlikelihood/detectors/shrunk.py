@@ -8,7 +8,7 @@ from typing_extensions import override
 from unlikelihood.contract.blocks import HELD, like
 from unlikelihood.contract.detector import Detector, fitted
 from unlikelihood.contract.wrapper import MapOfPart
-from unlikelihood.nn.spatial import LINEAR_MODES
+from unlikelihood.nn.spatial import stretch
 from unlikelihood.parameters import Count
 
 
@@ -46,7 +46,7 @@ class Shrunk(MapOfPart):
         maps = self.detector_.anomaly_map(self._shrunk(X))
         if maps.shape[1:] == X.shape[2:] or X.ndim == 2:
             return maps
-        return F.interpolate(torch.from_numpy(maps[:, None]), X.shape[2:], mode=LINEAR_MODES[X.ndim - 2])[:, 0].numpy()
+        return stretch(torch.from_numpy(maps[:, None]), X.shape[2:])[:, 0].numpy()
 
     def _shrunk(self, X: np.ndarray) -> np.ndarray:
         space = X.shape[2:]

@@ -96,18 +96,22 @@ class Experiment:
             print(f"{str(error).split(':')[0]}; running instead: {self.otherwise.title}", file=sys.stderr)
             return self.otherwise.run(out)
         folder = Path(out)
+        rows, judged = self.judge(folder / "runs", draw=True)
+        save_comparison(folder, self.title, self.text, rows, {name: runs[0] for name, runs in judged.items()})
+        return table(rows)
+
+    def judge(self, runs: Path, *, draw: bool) -> tuple[list[Row], dict[str, list[Record]]]:
+        """Return the table's lines and each detector's records; with `draw` the first seed's have reports."""
         judged: dict[str, list[Record]] = {name: [] for name in self.detectors}
         tested: list[np.ndarray] = []
         for seed in self.seeds:
             split = self.split(seed)
             tested.append(np.unique(identities(split.test.pixels)))
             for name, make in self.detectors.items():
-                judged[name].append(run_once(folder / "runs", name, make(seed), split, draw=seed == self.seeds[0]))
+                judged[name].append(run_once(runs, name, make(seed), split, draw=draw and seed == self.seeds[0]))
                 print(f"seed {seed}  {name}: AUROC {judged[name][-1].metrics['auroc']}", flush=True)
         same_test = len(np.unique(np.concatenate(tested))) < sum(map(len, tested))
-        rows = [row_of(name, records, self.references.get(name), same_test) for name, records in judged.items()]
-        save_comparison(folder, self.title, self.text, rows, {name: runs[0] for name, runs in judged.items()})
-        return table(rows)
+        return [row_of(name, records, self.references.get(name), same_test) for name, records in judged.items()], judged
 
 
 @dataclass(frozen=True)

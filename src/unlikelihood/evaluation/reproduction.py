@@ -13,7 +13,7 @@ from unlikelihood.contract.detector import Detector, load
 from unlikelihood.data.source import DataUnavailable
 from unlikelihood.data.splits import Split
 from unlikelihood.evaluation.evaluation import evaluate
-from unlikelihood.evaluation.experiment import Experiment, keep_checkpoints, place_of, row_of, run_once, table
+from unlikelihood.evaluation.experiment import Experiment, keep_checkpoints, place_of, row_of, table
 from unlikelihood.evaluation.generation import MODEL, fitted_once, generated_sections
 from unlikelihood.report.comparison import Row, ranking
 from unlikelihood.report.exhibits import choose
@@ -111,12 +111,7 @@ class Varied:
 
     def told(self, runs: Path) -> tuple[Section, list[Row]]:
         """Return the section with the table."""
-        judged: dict[str, list[Record]] = {name: [] for name in self.experiment.detectors}
-        for seed in self.experiment.seeds:
-            split = self.experiment.split(seed)
-            for name, make in self.experiment.detectors.items():
-                judged[name].append(run_once(runs, name, make(seed), split, draw=False))
-        rows = [row_of(name, records, self.experiment.references.get(name)) for name, records in judged.items()]
+        rows, _ = self.experiment.judge(runs, draw=False)
         return Section(self.title, self.experiment.text, table=ranking(rows, {}).table), []
 
 

@@ -2,7 +2,9 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from unlikelihood.nn.noise import integers, normal, permutation, uniform, uniform_like
-from unlikelihood.nn.spatial import LINEAR_MODES, dilate, resize
+from unlikelihood.nn.spatial import dilate, resize, stretch
 from unlikelihood.parameters import Component, Count, Fraction, NonNegative
 
 
@@ -249,15 +251,12 @@ class Blurred(Augment):
     def __call__(self, x: Tensor) -> Tensor:
         space = spatial(self, x)
         levels = max(1, int(math.log2(max(2, min(space) / self.coarsest))))
-        which = integers(levels, len(x), x.device) + 1
-        blurred = x.clone()
-        for level in range(1, levels + 1):
-            rows = torch.nonzero(which == level)[:, 0]
-            if len(rows):
-                cells = [math.ceil(length / 2**level) for length in space]
-                averaged = F.interpolate(x[rows], cells, mode="area")
-                blurred[rows] = F.interpolate(averaged, space, mode=LINEAR_MODES[len(space)])
-        return blurred
+
+        def averaged(x: Tensor, side: int) -> Tensor:
+            cells = [math.ceil(length / side) for length in space]
+            return stretch(F.interpolate(x, cells, mode="area"), space)
+
+        return any_of([partial(averaged, side=2**level) for level in range(1, levels + 1)], x)
 
 
 @dataclass(frozen=True)
@@ -328,3 +327,11 @@ def rotation(angle: Tensor, one: int, other: int, axes: int) -> Tensor:
 def alike(chosen: Tensor, x: Tensor) -> Tensor:
     r"""Return one value for each sample, (B,), in a shape that goes with the samples (B, \*shape)."""
     return chosen.view(-1, *[1] * (x.ndim - 1))
+
+
+def any_of(parts: Sequence[Callable[..., Tensor]], *samples: Tensor) -> Tensor:
+    """Return what one of the parts, equally probable, makes of each of the samples, (B, ...)."""
+    which = integers(len(parts), len(samples[0]), samples[0].device)
+    rows = [torch.nonzero(which == number)[:, 0] for number in range(len(parts))]
+    made = [part(*(x[some] for x in samples)) for part, some in zip(parts, rows, strict=True) if len(some)]
+    return torch.cat(made)[torch.cat(rows).argsort()]

@@ -4,13 +4,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from typing_extensions import override
 
-from unlikelihood.nn.augment import spatial
-from unlikelihood.nn.patch_shapes import any_of
-from unlikelihood.nn.spatial import AVERAGE_POOLS, LINEAR_MODES
+from unlikelihood.nn.augment import any_of, spatial
+from unlikelihood.nn.spatial import AVERAGE_POOLS, stretch
 from unlikelihood.parameters import Component, Count
 
 
@@ -114,7 +112,7 @@ def membrane(d: Tensor, inside: Tensor, iterations: int) -> Tensor:
         share = pool(known, 2, ceil_mode=True)
         coarse = pool(d * known, 2, ceil_mode=True) / share.clamp_min(1e-6)
         h = membrane(coarse, share == 0, iterations)
-        h = F.interpolate(h, space, mode=LINEAR_MODES[len(space)], align_corners=False)
+        h = stretch(h, space)
     else:
         h = (d * known).flatten(2).sum(2) / known.flatten(2).sum(2).clamp_min(1)
         h = h.view(*h.shape, *[1] * len(space)).expand_as(d)

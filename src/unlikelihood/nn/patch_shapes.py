@@ -2,14 +2,13 @@ r"""Where samples are changed: patches, as weights (B, 1, \*space) between 0, ou
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from typing_extensions import override
 
-from unlikelihood.nn.augment import alike, rotation, spatial
+from unlikelihood.nn.augment import alike, any_of, rotation, spatial
 from unlikelihood.nn.noise import integers, normal, uniform
 from unlikelihood.nn.spatial import resize
 from unlikelihood.parameters import Component, Count, Fraction, NonNegative, OpenFraction, Positive
@@ -168,11 +167,3 @@ class AnyPatch(Patch):
             if len(rows):
                 weight[rows] = weight[rows].maximum(any_of(self.patches, x[rows]))
         return weight
-
-
-def any_of(parts: Sequence[Callable[..., Tensor]], *samples: Tensor) -> Tensor:
-    """Return what one of the parts, equally probable, makes of each of the samples, (B, ...)."""
-    which = integers(len(parts), len(samples[0]), samples[0].device)
-    rows = [torch.nonzero(which == number)[:, 0] for number in range(len(parts))]
-    made = [part(*(x[some] for x in samples)) for part, some in zip(parts, rows, strict=True) if len(some)]
-    return torch.cat(made)[torch.cat(rows).argsort()]

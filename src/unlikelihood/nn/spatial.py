@@ -79,7 +79,12 @@ def side_by_side(levels: Sequence[Tensor]) -> Tensor:
         return torch.cat(list(levels), 1)
     space = next((level.shape[2:] for level in levels if max(level.shape[2:]) <= FINEST), levels[-1].shape[2:])
     pooled = [AVERAGE_POOLS[axes](level, 3, 1, 1, count_include_pad=False) for level in levels]
-    return torch.cat([F.interpolate(level, space, mode=LINEAR_MODES[axes]) for level in pooled], 1)
+    return torch.cat([stretch(level, space) for level in pooled], 1)
+
+
+def stretch(x: Tensor, size: Sequence[int]) -> Tensor:
+    r"""Return (B, C, \*space) as (B, C, \*size), interpolated linearly between the middles of its cells."""
+    return F.interpolate(x, tuple(size), mode=LINEAR_MODES[x.ndim - 2], align_corners=False)
 
 
 def resize(x: Tensor, size: Sequence[int]) -> Tensor:
