@@ -75,6 +75,8 @@ GROUPS: dict[str, Group] = {
     "LOF": lambda seed: {"LOF": u.LOF(seed=seed)},
     "IsolationForest": lambda seed: {"IsolationForest": u.IsolationForest(seed=seed)},
     "PCAResidual": lambda seed: {"PCAResidual": u.PCAResidual(seed=seed)},
+    "TotalVolume": lambda seed: {"TotalVolume": u.TotalVolume(seed=seed)},
+    "RadialProfile": lambda seed: {"RadialProfile": u.RadialProfile(seed=seed)},
     "Radiomics": lambda seed: {"Radiomics": u.Radiomics(seed=seed)},
     "thickness": lambda seed: {"Radiomics, thickness": u.Radiomics([u.Thickness()], seed=seed)},
     "InsideDistance": lambda seed: {"InsideDistance": u.InsideDistance(seed=seed)},
@@ -92,11 +94,12 @@ TASKS: dict[str, tuple[Callable[[int], Split], int]] = {
     **{f"MNIST {digit}": (lambda seed, d=digit: u.MNIST(anomalous=(d,), seed=seed).split(), 1) for digit in range(9)},
     "AdrenalMNIST3D": (lambda seed: u.MedMNIST(name="adrenalmnist3d", seed=seed).split(), 3),
     "Phantom": (lambda seed: u.Phantom(seed=seed).split(), 3),
+    "LIDC": (lambda seed: u.LIDC(seed=seed).split(), 5),
 }
 SLOW = ("Contrastive", "VAE", "Flow", "Autoregressive", "Diffusion")  # on volumes, where one seed has to do
-VOLUMES = ("AdrenalMNIST3D", "Phantom")
+VOLUMES = ("AdrenalMNIST3D", "Phantom", "LIDC")
 TEN = "MNIST, each digit"  # at seed 0
-HEADS = (MNIST9, TEN, "AdrenalMNIST3D", "Phantom", "Digits")
+HEADS = (MNIST9, TEN, "AdrenalMNIST3D", "Phantom", "LIDC", "Digits")
 COSTS = ("fit seconds", "score milliseconds", "weights", "peak MiB of the group")
 # What two cores do in a quarter of an hour.
 QUICK_TASKS = ("Digits", MNIST9, "AdrenalMNIST3D")

@@ -27,7 +27,8 @@ def members(X):
     [
         (normals((6,)), ["KNN", "LOF"]),
         (normals((1, 15, 40)), ["KNN", "LOF"]),
-        ((normals((1, 16, 16)) > 0.4).astype(np.float32), ["Radiomics", "InsideDistance"]),
+        ((normals((1, 16, 16, 16)) > 0.4).astype(np.float32), ["Radiomics"]),
+        ((normals((1, 16, 16)) > 0.4).astype(np.float32), ["FeatureSpace"] * 4),
         (DRAWN, ["FeatureSpace"] * 4),
         (around((16, 20)), ["RadialProfile", "Crops", "ForeignPatch"]),
         (around((16, 16, 16)), ["RadialProfile", "Crops"]),
@@ -38,7 +39,8 @@ def members(X):
     ids=[
         "vectors",
         "narrow",
-        "masks",
+        "masks of volumes",
+        "masks of images",
         "drawn",
         "images around",
         "volumes around",
