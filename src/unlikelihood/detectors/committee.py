@@ -29,7 +29,7 @@ class Committee(Detector):
     for decisions with a bound on false alarms, put `Conformal` around it.
 
     The map is the mean of the members' maps in standard deviations of those of held-out normals. Where some members
-    have maps of their own, it is the mean of theirs.
+    have maps of their own, it is the mean of theirs; where one has, it is that one's.
 
     Parameters
     ----------
@@ -102,6 +102,8 @@ class Committee(Detector):
     @override
     def map_kind(self) -> MapKind:
         kinds = [member.map_kind for member in self._mapping()]
+        if len(kinds) == 1:
+            return kinds[0]
         words = ", ".join(dict.fromkeys(map(str, kinds)))
         return MapKind(f"mean over members: {words}", "standard deviations of normals", kinds[0].own)
 
@@ -110,6 +112,8 @@ class Committee(Detector):
         return [member for member in self.detectors_ if member.map_kind.own] or self.detectors_
 
     def _map(self, X: np.ndarray) -> np.ndarray:
+        if len(self._mapping()) == 1:
+            return self._mapping()[0].anomaly_map(X)
         if self._whitenings is None:  # only now: maps of normals may take longer than all of `fit`
             self._whitenings = [Whitening.of(member.anomaly_map(self.shown_)) for member in self._mapping()]
         each = zip(self._mapping(), self._whitenings, strict=True)
