@@ -93,5 +93,12 @@ def in_words(hint: Any) -> str:
         length = "" if arguments[-1] is ... else f" of {len(arguments)}"
         each = dict.fromkeys(in_words(argument) for argument in arguments if argument is not ...)
         return f"a list{length} (each {' or '.join(each)})"
-    names = {int: "an integer", float: "a number", str: "text", bool: "true or false", type(None): "None", Path: "a path"}
+    names = {
+        int: "an integer",
+        float: "a number",
+        str: "text",
+        bool: "true or false",
+        type(None): "None",
+        Path: "a path",
+    }
     return names.get(hint, getattr(hint, "__name__", str(hint)))

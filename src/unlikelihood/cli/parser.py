@@ -161,14 +161,14 @@ def in_one_line(parser: ArgumentParser, message: str) -> str:
         if classes:
             return f"{classes[-1].__name__} needs {' and '.join(f'{flag}.{key}' for key in needed)}"
         return f"expected {' and '.join(f'--{key}' if f'--{key}' in options else key.upper() for key in needed)}: {see}"
-    if found := re.search(r"Option '(\w+)' is not accepted", message):
+    if found := re.search(r"Option '(\w+)' is not accepted", message) or re.search(r"accept option '(\w+)'", message):
         of = f"{classes[-1].__name__} has no" if classes else "there is no"
-        known = inspect.signature(classes[-1]).parameters if classes else options
+        known = inspect.signature(classes[-1]).parameters if classes else [name.lstrip("-") for name in options]
         return f"{flag}.{found[1]}: ".replace("--.", "--") + not_among(of, found[1], known)
     if found := re.match(r"(--[\w.]+)\.help: .*?(\S+)$", " ".join(message.split())):
         flag = found[1]
     hints = get_type_hints(classes[-1], include_extras=True) if classes else {}
     if hint := hints.get(flag.rpartition(".")[2]) or getattr(options.get(flag), "_typehint", None):
         value = value_of(parser.args, flag) or value_of(parser.args, f"{flag}.help") or ""
-        return f"{flag} {value}: {meant(value, kinds(hint))}expected {taken(hint)}"
+        return f"{flag} {value}".rstrip() + f": {meant(value, kinds(hint))}expected {taken(hint)}"
     return " ".join(re.sub(r'^argument |^[Pp]arser key "(\w+)"', r"--\1", message).replace("----", "--").split())
