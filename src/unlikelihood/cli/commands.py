@@ -148,8 +148,8 @@ def fit(
     done(
         "fit",
         detector=type(detector).__name__,
-        fitted_to=len(split.train),
-        calibrated_on=len(held_out),
+        fitted_to=getattr(detector, "n_samples_", len(split.train)),
+        calibrated_on=len(getattr(detector, "calibration_", ())),
         seconds=time.perf_counter() - started,
         out=out,
     )

@@ -32,8 +32,9 @@ examples:
   unlikelihood fit --train healthy/ --calibration later/ --out models/mine
   unlikelihood evaluate models/mine --test mixed/ --out reports/mine
 
-`unlikelihood COMMAND --help` explains a command, `unlikelihood fit --data.help MNIST` a data
-source and `unlikelihood fit --detector.help VAE` a detector. Research software, not a medical device.
+`unlikelihood COMMAND --help` explains a command. `unlikelihood fit --detector.help` lists the detectors, a line for
+each, and `--detector.help VAE` explains one; `--data.help` does so for data. `--print_config` prints what was typed
+as a file for `--config`. Research software, not a medical device.
 """
 
 
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         0, 1 after an error, or 130 after an interruption. Wrong arguments exit with 2.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    typed = list(sys.argv[1:] if arguments is None else arguments)
     parser = Parser(
         prog="unlikelihood",
         description=unlikelihood.__doc__,
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         version=version("unlikelihood"),
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    chosen = next((word for word in given if not word.startswith("-")), None)
+    chosen = next((word for word in typed if not word.startswith("-")), None)
     subcommands = parser.add_subcommands(dest="command", metavar="COMMAND", required=False)
     for name, line in COMMANDS.items():
         subparser = Parser(description=f"{line[0].upper()}{line[1:]}.")
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             getattr(commands, f"{name}_arguments")(subparser)
             subparser.add_argument("--config", action=ActionConfigFile, help=CONFIG)
         subcommands.add_subcommand(name, subparser, help=line)
-    given = _with_source(given, chosen)
+    given = _with_source(typed, chosen)
     source, part = value_of(given, "--data"), _first_part(given, chosen)
     if part and source in names("data"):
         from unlikelihood.cli import commands
@@ -80,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if parsed.command is None:
         parser.print_help()
         return 0
-    return _run(parser, parsed, given)
+    return _run(parser, parsed, typed)
 
 
 def _first_part(given: Sequence[str], command: str | None) -> str | None:
@@ -99,7 +100,7 @@ def _with_source(given: list[str], command: str | None) -> list[str]:
     return [*given[:after], *source, *given[after:], *path]
 
 
-def _run(parser: Parser, parsed: Namespace, given: Sequence[str]) -> int:
+def _run(parser: Parser, parsed: Namespace, typed: Sequence[str]) -> int:
     from unlikelihood.cli import commands
 
     with warnings.catch_warnings():
@@ -114,7 +115,7 @@ def _run(parser: Parser, parsed: Namespace, given: Sequence[str]) -> int:
         except (ValueError, OSError, ArithmeticError, ImportError, MemoryError, RuntimeError) as error:
             if parsed.debug:
                 raise
-            print(f"unlikelihood: error: {as_typed(' '.join(str(error).split()), given)}", file=sys.stderr)
+            print(f"unlikelihood: error: {as_typed(' '.join(str(error).split()), typed)}", file=sys.stderr)
             return 1
     return 0
 

@@ -89,6 +89,7 @@ def as_typed(message: str, given: Sequence[str]) -> str:
     for flag in (word.partition("=")[0] for word in given if word.startswith("--")):
         name = flag.lstrip("-").rpartition(".")[2]
         message = re.sub(rf"(^|: ){re.escape(name)}(?= is |=)", rf"\1{flag}", message, count=1)
+        message = message.replace(f"path={value_of(given, flag)!r}", f"{flag}={value_of(given, flag)!r}", 1)
     return message
 
 
