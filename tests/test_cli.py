@@ -170,7 +170,7 @@ def test_what_exists_is_replaced_only_where_that_is_asked_for(model, tmp_path, c
     monkeypatch.setattr(sys, "argv", ["bin/unlikelihood", *fit])
     assert main([*fit, "--overwrite"]) == 0
     assert main(fit) == 1
-    assert "where this fit ended on 2" in capsys.readouterr().err
+    assert "where the same command ended on 2" in capsys.readouterr().err
     table, folder = tmp_path / "scores.csv", tmp_path / "report"
     folder.mkdir()
     for kept in (table, folder / "notes.txt"):

@@ -13,6 +13,7 @@ import numpy as np
 from jsonargparse import ArgumentParser
 
 from unlikelihood.cli import columns
+from unlikelihood.cli.results import DATA, done, fitted_on, refuse_existing
 from unlikelihood.contract.detector import Detector, load
 from unlikelihood.data import kept
 from unlikelihood.data.parts import Parts
@@ -31,7 +32,6 @@ from unlikelihood.storage.provenance import display_name, provenance
 from unlikelihood.training.devices import fabric_for
 
 GALLERY = 40
-DATA = "data.json"
 
 
 def choices(package: str) -> list[str]:
@@ -58,28 +58,6 @@ def _add_parts(parser: ArgumentParser) -> None:
 def _add_out(parser: ArgumentParser, what: str, **given: Any) -> None:
     parser.add_argument("--out", type=Path, help=what, **(given or {"required": True}))
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
-
-
-def refuse_existing(overwrite: bool, **places: Path | None) -> None:
-    """Raise a ValueError if a file, or a folder that is not empty, is where a result is to be written."""
-    for name, place in places.items():
-        if not overwrite and place is not None and place.exists() and (place.is_file() or any(place.iterdir())):
-            raise ValueError(f"{name} is {str(place)!r}, which exists: --overwrite replaces it")
-
-
-def fitted_on(out: Path) -> str | None:
-    """Return the date and time at which the command that runs has ended before and left its model in a folder."""
-    try:
-        record = json.loads((out / DATA).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return record["date"] if record["command"] and record["command"] == provenance()["command"] else None
-
-
-def done(command: str, **facts: Any) -> None:
-    """Print what a command did, as the last line: names and values, for people and for programs."""
-    values = {name: f"{value:.1f}" if isinstance(value, float) else str(value) for name, value in facts.items()}
-    print(f"{command}:", *(f"{name}={json.dumps(v) if ' ' in v else v}" for name, v in values.items()), flush=True)
 
 
 def takes_path(source: str) -> bool:
@@ -128,7 +106,7 @@ def fit(
     if hasattr(detector, "device"):
         fabric_for(detector.device, "auto")
     if not overwrite and (date := fitted_on(out)):
-        raise ValueError(f"out is {str(out)!r}, where this fit ended on {date}: --overwrite fits again")
+        raise ValueError(f"out is {str(out)!r}, where the same command ended on {date}: --overwrite fits again")
     refuse_existing(overwrite, out=out)
     started = time.perf_counter()
     with stage(1, 3):
