@@ -128,7 +128,7 @@ class TestCandidates:
         (tmp_path / "new" / "notes.txt").touch()
         ranked = [f"--data.path={tmp_path / 'new'}", f"--out={tmp_path / 's.csv'}", f"--report={tmp_path / 'report'}"]
         assert main(["score", str(tmp_path / "m"), *data, *ranked]) == 0
-        assert "16 samples scored" in capsys.readouterr().out
+        assert "score: samples=16" in capsys.readouterr().out
         with (tmp_path / "report" / "ranked.csv").open() as lines:
             rows = list(csv.DictReader(lines))
         scores = [float(row["anomaly_score"]) for row in rows]

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 from unlikelihood import KNN, Conformal, Digits, PCAResidual, Simes, Split, load
 from unlikelihood.cli.columns import decider
+from unlikelihood.cli.commands import choices
 from unlikelihood.cli.main import COMMANDS, main
 
 SMALL = ["--detector.epochs=2", "--detector.width=2", "--detector.latent=2"]
@@ -75,7 +78,7 @@ def test_nested_parts_are_set_by_name(tmp_path):
         (["evaluate", "nowhere", "--data", "Digits", "--out", "x"], "nowhere is not a model folder"),
         (
             ["fit", "--data", "Digits", "--detector", "VAE", "--detector.latent=0", "--out", "x"],
-            "latent is 0, expected",
+            "--detector.latent is 0, expected an integer at least 1",
         ),
         (["score", "nowhere", "--data", "Digits", "--out", "scores.txt"], "expected a name that ends in .csv"),
         (["fit", "--data", "Folder", "--data.path=nowhere", "--detector", "KNN", "--out", "x"], "nowhere"),
@@ -99,17 +102,149 @@ def test_debug_shows_the_traceback():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["fit", "--data", "Nope", "--detector", "VAE", "--out", "x"], "expected one of Arrays, Candidates, Digits"),
-        (["fit", "--data", "Digits", "--detector", "Nope", "--out", "x"], "KNN, LOF, "),
-        (["fit", "--data", "Digits", "--detector", "VAE", "--detector.nope=1", "--out", "x"], "nope"),
-        (["nope"], "nope"),
+        ("fti", "command fti: did you mean fit? expected one of cache, evaluate, "),
+        ("fit --data Digit --detector VAE --out x", "--data Digit: did you mean Digits? expected one of Arrays, "),
+        ("fit --data Digits --detector IsolationForst --out x", "did you mean IsolationForest? expected one of Auto, "),
+        ("fit --data Digits --detectr VAE --out x", "--detectr is not known here: did you mean --detector? see unlik"),
+        ("fit --data Digits --detector KNN --detector.n_neighbours 1 --out x", "KNN has no n_neighbours: did you mean"),
+        (
+            "fit --data Digits --detector KNN --detector.n_neighbors=x --out x",
+            "--detector.n_neighbors x: expected an i",
+        ),
+        ("fit --data Digits --detector VAE --detector.clip x --out x", "clip x: expected a number above 0 or null"),
+        (
+            "fit --data Digits --detector VAE --detector.likelihood Gausian --out x",
+            "did you mean Gaussian? expected one",
+        ),
+        (
+            "fit --data Digits --data.anomalous 9 --out x",
+            "--data.anomalous 9: expected a list (each an integer), written",
+        ),
+        ("fit --data Digits --detector LatentSearch --out x", "LatentSearch needs --detector.generator"),
+        ("fit --detector KNN --out x", "expected --data: see unlikelihood fit --help"),
+        ("score --out x", "expected MODEL and --data: see unlikelihood score --help"),
+        ("score m --data Digits --out x --alpha x", "--alpha x: expected a number or null"),
+        ("reproduce mnist-va --out x", "recipe mnist-va: did you mean mnist-vae? expected one of mnist-gan, "),
+        ("fit --detector.help KN", "--detector KN: did you mean KNN? expected one of Auto, "),
+        ("fit --config nowhere.yaml", "--config: File does not exist"),
     ],
 )
-def test_wrong_arguments_exit_with_two_and_say_what_there_is(arguments, message, capsys):
+def test_wrong_arguments_exit_with_two_and_one_line_that_names_what_was_typed_and_what_may_be_meant(
+    arguments, message, capsys
+):
     with pytest.raises(SystemExit) as stop:
-        main(arguments)
+        main(arguments.split())
     assert stop.value.code == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("unlikelihood: error: ")
+    assert message in error
+    assert "\n" not in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            "--detector.device=abacus",
+            "--detector.device is 'abacus', expected one of those that there are here: auto, cpu",
+        ),
+        (
+            "--detector.scoring=IWAE --detector.scoring.samples=0",
+            "--detector.scoring.samples is 0, expected an integer",
+        ),
+    ],
+)
+def test_a_wrong_value_is_named_by_its_flag_before_data_are_read(tmp_path, capsys, monkeypatch, arguments, message):
+    monkeypatch.setattr(Digits, "split", lambda self: pytest.fail("data were read"))
+    out = ["--out", str(tmp_path / "model")]
+    assert main(["fit", "--data", "Digits", "--detector", "VAE", *arguments.split(), *out]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_what_exists_is_replaced_only_where_that_is_asked_for(model, tmp_path, capsys, monkeypatch):
+    fit = ["fit", "--data", "Digits", "--detector", "KNN", "--out", str(model)]
+    before = (model / "detector.json").read_bytes()
+    assert main(fit) == 1
+    assert capsys.readouterr().err.endswith(f"--out is {str(model)!r}, which exists: --overwrite replaces it\n")
+    assert (model / "detector.json").read_bytes() == before
+    monkeypatch.setattr(sys, "argv", ["bin/unlikelihood", *fit])
+    assert main([*fit, "--overwrite"]) == 0
+    assert main(fit) == 1
+    assert "where the same command ended on 2" in capsys.readouterr().err
+    table, folder = tmp_path / "scores.csv", tmp_path / "report"
+    folder.mkdir()
+    for kept in (table, folder / "notes.txt"):
+        kept.write_text("mine")
+    for command, out in (("score", table), ("evaluate", folder)):
+        assert main([command, str(model), "--data", "Digits", "--out", str(out)]) == 1
+        assert f"--out is {str(out)!r}, which exists" in capsys.readouterr().err
+    assert table.read_text() == "mine"
+    assert main(["score", str(model), "--data", "Digits", "--out", str(table), "--overwrite"]) == 0
+    assert table.read_text().startswith("name,anomaly_score")
+
+
+def test_the_last_line_says_what_was_done_and_where_it_is(tmp_path, capsys):
+    arguments = ["fit", "--data", "Digits", "--detector", "KNN", "--out", str(tmp_path / "my model")]
+    assert main(arguments) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    facts = dict(fact.split("=", 1) for fact in shlex.split(last.removeprefix("fit: ")))
+    split = Digits().split()
+    assert float(facts.pop("seconds")) >= 0
+    assert facts == {
+        "detector": "KNN",
+        "fitted_to": str(len(split.train)),
+        "calibrated_on": str(len(split.calibration)),
+        "out": str(tmp_path / "my model"),
+    }
+
+
+def test_a_printed_configuration_does_what_its_flags_did(tmp_path, capsys):
+    arguments = ["--data=Digits", "--detector=KNN", "--detector.n_neighbors=3", f"--out={tmp_path / 'one'}"]
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", *arguments, "--print_config"])
+    assert stop.value.code == 0
+    config = tmp_path / "fit.yaml"
+    config.write_text(capsys.readouterr().out)
+    assert main(["fit", *arguments]) == 0
+    assert main(["fit", "--config", str(config), f"--out={tmp_path / 'two'}"]) == 0
+    one, two = (load(tmp_path / name) for name in ("one", "two"))
+    X = Digits().split().test.pixels
+    assert two.n_neighbors == 3
+    np.testing.assert_array_equal(two.score_samples(X), one.score_samples(X))
+    config.write_text(config.read_text().replace("n_neighbors", "n_neighbours"))
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", str(config)])
+    assert "--detector.n_neighbours: KNN has no n_neighbours: did you mean n_neighbors?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("option", "known"), [("--detector", "VAE"), ("--data", "Folder")])
+def test_help_lists_a_line_for_each_detector_and_source(option, known, capsys):
+    with pytest.raises(SystemExit):
+        main(["fit", f"{option}.help"])
+    lines = capsys.readouterr().out.splitlines()
+    package = option.strip("-").replace("detector", "detectors")
+    assert {line.split()[0] for line in lines if line} >= set(choices(package)) >= {known}
+    assert all(line[0] != " " and line.endswith(".") for line in lines if line)
+
+
+def test_help_of_a_detector_speaks_plainly_and_keeps_the_lines_of_its_examples(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit):
+        main(["fit", "--detector.help", "VAE"])
+    out = capsys.readouterr().out
+    words = " ".join(out.split())
+    assert "Dimensions of z. (an integer at least 1; default: 20)" in words
+    assert "LearntGaussian, OptimalGaussian; default: Gaussian)" in words
+    assert "Largest norm of a gradient; None does not shorten any. (a number above 0 or null)" in words
+    assert not {"Annotated", "class_path", "typing", "<class"} & set(re.findall(r"<class|\w+", out))
+    assert ">>> import numpy as np\n>>> X = " in out
+
+
+@pytest.mark.parametrize("module", ["unlikelihood", "unlikelihood.cli.main"])
+def test_the_package_runs_as_a_module(module):
+    run = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.startswith("usage: unlikelihood ")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -160,7 +295,7 @@ def test_fit_keeps_the_calibration_that_score_decides_by(model, tmp_path, capsys
     rows = table(tmp_path / "scores.csv")
     assert list(rows) == ["name", "anomaly_score", "p_value", "decision", "alpha", "label"]
     assert set(rows["alpha"]) == {"0.05"}
-    assert f"1797 samples scored, {np.sum(rows['decision'] == 'anomalous')} called anomalous at alpha 0.05" in said.out
+    assert f"score: samples=1797 anomalous={np.sum(rows['decision'] == 'anomalous')} alpha=0.05 seconds=" in said.out
     conformal = Conformal(load(model), alpha=0.05).fit()
     pixels = Digits().read().pixels
     np.testing.assert_array_equal(rows["p_value"].astype(float), conformal.p_value(pixels))

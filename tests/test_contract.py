@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
-from sklearn.utils.estimator_checks import check_estimator
+from sklearn.utils.estimator_checks import check_estimator, check_outliers_fit_predict, check_outliers_train
 
 from tiny import DETECTORS, SHAPES, normals, tiny
 from unlikelihood import Generator, load
+from unlikelihood.contract.deciding import held_out
 from unlikelihood.training.alarms import NothingLearnt
 
 TRAINED = [name for name in DETECTORS if "epochs" in tiny(name).get_params()]
@@ -177,6 +178,34 @@ def test_history_has_a_finite_loss_for_every_epoch(name, shape):
     assert all(len(losses) == 3 and all(map(math.isfinite, losses)) for losses in history.values())
 
 
+def test_what_is_calibrated_decides_like_scikit_learns_outlier_detectors(fitted, shape, tmp_path):
+    assert not hasattr(fitted, "predict")
+    X, others = (normals(shape, n=39, seed=seed) for seed in (1, 2))
+    fitted.calibrate(others)
+    scores = fitted.score_samples(X)
+    np.testing.assert_array_equal(fitted.decision_function(X), scores - fitted.offset_)
+    np.testing.assert_array_equal(fitted.predict(X), np.where(scores < fitted.offset_, -1, 1))
+    # A score has p ≤ 0.05 among 39 others only where fewer than two of them are as low.
+    assert fitted.offset_ == np.sort(fitted.score_samples(others))[1]
+    loaded = load(fitted.save(tmp_path / "model"), **{key: getattr(fitted, key) for key in fitted.runtime})
+    assert loaded.offset_ == fitted.offset_
+    np.testing.assert_array_equal(loaded.predict(X), fitted.predict(X))
+
+
+def test_alpha_keeps_normals_from_training_to_decide_by(name):
+    X = normals((6,))
+    kept = held_out(40, 0.3, seed=0)
+    detector, other = tiny(name, alpha=0.2).fit(X), tiny(name).fit(X[~kept])
+    assert detector.n_samples_ == other.n_samples_ == 28
+    np.testing.assert_array_equal(np.sort(detector.score_samples(X[kept])), detector.calibration_)
+    assert np.sum(detector.predict(X[kept]) == -1) <= 1
+    with pytest.raises(ValueError, match=r"alpha is 0\.05, expected at least 0\.07692: with n_samples=12"):
+        tiny(name, alpha=0.05).fit(X)
+    check_outliers_train(name, tiny(name, alpha=0.5))
+    check_outliers_fit_predict(name, tiny(name, alpha=0.5))
+
+
+@pytest.mark.filterwarnings("ignore:this .* has no threshold")
 def test_scikit_learns_own_checks_pass_and_none_is_declared_to_fail(name):
     results = check_estimator(tiny(name), on_skip=None)
     assert {result["check_name"] for result in results if result["expected_to_fail"]} == set()

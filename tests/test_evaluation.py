@@ -1,6 +1,8 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -192,6 +194,15 @@ def test_the_record_survives_the_file(tmp_path):
     assert loaded.summary() == evaluation.summary()
     assert (loaded.detector, loaded.split) == (None, None)
     assert "<h2>Cases" not in (loaded.save(tmp_path / "again") / "report.html").read_text()
+
+
+def test_a_notebook_shows_the_figures_as_a_table():
+    evaluation = replace(judged(n=20), name="a < b")
+    table = ElementTree.fromstring(evaluation._repr_html_())
+    shown = {row.find("th").text: row.find("td").text for row in table.iter("tr")}
+    assert shown["auroc"] == str(evaluation.metrics["auroc"])
+    assert set(shown) == {line.strip().split("  ")[0] for line in evaluation.summary().splitlines()[1:]}
+    assert table.find("caption").text.startswith("a < b on ")
 
 
 def test_the_file_is_strict_json(tmp_path):

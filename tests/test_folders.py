@@ -472,7 +472,7 @@ def test_mvtec_with_masks_and_two_defects_end_to_end(tmp_path, capsys, monkeypat
         rows = list(csv.DictReader(file))
     assert Counter(row["label"] for row in rows) == {"normal": 8, "anomalous": 8}
     for split in (source, [*defects, "--data.fractions=[0,0,1]"]):
-        assert main(["evaluate", "model", *split, "--out", "report"]) == 0
+        assert main(["evaluate", "model", *split, "--out", "report", "--overwrite"]) == 0
         record = json.loads(Path("report/evaluation.json").read_text())
         assert record["metrics"]["auroc"]["value"] > 0.9
     capsys.readouterr()
@@ -550,7 +550,7 @@ class TestPartsOnTheCommandLine:
         assert main(["fit", "--calibration=later", "--out", "a"]) == 1
         assert "train is empty: expected normals" in capsys.readouterr().err
         assert main(["fit", "--train=nowhere", "--out", "a"]) == 1
-        assert "path='nowhere': no such file or folder" in capsys.readouterr().err
+        assert "error: --train='nowhere': no such file or folder" in capsys.readouterr().err
 
 
 def test_a_layout_says_none_of_a_folder_of_another_kind():

@@ -5,6 +5,7 @@ import numbers
 import types
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 
@@ -88,5 +89,16 @@ def in_words(hint: Any) -> str:
         return "one of " + ", ".join(map(repr, arguments))
     if origin is Sequence:
         return f"a list of at least one {in_words(arguments[0])}"
-    names = {int: "an integer", float: "a number", str: "text", bool: "true or false", type(None): "None"}
+    if origin is tuple:
+        length = "" if arguments[-1] is ... else f" of {len(arguments)}"
+        each = dict.fromkeys(in_words(argument) for argument in arguments if argument is not ...)
+        return f"a list{length} (each {' or '.join(each)})"
+    names = {
+        int: "an integer",
+        float: "a number",
+        str: "text",
+        bool: "true or false",
+        type(None): "None",
+        Path: "a path",
+    }
     return names.get(hint, getattr(hint, "__name__", str(hint)))

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Protocol
@@ -35,6 +36,34 @@ def _console() -> "Console":
     from rich.console import Console
 
     return Console(stderr=True)
+
+
+_stages: ContextVar[str] = ContextVar("_stages", default="")
+
+
+@contextmanager
+def stage(number: int, of: int, name: str = "") -> Iterator[None]:
+    """Say, before what progress within shows, which stage of how many it belongs to.
+
+    Parameters
+    ----------
+    number : int
+        Counted from 1.
+    of : int
+        How many stages there are.
+    name : str
+        What the stage is called; nothing unless given.
+
+    Examples
+    --------
+    >>> with stage(2, 3), progress("Fitting", total=3) as update:  # "stage 2 of 3, Fitting: 1 of 3, ..."
+    ...     update()
+    """
+    before = _stages.set(f"{_stages.get()}stage {number} of {of}{f' ({name})' * bool(name)}, ")
+    try:
+        yield
+    finally:
+        _stages.reset(before)
 
 
 def _in_jupyter() -> bool:
@@ -84,6 +113,7 @@ def progress(title: str, total: int | None, start: int = 0) -> Iterator[Update]:
     ...     for n in range(3):
     ...         update(note=f"n = {n}")
     """
+    title = title and _stages.get() + title
     # Not `console.is_terminal`, which FORCE_COLOR switches on in the log files of a CI.
     if not (sys.stderr.isatty() or _in_jupyter()):
         yield _lines(title, total, start)

@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from jsonargparse import ArgumentParser
 
 from unlikelihood.cli import columns
+from unlikelihood.cli.results import DATA, done, fitted_on, refuse_existing
 from unlikelihood.contract.detector import Detector, load
 from unlikelihood.data import kept
 from unlikelihood.data.parts import Parts
@@ -19,12 +21,15 @@ from unlikelihood.data.source import RandomSplitSource, Source
 from unlikelihood.data.splits import Split
 from unlikelihood.evaluation import evaluation
 from unlikelihood.evaluation.experiment import Runnable, keep_checkpoints
+from unlikelihood.parameters import check_parameters
+from unlikelihood.progress import stage
 from unlikelihood.report import plots, ranking
 from unlikelihood.report.map_files import write_maps
 from unlikelihood.storage import discovery, tables
 from unlikelihood.storage.files import replacing
 from unlikelihood.storage.identity import seen, unseen
 from unlikelihood.storage.provenance import display_name, provenance
+from unlikelihood.training.devices import fabric_for
 
 GALLERY = 40
 
@@ -48,6 +53,11 @@ def _add_parts(parser: ArgumentParser) -> None:
         parser.add_argument(
             f"--{part}", type=Path | None, help=f"{what}, in a folder of their own; --data is Folder unless given"
         )
+
+
+def _add_out(parser: ArgumentParser, what: str, **given: Any) -> None:
+    parser.add_argument("--out", type=Path, help=what, **(given or {"required": True}))
+    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
 
 
 def takes_path(source: str) -> bool:
@@ -79,27 +89,47 @@ def fit_arguments(parser: ArgumentParser) -> None:
     discovery.subclasses(object, "nn")
     auto = discovery.public_class("Auto")()
     parser.add_argument("--detector", type=Detector, default=auto, help="what is fitted")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the fitted detector")
+    _add_out(parser, "folder of the fitted detector")
 
 
 def fit(
-    data: Source, train: Path | None, calibration: Path | None, test: Path | None, detector: Detector, out: Path
+    data: Source,
+    train: Path | None,
+    calibration: Path | None,
+    test: Path | None,
+    detector: Detector,
+    out: Path,
+    overwrite: bool,
 ) -> None:
     """Fit a detector to the training normals of a source and save it, with a record of where its samples went."""
-    split = apart(data, train=train, calibration=calibration, test=test).split()
+    check_parameters(detector)
+    if hasattr(detector, "device"):
+        fabric_for(detector.device, "auto")
+    if not overwrite and (date := fitted_on(out)):
+        raise ValueError(f"out is {str(out)!r}, where the same command ended on {date}: --overwrite fits again")
+    refuse_existing(overwrite, out=out)
+    started = time.perf_counter()
+    with stage(1, 3):
+        split = apart(data, train=train, calibration=calibration, test=test).split()
     print(split.summary())
     if not len(split.train):
         raise ValueError("train is empty: expected normals to fit the detector to")
     keep_checkpoints(detector, out)
-    detector.fit(split.train.pixels)
-    held_out = unseen(detector, split.calibration.pixels)
-    if len(held_out):
-        detector.calibrate(held_out)
+    with stage(2, 3):
+        detector.fit(split.train.pixels)
+    with stage(3, 3):
+        held_out = unseen(detector, split.calibration.pixels)
+        if len(held_out):
+            detector.calibrate(held_out)
     detector.save(out)
-    (out / "data.json").write_text(json.dumps(record_of(split), indent=1), encoding="utf-8")
-    print(
-        f"{type(detector).__name__} fitted to {len(split.train)} normals in {detector.fit_seconds_:.1f} s, "
-        f"calibrated on {len(held_out)} others: {out}"
+    (out / DATA).write_text(json.dumps(record_of(split), indent=1), encoding="utf-8")
+    done(
+        "fit",
+        detector=type(detector).__name__,
+        fitted_to=getattr(detector, "n_samples_", len(split.train)),
+        calibrated_on=len(getattr(detector, "calibration_", ())),
+        seconds=time.perf_counter() - started,
+        out=out,
     )
 
 
@@ -107,7 +137,7 @@ def score_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `score`."""
     parser.add_argument("model", type=Path, help="folder of a fitted detector")
     _add_data(parser)
-    parser.add_argument("--out", type=Path, required=True, help="table to write: .csv or .parquet")
+    _add_out(parser, "table to write: .csv or .parquet")
     parser.add_argument(
         "--maps",
         type=Path | None,
@@ -132,6 +162,7 @@ def score(
     model: Path,
     data: Source,
     out: Path,
+    overwrite: bool,
     maps: Path | None,
     report: Path | None,
     alpha: float | None,
@@ -141,6 +172,8 @@ def score(
 ) -> None:
     """Score every sample of a source, and decide about it where an α is given."""
     write = tables.writer(out)
+    refuse_existing(overwrite, out=out, maps=maps, report=report)
+    started = time.perf_counter()
     detector = load(model, device=device)
     if evaluation is None and prevalence is not None:
         raise ValueError(f"prevalence is {prevalence:g}, expected with an evaluation to learn probabilities from")
@@ -159,13 +192,11 @@ def score(
         write_maps(maps, images, detector.anomaly_map(images.pixels), detector.map_kind)
         print(f"maps of the {detector.map_kind}: {maps}")
     write(table)
-    called = (
-        "" if alpha is None else f", {(table['decision'] == 'anomalous').sum()} called anomalous at alpha {alpha:g}"
-    )
-    print(f"{len(images)} samples scored{called}: {out}")
     if report is not None:
         ranking.save_ranking(report, display_name(detector), images, table, provenance())
         print(f"report: {report / 'report.html'}")
+    called = {} if alpha is None else {"anomalous": (table["decision"] == "anomalous").sum(), "alpha": f"{alpha:g}"}
+    done("score", samples=len(images), **called, seconds=time.perf_counter() - started, out=out)
 
 
 def evaluate_arguments(parser: ArgumentParser) -> None:
@@ -173,7 +204,7 @@ def evaluate_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("model", type=Path, help="folder of a fitted detector")
     _add_data(parser)
     _add_parts(parser)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the report")
+    _add_out(parser, "folder of the report")
     parser.add_argument(
         "--scores",
         type=Path | None,
@@ -192,6 +223,7 @@ def evaluate(
     calibration: Path | None,
     test: Path | None,
     out: Path,
+    overwrite: bool,
     scores: Path | None,
     alpha: float | None,
     device: str,
@@ -199,6 +231,8 @@ def evaluate(
     """Judge a fitted detector on the test part of a source."""
     table = scores or out / "scores.csv"
     write = tables.writer(table)
+    refuse_existing(overwrite, out=out, scores=scores)
+    started = time.perf_counter()
     detector = load(model, device=device)
     split = apart(data, train=train, calibration=calibration, test=test).split()
     print(split.summary())
@@ -220,6 +254,14 @@ def evaluate(
     print(judged.summary())
     print(f"report: {out / 'report.html'}")
     print(f"scores: {table}")
+    done(
+        "evaluate",
+        normals=judged.data["test_normal"],
+        anomalies=judged.data["test_anomalous"],
+        auroc=f"{judged.metrics['auroc'].value:.3f}",
+        seconds=time.perf_counter() - started,
+        out=out,
+    )
 
 
 def reproduce_arguments(parser: ArgumentParser) -> None:
@@ -263,12 +305,13 @@ def cache(clear: bool) -> None:
 def show_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `show`."""
     _add_data(parser)
-    parser.add_argument("--out", type=Path, default=Path("gallery.png"), help="picture to write")
+    _add_out(parser, "picture to write", default=Path("gallery.png"))
     parser.add_argument("--sample", type=int, default=0, help="index of the volume that is drawn slice by slice")
 
 
-def show(data: Source, out: Path, sample: int) -> None:
+def show(data: Source, out: Path, overwrite: bool, sample: int) -> None:
     """Print a summary of a source and draw a gallery of it; of volumes, the slices of one as well."""
+    refuse_existing(overwrite, out=out)
     images = data.read()
     volumes = images.pixels.ndim == 5
     if volumes and not 0 <= sample < len(images):

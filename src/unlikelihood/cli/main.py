@@ -2,15 +2,14 @@
 
 import sys
 import warnings
-from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from importlib.metadata import version
-from itertools import pairwise
 from typing import TextIO
 
-from jsonargparse import ArgumentParser, DefaultHelpFormatter
+from jsonargparse import ActionConfigFile, Namespace
 
 import unlikelihood
+from unlikelihood.cli.parser import Parser, as_typed, value_of
 from unlikelihood.storage.discovery import names
 
 COMMANDS = {
@@ -21,6 +20,7 @@ COMMANDS = {
     "show": "summarise a data set: counts, shape, intensities, groups, and a gallery",
     "cache": "say what is kept of decoded images and resampled scans, and clear it",
 }
+CONFIG = "YAML file of arguments, as --print_config prints it; what is given after it goes before what is in it"
 PARTS = ("train", "calibration", "test")
 PARTED = ("fit", "evaluate")  # commands that take the parts of the data from places of their own
 EPILOGUE = """\
@@ -32,13 +32,10 @@ examples:
   unlikelihood fit --train healthy/ --calibration later/ --out models/mine
   unlikelihood evaluate models/mine --test mixed/ --out reports/mine
 
-`unlikelihood COMMAND --help` explains a command, `unlikelihood fit --data.help MNIST` a data
-source and `unlikelihood fit --detector.help VAE` a detector. Research software, not a medical device.
+`unlikelihood COMMAND --help` explains a command. `unlikelihood fit --detector.help` lists the detectors, a line for
+each, and `--detector.help VAE` explains one; `--data.help` does so for data. `--print_config` prints what was typed
+as a file for `--config`. Research software, not a medical device.
 """
-
-
-class Help(RawDescriptionHelpFormatter, DefaultHelpFormatter):
-    """Keeps the lines of the examples as they are written."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,33 +51,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         0, 1 after an error, or 130 after an interruption. Wrong arguments exit with 2.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    parser = ArgumentParser(
+    typed = list(sys.argv[1:] if arguments is None else arguments)
+    parser = Parser(
         prog="unlikelihood",
         description=unlikelihood.__doc__,
         epilog=EPILOGUE,
-        formatter_class=Help,
         version=version("unlikelihood"),
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    chosen = next((word for word in given if not word.startswith("-")), None)
+    chosen = next((word for word in typed if not word.startswith("-")), None)
     subcommands = parser.add_subcommands(dest="command", metavar="COMMAND", required=False)
     for name, line in COMMANDS.items():
-        subparser = ArgumentParser(description=f"{line[0].upper()}{line[1:]}.")
+        subparser = Parser(description=f"{line[0].upper()}{line[1:]}.")
         if name == chosen:
             # Only now is torch imported, and only the chosen command's parser is filled.
             from unlikelihood.cli import commands
 
             getattr(commands, f"{name}_arguments")(subparser)
+            subparser.add_argument("--config", action=ActionConfigFile, help=CONFIG)
         subcommands.add_subcommand(name, subparser, help=line)
-    given = _with_source(given, chosen)
-    for option, package in (("--data", "data"), ("--detector", "detectors")):
-        named = _value(given, option)
-        if named is not None and named not in names(package) and "." not in named:
-            from unlikelihood.cli import commands
-
-            parser.error(f"{option} {named}: expected one of {', '.join(commands.choices(package))}")
-    source, part = _value(given, "--data"), _first_part(given, chosen)
+    given = _with_source(typed, chosen)
+    source, part = value_of(given, "--data"), _first_part(given, chosen)
     if part and source in names("data"):
         from unlikelihood.cli import commands
 
@@ -90,19 +81,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if parsed.command is None:
         parser.print_help()
         return 0
-    return _run(parsed.command, parser.instantiate(parsed)[parsed.command], debug=parsed.debug)
-
-
-def _value(given: Sequence[str], option: str) -> str | None:
-    """Return what the command line says of an option, None if nothing."""
-    after = (after for word, after in pairwise(given) if word == option)
-    joined = (word.partition("=")[2] for word in given if word.startswith(f"{option}="))
-    return next(after, None) or next(joined, None)
+    return _run(parser, parsed, typed)
 
 
 def _first_part(given: Sequence[str], command: str | None) -> str | None:
     """Return the first part of the data that is given by a path of its own."""
-    return next((part for part in PARTS if command in PARTED and _value(given, f"--{part}")), None)
+    return next((part for part in PARTS if command in PARTED and value_of(given, f"--{part}")), None)
 
 
 def _with_source(given: list[str], command: str | None) -> list[str]:
@@ -111,25 +95,27 @@ def _with_source(given: list[str], command: str | None) -> list[str]:
     if command is None or part is None:
         return given
     after = given.index(command) + 1
-    source = [] if _value(given, "--data") else ["--data", "Folder"]
-    path = [] if _value(given, "--data.path") else ["--data.path", str(_value(given, f"--{part}"))]
+    source = [] if value_of(given, "--data") else ["--data", "Folder"]
+    path = [] if value_of(given, "--data.path") else ["--data.path", str(value_of(given, f"--{part}"))]
     return [*given[:after], *source, *given[after:], *path]
 
 
-def _run(command: str, arguments: object, *, debug: bool) -> int:
+def _run(parser: Parser, parsed: Namespace, typed: Sequence[str]) -> int:
     from unlikelihood.cli import commands
 
     with warnings.catch_warnings():
         warnings.showwarning = _one_line
         try:
-            getattr(commands, command)(**vars(arguments))
+            arguments = vars(parser.instantiate(parsed)[parsed.command])
+            arguments.pop("config", None)
+            getattr(commands, parsed.command)(**arguments)
         except KeyboardInterrupt:
             print("unlikelihood: interrupted; the same command resumes a fit where it was", file=sys.stderr)
             return 130
         except (ValueError, OSError, ArithmeticError, ImportError, MemoryError, RuntimeError) as error:
-            if debug:
+            if parsed.debug:
                 raise
-            print(f"unlikelihood: error: {' '.join(str(error).split())}", file=sys.stderr)
+            print(f"unlikelihood: error: {as_typed(' '.join(str(error).split()), typed)}", file=sys.stderr)
             return 1
     return 0
 
@@ -143,3 +129,7 @@ def _one_line(
     line: str | None = None,
 ) -> None:
     print(f"unlikelihood: warning: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -3,8 +3,8 @@
 import os
 import time
 import warnings
-from abc import ABC, abstractmethod
-from dataclasses import KW_ONLY, dataclass
+from abc import abstractmethod
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
 
@@ -13,21 +13,22 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from unlikelihood.contract import maps
+from unlikelihood.contract.deciding import Deciding
 from unlikelihood.data.as_array import as_array
 from unlikelihood.data.mapped import lazily
-from unlikelihood.parameters import check_parameters
+from unlikelihood.parameters import OpenFraction, check_parameters
 from unlikelihood.storage import models
-from unlikelihood.storage.identity import identities, refuse_seen
+from unlikelihood.storage.identity import identities, unseen
 from unlikelihood.training.alarms import NothingLearnt, NotTrustworthy
 
 AnyDetector = TypeVar("AnyDetector", bound="Detector")
 SWALLOWS = 2.0**24  # how many times larger a float32 number is than one that is lost when it is added
 
 
-@dataclass_transform(eq_default=False, kw_only_default=False)
+@dataclass_transform(eq_default=False, kw_only_default=False, field_specifiers=(field,))
 @dataclass(eq=False, repr=False)
-class Detector(BaseEstimator, ABC):
-    """The base class of all detectors, which rank samples by how normal they are; `Conformal` decides.
+class Detector(Deciding, BaseEstimator):
+    """The base class of all detectors, which rank samples by how normal they are, and once calibrated decide.
 
     A subclass annotates its parameters, as a dataclass does, and writes `_fit` and `_score`. The constructor only
     stores; parameters and data are checked by `fit`. What `_fit` learns goes into attributes whose names end in
@@ -40,10 +41,14 @@ class Detector(BaseEstimator, ABC):
     ----------
     seed : int
         Seeds everything random in `fit` and in `score_samples`.
+    alpha : float or None
+        Share of normals that may be called anomalous, for which `fit` keeps 30 % of its samples from training to
+        calibrate on. None trains with all of them; after `calibrate` the share is then 0.05.
     """
 
     _: KW_ONLY
     seed: int = 0
+    alpha: OpenFraction | None = None
 
     # Of one sample: vectors (F,), images (C, H, W), volumes (C, D, H, W).
     ranks: ClassVar[tuple[int, ...]] = (1, 3, 4)
@@ -78,34 +83,16 @@ class Detector(BaseEstimator, ABC):
         X = self._checked(X, reset=True)
         started = time.perf_counter()
         self.__dict__.pop("calibration_", None)  # of an earlier fit
+        X, calibrating = self._divided(X)
+        self.n_samples_ = len(X)
         self.seen_ = np.sort(identities(X))
         self._fit(X)
         self._restore()
+        if len(calibrating):
+            calibrating = unseen(self, calibrating)  # a part may have been fitted to some before
+            self._calls(len(calibrating))
+            self.calibrate(calibrating)
         self.fit_seconds_ = time.perf_counter() - started
-        return self
-
-    def calibrate(self, X: np.ndarray) -> Self:
-        """Remember how normals that training never saw score, for `Conformal`; a model file keeps it.
-
-        Parameters
-        ----------
-        X
-            Normal samples of the shape that `fit` saw.
-
-        Returns
-        -------
-        Detector
-            Itself.
-
-        Raises
-        ------
-        ValueError
-            As `score_samples`, and if a sample was trained on.
-        """
-        X = as_array(X)
-        scores = self.score_samples(X)
-        refuse_seen(self, self._checked(X, reset=False))
-        self.calibration_ = np.sort(scores)
         return self
 
     def score_samples(self, X: np.ndarray) -> np.ndarray:
@@ -210,7 +197,8 @@ class Detector(BaseEstimator, ABC):
 
     def settings(self) -> dict[str, Any]:
         """Return the parameters that decide what is fitted."""
-        return {name: value for name, value in self.get_params(deep=False).items() if name not in self.runtime}
+        without = self.runtime if self.alpha is not None else (*self.runtime, "alpha")
+        return {name: value for name, value in self.get_params(deep=False).items() if name not in without}
 
     def state(self) -> dict[str, Any]:
         """Return the fitted arrays and plain values: all that a model file has to hold."""
@@ -275,7 +263,6 @@ class Detector(BaseEstimator, ABC):
         if reset:
             self.shape_ = tuple(X.shape[1:])
             self.range_ = own
-            self.n_samples_ = len(X)
             if len(self.shape_) == 1:
                 self.typical_ = np.asarray(X.mean(axis=0), np.float64)
         if hasattr(self, "range_"):  # else a part looks at it

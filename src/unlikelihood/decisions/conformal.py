@@ -1,19 +1,20 @@
 """A detector ranks; here is what decides: conformal p-values from held-out normals."""
 
-import math
 import os
 import time
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import OutlierMixin, clone
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 from typing_extensions import override
 
 from unlikelihood.contract.blocks import rows
+from unlikelihood.contract.deciding import held_out
 from unlikelihood.contract.detector import Detector
 from unlikelihood.contract.wrapper import MapOfPart
 from unlikelihood.data.as_array import as_array
@@ -33,7 +34,7 @@ class Ranker(Protocol):
     def score_samples(self, X: NDArray[Any]) -> NDArray[Any]: ...  # noqa: D102
 
 
-class Conformal(OutlierMixin, MapOfPart):
+class Conformal(MapOfPart):
     r"""Decides which samples a detector should call anomalous, with a bound on the false alarms.
 
     A sample's p-value says how many of n calibration normals look at least as anomalous,
@@ -91,7 +92,7 @@ class Conformal(OutlierMixin, MapOfPart):
     """
 
     detector: Ranker
-    alpha: OpenFraction = 0.05
+    alpha: OpenFraction = field(default=0.05, kw_only=True)
     guarantee: Guarantee = Marginal()
     held_out: OpenFraction = 0.3
 
@@ -141,16 +142,14 @@ class Conformal(OutlierMixin, MapOfPart):
         X = as_array(X)
         scores = self.score_samples(X)
         refuse_seen(self, self._checked(X, reset=False))
-        self._check_support(len(scores))
+        self._calls(len(scores))
         self._settle(scores, None)
         return self
 
     @property
-    def offset_(self) -> float:  # noqa: D102
-        kinds = self._kinds().values()
-        self._check_support(min(map(len, kinds)))
-        # p ≤ α in every kind where the score is below the k-th lowest of each, k the steps of the ladder up to α.
-        return float(min(known[np.sum(self.guarantee(len(known)) <= self.alpha) - 1] for known in kinds))
+    @override
+    def offset_(self) -> float:
+        return min(map(self._threshold, self._kinds().values()))
 
     def p_value(self, X: NDArray[Any], kind: ArrayLike | None = None) -> NDArray[np.float64]:
         r"""Return how probable so anomalous a sample would be, were it normal.
@@ -188,14 +187,6 @@ class Conformal(OutlierMixin, MapOfPart):
             raise ValueError(f"kind holds {', '.join(unknown)}, expected kinds that fit was given: {list(of_kind)}")
         return np.array([of_kind[each][row] for row, each in enumerate(kinds)])
 
-    def predict(self, X: NDArray[Any]) -> NDArray[np.int64]:
-        r"""Return −1 for samples (m, \*shape) whose p-value is at most α, the anomalies, and +1 for all others."""
-        return np.where(self.decision_function(X) < 0, -1, 1)
-
-    def decision_function(self, X: NDArray[Any]) -> NDArray[np.float64]:
-        r"""Return the scores (m,) of samples (m, \*shape) less `offset_`: negative for anomalies."""
-        return self.score_samples(X) - self.offset_
-
     def discoveries(self, X: NDArray[Any], rate: float = 0.1) -> NDArray[np.bool_]:
         r"""Return which samples of a batch (m, \*shape) to call anomalous so that few of the calls are wrong.
 
@@ -219,12 +210,10 @@ class Conformal(OutlierMixin, MapOfPart):
             refuse_seen(self.detector_, X)
             calibrating = np.ones(len(X), dtype=bool)
         else:
-            calibrating = self._choose(len(X), group)
+            calibrating = held_out(len(X), self.held_out, self.seed, group)
         kind = None if kind is None else kind[calibrating]
         # A fit may take hours, so what it could not be calibrated for is said before it.
-        self._check_support(
-            int(calibrating.sum()) if kind is None else int(np.unique(kind, return_counts=True)[1].min())
-        )
+        self._calls(int(calibrating.sum()) if kind is None else int(np.unique(kind, return_counts=True)[1].min()))
         self.seen_ = np.sort(
             identities(rows(X, np.flatnonzero(~calibrating)))
         )  # to calibrate again on the others is no harm
@@ -246,7 +235,7 @@ class Conformal(OutlierMixin, MapOfPart):
         self._count(0)
         if hasattr(self.detector, "n_features_in_"):
             self.n_features_in_ = self.detector.n_features_in_
-        self._check_support(len(known))
+        self._calls(len(known))
         self._settle(known, None)
         return self
 
@@ -273,24 +262,9 @@ class Conformal(OutlierMixin, MapOfPart):
             return {None: self.calibration_}
         return {kind: self.calibration_[self.kind_ == place] for place, kind in enumerate(self.kinds_)}
 
-    def _check_support(self, n: int) -> None:
-        least = self.guarantee(n)[0] if n else 1.0
-        if least > self.alpha:
-            raise ValueError(
-                f"alpha is {self.alpha:g}, expected at least {least:.4g}: with n_samples={n} normals to calibrate on "
-                "no sample can be that unusual; hold out more or raise alpha"
-            )
-
-    def _choose(self, n: int, group: NDArray[Any] | None) -> NDArray[np.bool_]:
-        """Return which samples calibrate: a share of them, or of their groups, at random."""
-        unit = np.arange(n) if group is None else np.unique(group, return_inverse=True)[1]
-        units = int(unit.max()) + 1
-        if units < 2:
-            raise ValueError(
-                f"X has n_samples={n} in {units} group, expected at least 2: one to fit and one to calibrate"
-            )
-        kept = min(max(1, math.ceil(self.held_out * units)), units - 1)
-        return np.isin(unit, np.random.default_rng(self.seed).permutation(units)[:kept])
+    @override
+    def _ladder(self, n: int) -> NDArray[np.float64]:
+        return self.guarantee(n) if n else super()._ladder(n)
 
     def _score(self, X: NDArray[Any]) -> NDArray[np.float64]:
         scores = pvalues.checked_scores(self.detector_.score_samples(X))

@@ -11,6 +11,7 @@ from unlikelihood.contract.detector import Detector, fitted
 from unlikelihood.contract.maps import MapKind, Whitening
 from unlikelihood.decisions.combinations import Combination, Fisher, Tail
 from unlikelihood.parameters import OpenFraction
+from unlikelihood.progress import stage
 from unlikelihood.storage.identity import refuse_seen
 
 SHOWN = 16  # held-out normals whose maps are looked at
@@ -77,7 +78,11 @@ class Committee(Detector):
                 refuse_seen(detector, held_out)
         fitting = rows(X, np.setdiff1d(np.arange(len(X)), index))
         # A fitted member of another shape is refused, also where there is nothing left to fit.
-        self.detectors_ = tuple(fitted(detector, fitting) for detector in self.detectors)
+        members = []
+        for number, detector in enumerate(self.detectors, 1):
+            with stage(number, len(self.detectors)):
+                members.append(fitted(detector, fitting))
+        self.detectors_ = tuple(members)
         self.shown_ = np.array(held_out[: max(1, min(SHOWN, HELD // held_out[:1].size))])
         scores = [detector.score_samples(held_out) for detector in self.detectors_]
         self.held_out_scores_ = np.sort(scores, axis=1)

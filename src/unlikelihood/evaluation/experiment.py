@@ -18,6 +18,7 @@ from unlikelihood.data.source import DataUnavailable
 from unlikelihood.data.splits import Split
 from unlikelihood.evaluation.evaluation import evaluate
 from unlikelihood.metrics.intervals import seeds_interval
+from unlikelihood.progress import stage
 from unlikelihood.report.comparison import Row, origin, save_comparison
 from unlikelihood.report.record import RECORD, Record
 from unlikelihood.storage.files import replacing
@@ -108,7 +109,9 @@ class Experiment:
             split = self.split(seed)
             tested.append(np.unique(identities(split.test.pixels)))
             for name, make in self.detectors.items():
-                judged[name].append(run_once(runs, name, make(seed), split, draw=draw and seed == self.seeds[0]))
+                number = sum(map(len, judged.values())) + 1
+                with stage(number, len(self.seeds) * len(self.detectors), f"{name}, seed {seed}"):
+                    judged[name].append(run_once(runs, name, make(seed), split, draw=draw and seed == self.seeds[0]))
                 print(f"seed {seed}  {name}: AUROC {judged[name][-1].metrics['auroc']}", flush=True)
         same_test = len(np.unique(np.concatenate(tested))) < sum(map(len, tested))
         return [row_of(name, records, self.references.get(name), same_test) for name, records in judged.items()], judged
@@ -136,9 +139,10 @@ class Series:
         all.
         """
         done, missing = [], []
-        for name, experiment in self.experiments.items():
+        for number, (name, experiment) in enumerate(self.experiments.items(), 1):
             try:
-                done.append((name, experiment.title, experiment.run(Path(out) / name)))
+                with stage(number, len(self.experiments), name):
+                    done.append((name, experiment.title, experiment.run(Path(out) / name)))
             except DataUnavailable as error:
                 missing.append(f"{experiment.title}: left out, {error}")
         if not done:

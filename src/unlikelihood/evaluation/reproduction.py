@@ -15,6 +15,7 @@ from unlikelihood.data.splits import Split
 from unlikelihood.evaluation.evaluation import evaluate
 from unlikelihood.evaluation.experiment import Experiment, keep_checkpoints, place_of, row_of, table
 from unlikelihood.evaluation.generation import MODEL, fitted_once, generated_sections
+from unlikelihood.progress import stage
 from unlikelihood.report.comparison import Row, ranking
 from unlikelihood.report.exhibits import choose
 from unlikelihood.report.page import Plate, Section, draft, write_page
@@ -144,10 +145,11 @@ class Reproduction:
         folder = Path(out)
         sections: list[Section] = []
         rows: list[Row] = []
-        for chapter in self.chapters:
+        for number, chapter in enumerate(self.chapters, 1):
             started = time.process_time()
             try:
-                section, found = chapter.told(folder / "runs")
+                with stage(number, len(self.chapters), chapter.title):
+                    section, found = chapter.told(folder / "runs")
             except DataUnavailable as error:
                 section, found = Section(chapter.title, f"Left out: {error}."), []
             sections.append(section)

@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import asdict, dataclass, field, fields
+from html import escape
 from pathlib import Path
 from typing import Any, Self
 
@@ -114,17 +115,29 @@ class Record:
         count = self.data["left_out"] or 0
         return f"{count:,} test samples on which the detector was trained are left out." if count else ""
 
-    def summary(self) -> str:
-        """Return the figures as a small plain-text table."""
+    @property
+    def figures(self) -> dict[str, str]:
+        """What was found, by name, as text."""
         rows = {key.replace("_", " "): str(interval) for key, interval in (self.metrics | self.places).items()}
         rows["calibration error"] = f"{self.calibration_error:.3f}"
         rows["scoring"] = f"{1e3 * self.timings['score_seconds']:.3g} ms a sample"
+        return rows
+
+    def summary(self) -> str:
+        """Return the figures as a small plain-text table."""
+        rows = self.figures
         width = max(map(len, rows))
         table = [f"  {key:<{width}}  {value}" for key, value in rows.items()]
         return "\n".join([f"{self.name} on {self.tested}", *filter(None, [self.left_out]), *table])
 
     def __str__(self) -> str:
         return self.summary()
+
+    def _repr_html_(self) -> str:
+        """Return the figures as a table, for notebooks."""
+        caption = " ".join(filter(None, [f"{self.name} on {self.tested}.", self.left_out]))
+        rows = (f"<tr><th>{escape(key)}</th><td>{escape(value)}</td></tr>" for key, value in self.figures.items())
+        return f"<table><caption>{escape(caption)}</caption>{''.join(rows)}</table>"
 
     def write(self, folder: str | os.PathLike[str]) -> Path:
         """Write ``evaluation.json`` into a folder, which is made if need be, and return the folder."""

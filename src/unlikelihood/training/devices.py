@@ -18,12 +18,25 @@ def fabric_for(device: str, precision: str) -> lightning_fabric.Fabric:
         ``auto`` (an accelerator if there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
     precision : str
         ``auto`` (bfloat16 mixed where a CUDA device has it, else float32) or Fabric's own name for one.
+
+    Raises
+    ------
+    ValueError
+        If there is no such device here; the message says which there are.
     """
+    if device not in (known := available()):
+        raise ValueError(f"device is {device!r}, expected one of those that there are here: {', '.join(known)}")
     accelerator, _, index = device.partition(":")
     if precision == "auto":
         cuda = accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available()
         precision = "bf16-mixed" if cuda and torch.cuda.is_bf16_supported() else "32-true"
     return lightning_fabric.Fabric(accelerator=accelerator, devices=[int(index)] if index else 1, precision=precision)  # type: ignore[arg-type]
+
+
+def available() -> list[str]:
+    """Return the names of the devices that can compute here."""
+    cuda = ["cuda", "gpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    return ["auto", "cpu", *(cuda if torch.cuda.is_available() else []), *["mps"] * torch.backends.mps.is_available()]
 
 
 def memory_format(shape: Sequence[int]) -> torch.memory_format:

@@ -1,0 +1,31 @@
+"""What a command leaves behind: never in place of something else unasked, and named in its last line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from unlikelihood.storage.provenance import provenance
+
+DATA = "data.json"  # beside a model: where its samples went, and what command fitted it
+
+
+def refuse_existing(overwrite: bool, **places: Path | None) -> None:
+    """Raise a ValueError if a file, or a folder that is not empty, is where a result is to be written."""
+    for name, place in places.items():
+        if not overwrite and place is not None and place.exists() and (place.is_file() or any(place.iterdir())):
+            raise ValueError(f"{name} is {str(place)!r}, which exists: --overwrite replaces it")
+
+
+def fitted_on(out: Path) -> str | None:
+    """Return the date and time at which the command that runs has ended before and left its model in a folder."""
+    try:
+        record = json.loads((out / DATA).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record["date"] if record["command"] and record["command"] == provenance()["command"] else None
+
+
+def done(command: str, **facts: Any) -> None:
+    """Print what a command did, as the last line: names and values, for people and for programs."""
+    values = {name: f"{value:.1f}" if isinstance(value, float) else str(value) for name, value in facts.items()}
+    print(f"{command}:", *(f"{name}={json.dumps(v) if ' ' in v else v}" for name, v in values.items()), flush=True)
