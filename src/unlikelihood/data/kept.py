@@ -125,7 +125,7 @@ def remove(entry: Entry) -> None:
 def clear(kind: str) -> None:
     """Remove what can be made again from a folder of the cache, but for what another process is making."""
     for place in (cache() / kind).glob("*"):
-        if place.name.startswith("."):
+        if place.name.endswith(".part"):
             recover(place.with_name(place.name[1:].rsplit(".", 2)[0]))
         elif place.is_dir():
             shutil.rmtree(place, ignore_errors=True)

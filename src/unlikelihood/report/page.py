@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 
 from unlikelihood.metrics.intervals import Interval
 from unlikelihood.report import plots
+from unlikelihood.report.record import PAGE
 from unlikelihood.storage.files import replacing
 
-PAGE = "report.html"
 THIN = "\N{NARROW NO-BREAK SPACE}"
 
 

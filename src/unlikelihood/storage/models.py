@@ -20,6 +20,7 @@ from sklearn.base import clone
 from unlikelihood.parameters import Component, check_parameters
 from unlikelihood.storage.discovery import public_class
 from unlikelihood.storage.files import recover, replacing
+from unlikelihood.storage.records import canonical, seal, sha256
 
 FORMAT = 1  # a later one reads this one too, which tests/golden holds
 WEIGHTS = "weights.safetensors"
@@ -66,8 +67,7 @@ def write(stored: Storable, path: str | os.PathLike[str]) -> Path:
             "weights": digest(folder / WEIGHTS),
             "detector": described,
         }
-        record["checksum"] = sha256(canonical(record))
-        (folder / "detector.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+        (folder / "detector.json").write_text(json.dumps(seal(record), indent=1), encoding="utf-8")
     return Path(path)
 
 
@@ -279,16 +279,6 @@ def decode(record: Any, arrays: dict[str, np.ndarray], seen: dict[str, Any], run
             detector.set_state(state)
         return detector
     return {key: decode(item, arrays, seen, runtime) for key, item in record.items()}
-
-
-def canonical(record: dict[str, Any]) -> bytes:
-    """Return the bytes that the checksum of a record is taken over."""
-    return json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-
-
-def sha256(data: bytes) -> str:
-    """Return the SHA-256 of `data` in hexadecimal."""
-    return hashlib.sha256(data).hexdigest()
 
 
 def digest(file: Path) -> str:
