@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+import unlikelihood.contract.forks  # noqa: F401 - which sees to processes that are forked from this one
 from unlikelihood.contract import maps
 from unlikelihood.contract.refusals import check_state, finite_maps, finite_scores, refuse_extreme, refuse_unfit
 from unlikelihood.data.as_array import as_array

@@ -20,7 +20,7 @@ from unlikelihood.contract.refusals import check_state
 from unlikelihood.nn.augment import Augment
 from unlikelihood.parameters import Count, NonNegative, Positive
 from unlikelihood.storage import models
-from unlikelihood.training.batches import in_order
+from unlikelihood.training.batches import in_halves, in_order
 from unlikelihood.training.bounded import bounded
 from unlikelihood.training.checkpoint import checkpoint_of
 from unlikelihood.training.devices import fabric_for, place
@@ -119,7 +119,7 @@ class Learner(Detector, Generic[Net]):
         made = np.empty((0,))
         start = 0
         for x in self.batches(X, title):
-            part = function(x).cpu().numpy()
+            part = in_halves(function, x).cpu().numpy()
             made = made if start else like(X, (len(X), *part.shape[1:]), part.dtype)
             made[start : start + len(part)] = part
             start += len(part)

@@ -59,6 +59,8 @@ def replacing(path: str | os.PathLike[str], *, lasting: bool = True) -> Iterator
             raise
         os.replace(holder / NEW, holder / READY)
         _move_in(holder, target.name)
+        if lasting:
+            _sync(target.parent)
     except BaseException:
         with suppress(OSError):
             _move_in(holder, target.name)  # if all is complete, an interruption does not keep it from its place
@@ -134,7 +136,6 @@ def _move_in(holder: Path, name: str) -> None:
                 if error.errno not in IN_THE_WAY:
                     raise
                 # Another process put a folder there meanwhile.
-    _sync(holder.parent)
     (holder / READY).rmdir()
 
 
