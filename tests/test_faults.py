@@ -7,21 +7,25 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 from tiny import normals, tiny
 from unlikelihood import KNN, Conformal, load
+from unlikelihood.contract.refusals import NoVerdict
 from unlikelihood.data import kept
 from unlikelihood.storage import files
 from unlikelihood.storage.files import allocate, recover, replacing
 from unlikelihood.storage.locks import alone
 from unlikelihood.storage.models import ModelFileError
 from unlikelihood.storage.records import read_sealed, seal
+from unlikelihood.training.batches import in_halves
 
 WRITES = """
 import sys
@@ -102,6 +106,12 @@ def test_a_kill_between_any_two_moves_leaves_the_old_or_the_new(tmp_path, monkey
     assert [place.name for place in tmp_path.iterdir()] == ["model"]
 
 
+def write_folder(path):
+    with replacing(path) as folder:
+        folder.mkdir()
+        (folder / "new").touch()
+
+
 def test_an_interruption_between_two_moves_still_brings_the_new(tmp_path, monkeypatch):
     (tmp_path / "model").mkdir()
     replace, calls = os.replace, []
@@ -113,9 +123,8 @@ def test_an_interruption_between_two_moves_still_brings_the_new(tmp_path, monkey
         replace(*given)
 
     monkeypatch.setattr(files.os, "replace", interrupted)
-    with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "model") as folder:
-        folder.mkdir()
-        (folder / "new").touch()
+    with pytest.raises(KeyboardInterrupt):
+        write_folder(tmp_path / "model")
     assert [str(place.relative_to(tmp_path)) for place in tmp_path.rglob("*")] == ["model", "model/new"]
 
 
@@ -165,13 +174,17 @@ def test_two_processes_that_save_at_one_path_and_one_that_loads_are_all_right(tm
     assert [place.name for place in tmp_path.iterdir()] == ["model"]
 
 
+def fill(path):
+    with replacing(path) as place:
+        place.symlink_to("/dev/full")
+        place.write_text("x" * 10**6)
+
+
 def test_a_full_disk_is_one_line_that_names_the_file(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("old")
-    with pytest.raises(OSError, match=r"No space left on device: '.*table\.csv'"), replacing(path) as place:
-        place.symlink_to("/dev/full")
-        with place.open("w") as file:
-            file.write("x" * 10**6)
+    with pytest.raises(OSError, match=r"No space left on device: '.*table\.csv'"):
+        fill(path)
     assert path.read_text() == "old"
     assert [place.name for place in tmp_path.iterdir()] == ["table.csv"]
 
@@ -194,7 +207,7 @@ def test_no_room_for_a_map_is_an_error_and_no_crash(tmp_path, monkeypatch):
         np.lib.format.open_memmap(folder / "x.npy", "w+", np.uint8, (9,))
         allocate(folder / "x.npy")
 
-    with pytest.raises(OSError, match="No space left on device: .*some"):
+    with pytest.raises(OSError, match=r"No space left on device: .*some"):
         kept.keep(tmp_path / "decoded" / "some", make)
     assert list((tmp_path / "decoded").iterdir()) == []
 
@@ -214,9 +227,9 @@ def test_a_lock_says_by_whom_it_is_held_gives_up_and_ends_with_its_process(tmp_p
     process = subprocess.Popen([sys.executable, "-c", HOLDS, str(tmp_path / "x")], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout.readline() == "held\n"
-        with pytest.raises(TimeoutError, match=rf"x is held by process {process.pid} on .* within 0\.1 s"):
-            with alone(tmp_path / "x", patience=0.1):
-                pass
+        refused = pytest.raises(TimeoutError, match=rf"x is held by process {process.pid} on .* within 0\.1 s")
+        with refused, alone(tmp_path / "x", patience=0.1):
+            pass
     finally:
         process.kill()
         process.communicate()
@@ -254,7 +267,7 @@ def test_a_forged_checkpoint_is_refused(tmp_path, monkeypatch, what, sealed):
     if sealed:  # as a careful forger would
         meta["checksum"] = checksum(meta, tensors)
     save_file(tensors, path, {"checkpoint": json.dumps(meta)})
-    with pytest.raises(ValueError, match="fit.checkpoint cannot be read .*; delete it to start again"):
+    with pytest.raises(ValueError, match=r"fit\.checkpoint cannot be read .*; delete it to start again"):
         tiny("VAE", checkpoint=str(path)).fit(X)
 
 
@@ -316,3 +329,116 @@ def test_a_runtime_parameter_that_no_part_has_is_refused(tmp_path):
     with pytest.raises(ModelFileError, match=r"has a parameter devise: did you mean device\?"):
         load(folder, devise="cpu")
     assert load(tiny("KNN").fit(normals((6,))).save(tmp_path / "knn"), device="cpu").n_neighbors == 5
+
+
+@pytest.mark.parametrize(("name", "value"), [("latent", 10**9), ("steps", 10**12), ("latent", "many"), ("seed", 0.5)])
+def test_parameters_that_do_not_go_with_the_weights_are_refused_before_they_take_memory(tmp_path, name, value):
+    kind = "LatentSearch" if name == "steps" else "VAE"
+    folder = tiny(kind).fit(normals((6,))).save(tmp_path / "model")
+    record = read_sealed(folder / "detector.json")
+    record["detector"]["parameters"][name] = value
+    (folder / "detector.json").write_text(json.dumps(seal(record)))
+    with pytest.raises(ModelFileError, match=rf"ask for .* numbers|{name} is {value!r}, expected"):
+        load(folder)
+
+
+def test_a_network_of_endless_layers_is_refused(tmp_path):
+    folder = tiny("Flow").fit(normals((6,))).save(tmp_path / "model")
+    record = read_sealed(folder / "detector.json")
+    record["detector"]["parameters"]["steps"] = 10**12
+    (folder / "detector.json").write_text(json.dumps(seal(record)))
+    with pytest.raises(ModelFileError, match="ask for a network of more than the .* weights"):
+        load(folder)
+
+
+def test_calibration_scores_out_of_order_and_weights_that_are_no_numbers_are_refused(tmp_path):
+    detector = tiny("KNN").fit(normals((6,))).calibrate(normals((6,), seed=1))
+    detector.calibration_ = detector.calibration_[::-1].copy()
+    with pytest.raises(ModelFileError, match="KNN: calibration_ holds .* expected finite ones in rising order"):
+        load(detector.save(tmp_path / "model"))
+    vae = tiny("VAE").fit(normals((6,)))
+    next(vae.net_.parameters()).data.fill_(np.nan)
+    with pytest.raises(ModelFileError, match="holds values that are not finite"):
+        load(vae.save(tmp_path / "model"))
+
+
+def short(most, error):
+    def function(x):
+        if len(x) > most:
+            raise error
+        return 2 * x
+
+    return function
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory"),
+    ],
+)
+def test_a_batch_that_memory_does_not_hold_is_taken_in_halves(error):
+    x = torch.arange(13.0)
+    with pytest.warns(UserWarning, match="memory does not suffice for 13 samples at once: 7 are taken"):
+        made = in_halves(short(3, error), x)
+    assert torch.equal(made, 2 * x)
+    with pytest.raises(RuntimeError, match="memory"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        in_halves(short(0, error), x)
+    with pytest.raises(RuntimeError, match="another"):
+        in_halves(short(3, RuntimeError("another")), x)
+
+
+def test_a_detector_that_is_short_of_memory_scores_the_same(monkeypatch):
+    detector, X = tiny("VAE").fit(normals((1, 8, 8))), normals((1, 8, 8), seed=1)
+    expected, score = detector.score_samples(X), detector.score_batch
+
+    def greedy(x):
+        if len(x) > 5:
+            raise torch.OutOfMemoryError
+        return score(x)
+
+    monkeypatch.setattr(detector, "score_batch", greedy)
+    with pytest.warns(UserWarning, match="memory does not suffice"):
+        np.testing.assert_allclose(detector.score_samples(X), expected, rtol=2e-5)
+
+
+FORKS = """
+import os, signal
+import numpy as np, torch
+from unlikelihood import KNN, VAE
+
+torch.set_num_threads(2)
+X = np.random.default_rng(0).normal(size=(400, 1, 16, 16)).astype(np.float32)
+detectors = [KNN().fit(X), VAE(width=4, epochs=1).fit(X)]
+for detector in detectors:
+    expected = detector.score_samples(X)
+    child = os.fork()
+    if not child:
+        signal.alarm(60)
+        os._exit(not np.allclose(detector.score_samples(X), expected, rtol=1e-5))
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_fork_of_a_process_that_computed_on_two_threads_scores_the_same():
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKS], check=True, env={**os.environ, "OMP_NUM_THREADS": "2"}
+    )
+
+
+@pytest.mark.parametrize("offset", [1e9, 2**40])
+def test_normals_that_float32_cannot_tell_apart_are_refused(offset):
+    with pytest.raises(ValueError, match="which float32 hardly tells apart: subtract their mean"):
+        tiny("KNN").fit(normals((6,)).astype(np.float64) + offset)
+
+
+def test_a_sample_that_is_not_finite_is_named():
+    X = normals((6,))
+    detector = Conformal(tiny("KNN"), alpha=0.2).fit(X)
+    X[[3, 8]] = np.nan, np.inf
+    for call in (detector.score_samples, detector.p_value, detector.predict, detector.anomaly_map):
+        with pytest.raises(NoVerdict, match=r"NaN or infinity in 2 of 40 samples \(row 3, 8\)"):
+            call(X)

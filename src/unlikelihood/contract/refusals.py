@@ -1,6 +1,7 @@
 """Samples about which nothing can be said: whatever is not finite, or float32 loses, is an error and never a score."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -26,16 +27,21 @@ class NoVerdict(ValueError):
         self.which = which
         super().__init__(why.format(self._named("row", np.arange(len(which)))))
 
-    def of(self, names: Sequence[object] | NDArray[np.str_]) -> "NoVerdict":
-        """Return the error with the names (n,) of the samples in place of their numbers."""
-        named = NoVerdict(self.why, self.which)
-        named.args = (self.why.format(self._named("", names)),)
-        return named
-
-    def _named(self, word: str, names: Sequence[object] | NDArray[np.generic]) -> str:
+    def _named(self, word: str, names: NDArray[np.generic]) -> str:
         few = [str(names[row]) for row in np.flatnonzero(self.which)[:6]]
         listed = ", ".join([*few[:5], *["…"][: len(few) - 5]])
         return f"{int(self.which.sum())} of {len(self.which)} samples ({f'{word} {listed}'.strip()})"
+
+
+@contextmanager
+def naming(names: NDArray[np.str_] | None) -> Iterator[None]:
+    """Let `NoVerdict` inside the block name samples by their names (n,), where they have some."""
+    try:
+        yield
+    except NoVerdict as error:
+        if names is not None and len(names) == len(error.which):
+            error.args = (error.why.format(error._named("", names)),)
+        raise
 
 
 def finite_scores(detector: str, scores: NDArray[np.float64]) -> NDArray[np.float64]:
