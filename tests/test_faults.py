@@ -7,12 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from benchmarks.kills import kill_writers
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -27,50 +27,9 @@ from unlikelihood.storage.models import ModelFileError
 from unlikelihood.storage.records import read_sealed, seal
 from unlikelihood.training.batches import in_halves
 
-WRITES = """
-import sys
-from pathlib import Path
-from unlikelihood.storage.files import replacing
-
-place, start = Path(sys.argv[1]), int(sys.argv[2])
-print("ready", flush=True)
-for version in range(start, start + 10**6):
-    with replacing(place / "model", lasting=False) as folder:
-        folder.mkdir()
-        for name in "ab":
-            (folder / name).write_text(str(version) * 50)
-    with replacing(place / "head", lasting=False) as head:
-        head.write_text(str(version))
-        (head.parent / "body").write_text(str(version))
-"""
-
-
-def version_of(place):
-    """Return the version of the model in a folder, both of whose files must be of it, and of head and body."""
-    recover(place / "model")
-    recover(place / "head")
-    if not (place / "head").exists():  # the first was killed before
-        return None
-    first, second = ((place / "model" / name).read_text() for name in "ab")
-    assert first == second
-    assert (place / "head").read_text() == (place / "body").read_text()
-    return int(first[: len(first) // 50])
-
 
 def test_twenty_kills_lose_nothing_and_mix_nothing(tmp_path):
-    rng, last = np.random.default_rng(0), 0
-    for _ in range(20):
-        process = subprocess.Popen(
-            [sys.executable, "-c", WRITES, str(tmp_path), str(last)], stdout=subprocess.PIPE, text=True
-        )
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(0.02 + 0.1 * rng.random())
-        process.kill()
-        process.communicate()
-        if (now := version_of(tmp_path)) is not None:
-            assert now >= last
-            last = now
-    assert last > 0
+    assert kill_writers(tmp_path, 20) > 0
     assert {place.name for place in tmp_path.iterdir()} == {"model", "head", "body"}
 
 
@@ -347,14 +306,14 @@ def test_a_network_of_endless_layers_is_refused(tmp_path):
     record = read_sealed(folder / "detector.json")
     record["detector"]["parameters"]["steps"] = 10**12
     (folder / "detector.json").write_text(json.dumps(seal(record)))
-    with pytest.raises(ModelFileError, match="ask for a network of more than the .* weights"):
+    with pytest.raises(ModelFileError, match=r"ask for a network of more than the \d+ weights"):
         load(folder)
 
 
 def test_calibration_scores_out_of_order_and_weights_that_are_no_numbers_are_refused(tmp_path):
     detector = tiny("KNN").fit(normals((6,))).calibrate(normals((6,), seed=1))
     detector.calibration_ = detector.calibration_[::-1].copy()
-    with pytest.raises(ModelFileError, match="KNN: calibration_ holds .* expected finite ones in rising order"):
+    with pytest.raises(ModelFileError, match=r"KNN: calibration_ holds .* expected finite ones in rising order"):
         load(detector.save(tmp_path / "model"))
     vae = tiny("VAE").fit(normals((6,)))
     next(vae.net_.parameters()).data.fill_(np.nan)
@@ -380,12 +339,12 @@ def short(most, error):
 )
 def test_a_batch_that_memory_does_not_hold_is_taken_in_halves(error):
     x = torch.arange(13.0)
-    with pytest.warns(UserWarning, match="memory does not suffice for 13 samples at once: 7 are taken"):
+    with pytest.warns(UserWarning, match="memory does not suffice for") as said:
         made = in_halves(short(3, error), x)
     assert torch.equal(made, 2 * x)
-    with pytest.raises(RuntimeError, match="memory"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        in_halves(short(0, error), x)
+    assert str(said[0].message).endswith("13 samples at once: 7 are taken")
+    with pytest.raises(RuntimeError, match="memory"):
+        in_halves(short(0, error), x[:1])
     with pytest.raises(RuntimeError, match="another"):
         in_halves(short(3, RuntimeError("another")), x)
 
@@ -410,7 +369,7 @@ import numpy as np, torch
 from unlikelihood import KNN, VAE
 
 torch.set_num_threads(2)
-X = np.random.default_rng(0).normal(size=(400, 1, 16, 16)).astype(np.float32)
+X = np.random.default_rng(0).normal(size=(300, 1, 8, 8)).astype(np.float32)
 detectors = [KNN().fit(X), VAE(width=4, epochs=1).fit(X)]
 for detector in detectors:
     expected = detector.score_samples(X)
@@ -425,7 +384,9 @@ for detector in detectors:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 def test_a_fork_of_a_process_that_computed_on_two_threads_scores_the_same():
     subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", FORKS], check=True, env={**os.environ, "OMP_NUM_THREADS": "2"}
+        [sys.executable, "-W", "ignore", "-c", FORKS],
+        check=True,
+        env={**os.environ, "OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"},
     )
 
 
@@ -438,7 +399,7 @@ def test_normals_that_float32_cannot_tell_apart_are_refused(offset):
 def test_a_sample_that_is_not_finite_is_named():
     X = normals((6,))
     detector = Conformal(tiny("KNN"), alpha=0.2).fit(X)
-    X[[3, 8]] = np.nan, np.inf
+    X[[3, 8], 0] = np.nan, np.inf
     for call in (detector.score_samples, detector.p_value, detector.predict, detector.anomaly_map):
         with pytest.raises(NoVerdict, match=r"NaN or infinity in 2 of 40 samples \(row 3, 8\)"):
             call(X)
