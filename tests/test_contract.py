@@ -16,10 +16,19 @@ from unlikelihood.training.alarms import NothingLearnt
 from unlikelihood.training.seeding import initialising
 
 CERTAIN = {"InsideDistance", "KNN", "LOF", "Radiomics", "TotalIntensity", "TotalVolume"}
-# What these say far from all normals means little: a critic, a classifier of pixels and a noise predictor of vectors
-# were trained on nothing like it, trees end at the outermost normal, a ratio can be of two small likelihoods, and what
-# has no outline has no distance to it.
-ARBITRARY_AFAR = {"DCGAN", "Diffusion", "ForeignPatch", "InsideDistance", "IsolationForest", "LikelihoodRatio"}
+# What these say far from all normals means little: critics, a classifier of pixels and a noise predictor of vectors
+# were trained on nothing like it, trees end at the outermost normal, a ratio can be of two small likelihoods, a volume
+# counts what is bright, however bright, and what has no outline has no distance to it.
+ARBITRARY_AFAR = {
+    "DCGAN",
+    "Diffusion",
+    "ForeignPatch",
+    "InsideDistance",
+    "IsolationForest",
+    "LikelihoodRatio",
+    "TotalVolume",
+    "WGANGP",
+}
 TRAINED = [name for name in DETECTORS if "epochs" in tiny(name).get_params()]
 
 
@@ -212,7 +221,6 @@ def test_a_seed_changes_nothing_where_nothing_is_random(name, shape):
 def test_scores_are_distinct_beyond_rounding(fitted, shape):
     scores = fitted.score_samples(normals(shape))
     assert np.ptp(scores) > max(1e-6, 1e-6 * np.abs(scores).max())  # for samples in [0, 1]
-    assert len(np.unique(scores)) > 3  # binary vectors and counts of voxels repeat
 
 
 def test_far_anomalies_rank_last(fitted, name, shape):

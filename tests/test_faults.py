@@ -383,11 +383,9 @@ for detector in detectors:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 def test_a_fork_of_a_process_that_computed_on_two_threads_scores_the_same():
-    subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", FORKS],
-        check=True,
-        env={**os.environ, "OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"},
-    )
+    threads = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"}
+    ran = subprocess.run([sys.executable, "-W", "ignore", "-c", FORKS], env=os.environ | threads, check=False)
+    assert ran.returncode == 0
 
 
 @pytest.mark.parametrize("offset", [1e9, 2**40])

@@ -25,9 +25,10 @@ class NoVerdict(ValueError):
     def __init__(self, why: str, which: NDArray[np.bool_]) -> None:
         self.why = why
         self.which = which
-        super().__init__(why.format(self._named("row", np.arange(len(which)))))
+        super().__init__(why.format(self.named("row", np.arange(len(which)))))
 
-    def _named(self, word: str, names: NDArray[np.generic]) -> str:
+    def named(self, word: str, names: NDArray[np.generic]) -> str:
+        """Return how many samples these are and which, by their `names` (n,) after a `word`."""
         few = [str(names[row]) for row in np.flatnonzero(self.which)[:6]]
         listed = ", ".join([*few[:5], *["…"][: len(few) - 5]])
         return f"{int(self.which.sum())} of {len(self.which)} samples ({f'{word} {listed}'.strip()})"
@@ -40,7 +41,7 @@ def naming(names: NDArray[np.str_] | None) -> Iterator[None]:
         yield
     except NoVerdict as error:
         if names is not None and len(names) == len(error.which):
-            error.args = (error.why.format(error._named("", names)),)
+            error.args = (error.why.format(error.named("", names)),)
         raise
 
 

@@ -191,7 +191,7 @@ def check(record: Record) -> None:
     ):
         column = getattr(record, name)
         if column is not None and not (np.isfinite(column) & (column >= low) & (column <= high)).all():
-            raise ValueError(f"{name} holds values that are not finite" + f" from {low} to {high}" * np.isfinite(low))
+            raise ValueError(f"{name} holds values that are not finite numbers from {low} to {high}")
     if record.calibration is not None and (np.diff(record.calibration) < 0).any():
         raise ValueError("calibration is not in increasing order")
     for name, found in (record.metrics | record.places).items():
