@@ -18,6 +18,7 @@ TRAINS = {
     "test_corrections",
     "test_crops",
     "test_densities",
+    "test_faults",
     "test_foreign_patch",
     "test_gan",
     "test_generation",

@@ -364,7 +364,8 @@ def test_a_score_that_is_no_number_fails_the_table(model, tmp_path, capsys, monk
         "unlikelihood.detectors.vae.VAE._score", lambda self, X: np.where(np.arange(len(X)) == 7, np.nan, 0.0)
     )
     assert main(["score", str(model), "--data", "Digits", "--out", str(tmp_path / "scores.csv")]) == 1
-    assert "the score is nan for 1 of 1797 samples (row 7)" in capsys.readouterr().err
+    name = Digits().read().name[7]
+    assert f"the score is nan for 1 of 1797 samples ({name})" in capsys.readouterr().err
     assert not (tmp_path / "scores.csv").exists()
 
 

@@ -17,6 +17,7 @@ from unlikelihood.metrics.intervals import bootstrap, delong
 from unlikelihood.metrics.ranking import anomaly_score, auroc
 from unlikelihood.report.exhibits import choose
 from unlikelihood.report.operating import promised, steps
+from unlikelihood.storage.records import read_sealed
 
 
 class Distance(BaseEstimator):
@@ -203,6 +204,31 @@ def test_a_notebook_shows_the_figures_as_a_table():
     assert shown["auroc"] == str(evaluation.metrics["auroc"])
     assert set(shown) == {line.strip().split("  ")[0] for line in evaluation.summary().splitlines()[1:]}
     assert table.find("caption").text.startswith("a < b on ")
+
+
+FORGED = {
+    "auroc is 7": lambda record: record["metrics"]["auroc"].update(value=7.0),
+    "auroc is 0.500000, which is not that": lambda record: record["metrics"]["auroc"].update(value=0.5),
+    "score has 79 rows, expected 80": lambda record: record["score"].pop(),
+    "calibration is not in increasing order": lambda record: record["calibration"].reverse(),
+    "probability holds values": lambda record: record["probability"].__setitem__(0, 1.5),
+    "unexpected keyword": lambda record: record.update(extra=1),
+    "missing": lambda record: record.pop("timings"),
+    "'odd'": lambda record: record["label"].__setitem__(0, "odd"),
+}
+
+
+@pytest.mark.parametrize("message", FORGED)
+def test_a_record_that_no_evaluation_finds_is_refused(tmp_path, message):
+    path = judged().save(tmp_path / "report") / "evaluation.json"
+    record = read_sealed(path)
+    FORGED[message](record)
+    path.write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=rf"evaluation\.json holds what no evaluation finds: .*{message}"):
+        Evaluation.load(path.parent)
+    path.write_text(json.dumps(record | {"checksum": "0" * 64}))
+    with pytest.raises(ValueError, match=r"evaluation\.json is damaged"):
+        Evaluation.load(path.parent)
 
 
 def test_the_file_is_strict_json(tmp_path):

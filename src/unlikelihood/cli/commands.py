@@ -15,6 +15,7 @@ from jsonargparse import ArgumentParser
 from unlikelihood.cli import columns
 from unlikelihood.cli.results import DATA, done, fitted_on, refuse_existing
 from unlikelihood.contract.detector import Detector, load
+from unlikelihood.contract.refusals import naming
 from unlikelihood.data import kept
 from unlikelihood.data.parts import Parts
 from unlikelihood.data.source import RandomSplitSource, Source
@@ -187,9 +188,11 @@ def score(
             f"note: {trained_on} of the {len(images)} samples were trained on: their p-values are too high",
             file=sys.stderr,
         )
-    table = columns.table_of(images, detector.score_samples(images.pixels), *decide)
-    if maps is not None:
-        write_maps(maps, images, detector.anomaly_map(images.pixels), detector.map_kind)
+    with naming(images.name):
+        table = columns.table_of(images, detector.score_samples(images.pixels), *decide)
+        found = None if maps is None else detector.anomaly_map(images.pixels)
+    if maps is not None and found is not None:
+        write_maps(maps, images, found, detector.map_kind)
         print(f"maps of the {detector.map_kind}: {maps}")
     write(table)
     if report is not None:

@@ -1,8 +1,11 @@
 """The command line: it reads arguments, calls `commands`, and turns errors into one line."""
 
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TextIO
 
@@ -49,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0, 1 after an error, or 130 after an interruption. Wrong arguments exit with 2.
+        0, 1 after an error, or 130 after an interruption. Wrong arguments exit with 2, and SIGTERM with 143.
     """
     typed = list(sys.argv[1:] if arguments is None else arguments)
     parser = Parser(
@@ -103,7 +106,7 @@ def _with_source(given: list[str], command: str | None) -> list[str]:
 def _run(parser: Parser, parsed: Namespace, typed: Sequence[str]) -> int:
     from unlikelihood.cli import commands
 
-    with warnings.catch_warnings():
+    with _ending_in_order(), warnings.catch_warnings():
         warnings.showwarning = _one_line
         try:
             arguments = vars(parser.instantiate(parsed)[parsed.command])
@@ -118,6 +121,24 @@ def _run(parser: Parser, parsed: Namespace, typed: Sequence[str]) -> int:
             print(f"unlikelihood: error: {as_typed(' '.join(str(error).split()), typed)}", file=sys.stderr)
             return 1
     return 0
+
+
+@contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """Let SIGTERM end the block as an error does, which leaves nothing half-written and no worker."""
+
+    def end(number: int, frame: object) -> None:
+        print("unlikelihood: terminated; the same command resumes a fit where it was", file=sys.stderr)
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():  # which alone may say what a signal does
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _one_line(

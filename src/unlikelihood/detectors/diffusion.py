@@ -95,7 +95,8 @@ class Diffusion(Density[Diffuser]):
     def score_batch(self, x: Tensor) -> Tensor:
         if repr(self.scoring) != self.scored_:
             raise ValueError(f"Diffusion: scoring is {self.scoring!r}, expected {self.scored_} as in fit: fit again")
-        return self.scoring(self._terms(x).double(), torch.from_numpy(self.deviation_).to(x.device))
+        score = self.scoring(self._terms(x).double(), torch.from_numpy(self.deviation_).to(x.device))
+        return score if self.net_.levels is None else score - self.net_.levels.beyond(x).flatten(1).sum(1)
 
     @override
     def _map(self, X: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlikelihood.contract.detector import Detector
+from unlikelihood.contract.refusals import naming
 from unlikelihood.data.splits import Split
 from unlikelihood.decisions.probability import cross_fitted
 from unlikelihood.decisions.pvalues import p_values
@@ -145,7 +146,8 @@ def evaluate(
     group = test.group if test.group is not None and len(np.unique(test.group)) < len(test) else None
     label = _labels(test.label, group, left_out)
     start = time.perf_counter()
-    more_normal = np.asarray(detector.score_samples(test.pixels), dtype=np.float64)
+    with naming(test.name):
+        more_normal = np.asarray(detector.score_samples(test.pixels), dtype=np.float64)
     timings = {"score_seconds": (time.perf_counter() - start) / len(test)}
     if hasattr(detector, "fit_seconds_"):
         timings["fit_seconds"] = float(detector.fit_seconds_)

@@ -206,6 +206,8 @@ class NormalisingFlow(nn.Module):
     def log_prob(self, x: Tensor, u: Tensor) -> Tensor:
         r"""Return log p(x) in nats, (B,), given uniform noise of a sample's shape if there are levels."""
         y, log_det = self.levels.opened(x, u) if self.levels else (x, x.new_zeros(len(x)))
+        if self.levels:
+            log_det = log_det - self.levels.beyond(x).flatten(1).sum(1)
         y, log_det_scale = self.standardised(y)
         z, log_det_steps = self.transform.call_and_ladj(y.flatten(1))
         return standard_normal(z) + log_det + log_det_scale + log_det_steps

@@ -48,6 +48,11 @@ class Levels:
         """Return k, from 0 to count - 1, of the level that is nearest to each intensity; none lies beyond the ends."""
         return ((x - self.low) / (self.high - self.low) * (self.count - 1)).round().clamp(0, self.count - 1)
 
+    def beyond(self, x: Tensor) -> Tensor:
+        """Return by how many levels each intensity lies beyond the ends: what no normal shows costs a nat for each."""
+        k = (x - self.low) / (self.high - self.low) * (self.count - 1)
+        return (k - k.clamp(-0.5, self.count - 0.5)).abs()
+
     def centred(self, x: Tensor) -> Tensor:
         """Return the level that is nearest to each intensity, from -1 for the lowest to 1 for the highest."""
         return 2 * self.index(x) / (self.count - 1) - 1

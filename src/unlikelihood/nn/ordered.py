@@ -26,4 +26,5 @@ class Conditionals(nn.Module):
     def log_probs(self, x: Tensor) -> tuple[Tensor, Tensor | float]:
         r"""Return log p of each value given those before it, (B, \*shape), and what the unit adds to their sum."""
         y, log_det = (self.levels.centred(x), 0.0) if self.levels else self.standardised(x)
-        return self.conditional(y, self.network(y).to(x.dtype)), log_det
+        each = self.conditional(y, self.network(y).to(x.dtype))
+        return (each - self.levels.beyond(x) if self.levels else each), log_det
