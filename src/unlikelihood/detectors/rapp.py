@@ -113,6 +113,6 @@ def mean_and_triangle(blocks: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndar
     for block in blocks:
         own, both = block.mean(axis=0), n + len(block)
         moved = math.sqrt(n * len(block) / both) * (own - mean)
-        triangle = [np.linalg.qr(np.vstack([*triangle, block - own, moved]), mode="r")]
+        triangle = [np.asarray(np.linalg.qr(np.vstack([*triangle, block - own, moved]), mode="r"))]
         mean, n = mean + len(block) / both * (own - mean), both
     return mean, triangle[0]
