@@ -1,11 +1,12 @@
 """What fitting and scoring hold and take, as samples that lie in a file become more.
 
-python -m benchmarks.memory [--largest N]
+python -m benchmarks.memory [--largest N] [--detectors NAME ...] [--minutes M]
 
 Images are 28x28 and volumes 28x28x28, 8 bits, in a memory map. Every row is a process of its own with one thread; a
 small fit goes before, so that what libraries themselves take is not counted. Memory is what is the process's own, above
 that: pages of the map are the kernel's cache, which it takes back when memory is short. Time is that of the processor.
-A run that is stopped goes on where it was.
+Rows that would take more than so many minutes, by the next smaller one, are left out. A run that is stopped goes on
+where it was.
 """
 
 import argparse
@@ -26,7 +27,8 @@ from unlikelihood.storage.provenance import provenance
 
 RESULTS = Path(__file__).parent / "results" / "memory.json"
 SIZES = {(1, 28, 28): (1_000, 10_000, 100_000, 1_000_000), (1, 28, 28, 28): (100, 1_000, 10_000)}
-SCORED = 10_000  # samples at most that are scored where a score compares with all
+COMPARING = ("KNN", "LOF", "Contrastive", "Radiomics")  # whose score compares with all samples
+SCORED = 10_000  # samples at most that are scored by these
 SETTLED = 10_000  # samples from which the slope is fitted, for below that a fit is mostly what does not depend on them
 
 
@@ -108,7 +110,7 @@ def measure(name: str, path: str, n: int) -> dict[str, object]:
     X = X[:n]
     with Held() as fitting:
         detector.fit(X)
-    many = X[:SCORED] if name in ("KNN", "LOF", "Contrastive", "Radiomics") else X
+    many = X[:SCORED] if name in COMPARING else X
     with Held() as scoring:
         scores = detector.score_samples(many)
     assert np.isfinite(scores).all()
@@ -140,10 +142,21 @@ def slopes(rows: list[dict]) -> list[dict[str, object]]:
     return found
 
 
+def expected(name: str, shape: tuple[int, ...], n: int, rows: list[dict]) -> float:
+    """Return how many minutes a row may take, by the next smaller one; 0 where there is none."""
+    known = [row for row in rows if (row["detector"], tuple(row["shape"])) == (name, shape) and row["n"] < n]
+    if not known:
+        return 0.0
+    last = max(known, key=lambda row: row["n"])
+    scored = SCORED if name in COMPARING else n
+    return (last["fit_us"] * n + last["score_us"] * min(n, scored)) / 60e6
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--largest", type=int, default=10**6, help="the most samples of a row")
     parser.add_argument("--detectors", nargs="*", default=list(detectors()), help="those to measure")
+    parser.add_argument("--minutes", type=float, default=60.0, help="the most that a row may take")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
@@ -154,7 +167,11 @@ def main() -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     with tempfile.TemporaryDirectory() as folder:
         for shape, n in sorted(((s, n) for s, ns in SIZES.items() for n in ns), key=lambda at: at[1] * np.prod(at[0])):
-            waiting = [name for name in given.detectors if (name, shape, n) not in done]
+            waiting = [
+                name
+                for name in given.detectors
+                if (name, shape, n) not in done and expected(name, shape, n, results["rows"]) <= given.minutes
+            ]
             if n > given.largest or not waiting:
                 continue
             path = Path(folder) / "X.npy"
