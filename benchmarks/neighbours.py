@@ -2,9 +2,9 @@
 
 python -m benchmarks.neighbours
 
-The first test images are looked up among all training images, and among these and themselves moved by a pixel to the
-left and to the right, which takes more than the 256 MiB past which neighbours are approximate. k is the default of `KNN`
-and of `LOF`. A run that is stopped goes on where it was.
+The first test images are looked up among all training images, and among these and copies moved by a pixel to the left
+and to the right, which takes more than the 256 MiB past which neighbours are approximate. k is the default of `KNN` and
+of `LOF`. A run that is stopped goes on where it was.
 """
 
 import json
