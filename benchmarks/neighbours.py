@@ -8,14 +8,14 @@ of `LOF`. A run that is stopped goes on where it was.
 """
 
 import json
+import os
 import time
 from pathlib import Path
 
 import numpy as np
 
 from unlikelihood import KNN, LOF, MNIST
-from unlikelihood.contract import neighbours
-from unlikelihood.contract.neighbours import Neighbours, divided
+from unlikelihood.contract.neighbours import SEARCHED, Neighbours, divided
 from unlikelihood.storage.provenance import provenance
 
 RESULTS = Path(__file__).parent / "results" / "neighbours.json"
@@ -33,42 +33,48 @@ def images(moves: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     return tuple(part.reshape(len(part), -1) / np.float32(255) for part in (moved, test))
 
 
-def measure(name: str, k: int) -> dict[str, object]:
-    """Compare approximate neighbours with exact ones."""
+def measure(name: str, ks: tuple[int, ...]) -> list[dict[str, object]]:
+    """Compare approximate neighbours with exact ones, for each number k of them."""
     train, test = images(MOVES[name])
     cells = divided(train, seed=0)
     found, timed = {}, {}
     for how, own in (("exact", {}), ("approximate", cells)):
-        index = Neighbours(train, k, own)
+        index = Neighbours(train, max(ks), own)
         started = time.process_time()
         parts = [index.query(test[start : start + AT_ONCE]) for start in range(0, len(test), AT_ONCE)]
-        timed[how] = time.process_time() - started
+        timed[how] = round(1e3 * (time.process_time() - started) / len(test), 2)
         found[how] = [np.concatenate(part) for part in zip(*parts, strict=True)]
-    (exact, right), (distance, rows) = found["exact"], found["approximate"]
-    hits = [len(set(a) & set(b)) / k for a, b in zip(right.tolist(), rows.tolist(), strict=True)]
-    return {
-        "recall": round(float(np.mean(hits)), 4),
-        "queries of which all are found": round(float(np.mean(np.equal(hits, 1))), 4),
-        "mean distance over exact": round(float(np.mean(distance.mean(axis=1) / exact.mean(axis=1))), 5),
-        "cells": len(cells["centre"]),
-        "searched": neighbours.SEARCHED,
-        "processor ms a query, exact": round(1e3 * timed["exact"] / len(test), 2),
-        "processor ms a query, approximate": round(1e3 * timed["approximate"] / len(test), 2),
-    }
+    rows = []
+    for k in ks:
+        (exact, right), (distance, near) = ([part[:, :k] for part in found[how]] for how in ("exact", "approximate"))
+        hits = np.array([len(set(a) & set(b)) / k for a, b in zip(right.tolist(), near.tolist(), strict=True)])
+        rows.append(
+            {
+                "among": name,
+                "n": len(train),
+                "queries": len(test),
+                "k": k,
+                "recall": round(float(hits.mean()), 4),
+                "queries of which all are found": round(float((hits == 1).mean()), 4),
+                "mean distance over exact": round(float((distance.mean(axis=1) / exact.mean(axis=1)).mean()), 5),
+                "cells": len(cells["centre"]),
+                "searched": SEARCHED,
+                f"processor ms a query, {max(ks)} exact": timed["exact"],
+                f"processor ms a query, {max(ks)} approximate": timed["approximate"],
+            }
+        )
+    return rows
 
 
 def main() -> None:
     results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"rows": []}
-    done = {(row["among"], row["k"]) for row in results["rows"]}
     for name in MOVES:
-        for k in (KNN().n_neighbors, LOF().n_neighbors):
-            if (name, k) not in done:
-                n = 60_000 * len(MOVES[name])
-                row = {"among": name, "n": n, "k": k, "queries": QUERIES} | measure(name, k)
-                results["rows"].append(row)
-                results["provenance"] = provenance()
-                RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-                print(json.dumps(row), flush=True)
+        if name not in {row["among"] for row in results["rows"]}:
+            rows = measure(name, (KNN().n_neighbors, LOF().n_neighbors))
+            results["rows"] += rows
+            results["provenance"] = {"threads": os.environ.get("OMP_NUM_THREADS")} | provenance()
+            RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+            print(json.dumps(rows), flush=True)
 
 
 if __name__ == "__main__":
