@@ -12,7 +12,6 @@ where it was.
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unlikelihood.storage.provenance import provenance
+from unlikelihood.storage.provenance import processor, provenance
 
 RESULTS = Path(__file__).parent / "results" / "memory.json"
 SIZES = {(1, 28, 28): (1_000, 10_000, 100_000, 1_000_000), (1, 28, 28, 28): (100, 1_000, 10_000)}
@@ -183,16 +182,12 @@ def main() -> None:
                     print(name, shape, n, ran.stderr.strip().splitlines()[-1:], file=sys.stderr)
                     continue
                 row = {"detector": name, "shape": shape, "n": n} | json.loads(ran.stdout.splitlines()[-1])
+                row["processor"] = processor()
                 results["rows"].append(row)
                 results["slopes"] = slopes(results["rows"])
-                results["provenance"] = {"processor": processor(), "threads": 1} | provenance()
+                results["provenance"] = {"threads": 1} | provenance()  # of the last row
                 RESULTS.write_text(json.dumps(results, indent=1) + "\n")
                 print(json.dumps(row), flush=True)
-
-
-def processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 if __name__ == "__main__":
