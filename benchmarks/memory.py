@@ -1,17 +1,17 @@
 """What fitting and scoring hold and take, as samples that lie in a file become more.
 
-python -m benchmarks.memory [--largest N]
+python -m benchmarks.memory [--largest N] [--detectors NAME ...] [--minutes M]
 
 Images are 28x28 and volumes 28x28x28, 8 bits, in a memory map. Every row is a process of its own with one thread; a
 small fit goes before, so that what libraries themselves take is not counted. Memory is what is the process's own, above
 that: pages of the map are the kernel's cache, which it takes back when memory is short. Time is that of the processor.
-A run that is stopped goes on where it was.
+Rows that would take more than so many minutes, by the next smaller one, are left out. A run that is stopped goes on
+where it was.
 """
 
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -22,11 +22,12 @@ from pathlib import Path
 
 import numpy as np
 
-from unlikelihood.storage.provenance import provenance
+from unlikelihood.storage.provenance import processor, provenance
 
 RESULTS = Path(__file__).parent / "results" / "memory.json"
 SIZES = {(1, 28, 28): (1_000, 10_000, 100_000, 1_000_000), (1, 28, 28, 28): (100, 1_000, 10_000)}
-SCORED = 10_000  # samples at most that are scored where a score compares with all
+COMPARING = ("KNN", "LOF", "Contrastive", "Radiomics")  # whose score compares with all samples
+SCORED = 10_000  # samples at most that are scored by these
 SETTLED = 10_000  # samples from which the slope is fitted, for below that a fit is mostly what does not depend on them
 
 
@@ -108,7 +109,7 @@ def measure(name: str, path: str, n: int) -> dict[str, object]:
     X = X[:n]
     with Held() as fitting:
         detector.fit(X)
-    many = X[:SCORED] if name in ("KNN", "LOF", "Contrastive", "Radiomics") else X
+    many = X[:SCORED] if name in COMPARING else X
     with Held() as scoring:
         scores = detector.score_samples(many)
     assert np.isfinite(scores).all()
@@ -140,10 +141,21 @@ def slopes(rows: list[dict]) -> list[dict[str, object]]:
     return found
 
 
+def expected(name: str, shape: tuple[int, ...], n: int, rows: list[dict]) -> float:
+    """Return how many minutes a row may take, by the next smaller one; 0 where there is none."""
+    known = [row for row in rows if (row["detector"], tuple(row["shape"])) == (name, shape) and row["n"] < n]
+    if not known:
+        return 0.0
+    last = max(known, key=lambda row: row["n"])
+    scored = SCORED if name in COMPARING else n
+    return (last["fit_us"] * n + last["score_us"] * min(n, scored)) / 60e6
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--largest", type=int, default=10**6, help="the most samples of a row")
     parser.add_argument("--detectors", nargs="*", default=list(detectors()), help="those to measure")
+    parser.add_argument("--minutes", type=float, default=60.0, help="the most that a row may take")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
@@ -154,7 +166,11 @@ def main() -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     with tempfile.TemporaryDirectory() as folder:
         for shape, n in sorted(((s, n) for s, ns in SIZES.items() for n in ns), key=lambda at: at[1] * np.prod(at[0])):
-            waiting = [name for name in given.detectors if (name, shape, n) not in done]
+            waiting = [
+                name
+                for name in given.detectors
+                if (name, shape, n) not in done and expected(name, shape, n, results["rows"]) <= given.minutes
+            ]
             if n > given.largest or not waiting:
                 continue
             path = Path(folder) / "X.npy"
@@ -166,16 +182,12 @@ def main() -> None:
                     print(name, shape, n, ran.stderr.strip().splitlines()[-1:], file=sys.stderr)
                     continue
                 row = {"detector": name, "shape": shape, "n": n} | json.loads(ran.stdout.splitlines()[-1])
+                row["processor"] = processor()
                 results["rows"].append(row)
                 results["slopes"] = slopes(results["rows"])
-                results["provenance"] = {"processor": processor(), "threads": 1} | provenance()
+                results["provenance"] = {"threads": 1} | provenance()  # of the last row
                 RESULTS.write_text(json.dumps(results, indent=1) + "\n")
                 print(json.dumps(row), flush=True)
-
-
-def processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 if __name__ == "__main__":

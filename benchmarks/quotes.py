@@ -70,8 +70,11 @@ def quotes() -> list[str]:
     pair = next(cell["auroc"] for cell in surface["cells"].values() if cell["setting"] == plain)
     alone = [next(iter(surface[f"{digit} alone"].values()))["auroc"][digit]["value"] for digit in ("4", "7")]
     on_nines = sorted(cell["auroc"]["9"]["value"] for cell in surface["nines"].values())
+    near = max(read("neighbours.json")["rows"], key=lambda row: (row["n"], -row["k"]))
     minute = search["times faster than the thesis' minute, by the processor"]
     return [
+        f"neighbours among the likeliest: they find {100 * near['recall']:.1f} % of the {near['k']} nearest of a digit "
+        f"among {near['n']:,}",
         f"{chosen['setting']['latent']} latents, width {chosen['setting']['width']}, pixels in [0, 1] "
         f"({chosen['unseen normals']['95 % quantile']:.1f}; fours {four:.3f}, sevens {seven:.3f})",
         f"it has {pair['4']['value']:.3f} on fours and {pair['7']['value']:.3f} on sevens, "

@@ -135,6 +135,47 @@ def search(path: Path, figure: Path) -> str:
     )
 
 
+def memory(path: Path, neighbours: Path) -> str:
+    """Return the section on what many samples take."""
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    rows.sort(key=lambda row: (len(row["shape"]), row["detector"], row["n"]))
+    head = (
+        "detector",
+        "shape",
+        "samples",
+        "to fit, MiB",
+        "to score, MiB",
+        "to fit, µs a sample",
+        "to score, µs a sample",
+        "processor",
+    )
+    lines = [
+        (
+            row["detector"],
+            "x".join(map(str, row["shape"][1:])),
+            f"{row['n']:,}",
+            *(f"{row[key]:,.0f}" for key in ("fit_mib", "score_mib", "fit_us", "score_us")),
+            row["processor"],
+        )
+        for row in rows
+    ]
+    found = json.loads(neighbours.read_text(encoding="utf-8"))["rows"]
+    near = [
+        (f"{row['n']:,}", str(row["k"]), f"{row['searched']} of {row['cells']}", f"{row['recall']:.3f}")
+        for row in found
+    ]
+    title = "What many samples take"
+    return (
+        f"\n{title}\n{'-' * len(title)}\n\n``python -m benchmarks.memory``\n\n"
+        "Memory above that of a small fit, beside the pages of the file that the samples lie in; time of the processor "
+        "with one thread. Networks are tiny and see each sample once. What compares with all scores at most 10,000.\n"
+        f"\n{table(head, *lines)}\n``python -m benchmarks.neighbours``\n\n"
+        "The share of the k nearest training digits that the approximate search finds, of 1,000 test digits of MNIST; "
+        "of 180,000, two thirds are the training digits moved by a pixel.\n\n"
+        f"{table(('training samples', 'k', 'cells searched', 'recall'), *near)}"
+    )
+
+
 def quality(path: Path) -> str:
     """Return the section of every detector on every task."""
     record = json.loads(path.read_text())
@@ -213,6 +254,7 @@ def main() -> None:
     sections += [comparison(path) for path in sorted(RESULTS.rglob("comparison.json"))]
     sections.append(surface(RESULTS / "mnist-vae-surface" / "surface.json"))
     sections.append(search(RESULTS / "search.json", made.parent / "search.svg"))
+    sections.append(memory(RESULTS / "memory.json", RESULTS / "neighbours.json"))
     (ROOT / "docs" / "results.rst").write_text(HEAD + "".join(sections), encoding="utf-8")
     (ROOT / "docs" / "medmnist.rst").write_text(medmnist(RESULTS / "medmnist.json"), encoding="utf-8")
     for example in sorted((ROOT / "docs" / "examples").glob("*.py")):

@@ -3,20 +3,33 @@
 import os
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
+from torch import nn
 from torch.distributions import Normal
 
 from tiny import DETECTORS, normals, tiny
-from unlikelihood import CorrelatedGaussian, Exemplars, PCAResidual, load
+from unlikelihood import (
+    NAP,
+    CorrelatedGaussian,
+    Exemplars,
+    PatchGaussian,
+    PatchMemory,
+    PathStatistics,
+    PCAResidual,
+    TorchEncoder,
+    load,
+)
 from unlikelihood.contract import blocks, neighbours
 from unlikelihood.data.mapped import Mapped, Stored
-from unlikelihood.detectors import pca_residual
+from unlikelihood.detectors import path_statistics, pca_residual, rapp
 from unlikelihood.nn import likelihoods, priors
+from unlikelihood.storage import identity
 from unlikelihood.training.batches import is_mapped
 
 MEASURE = """
@@ -63,6 +76,69 @@ def test_memory_is_bounded_whatever_the_number_and_the_size_of_samples(tmp_path)
     several, neighbours = map(float, found.stdout.split())
     assert several < 60  # MiB: the residuals of all samples alone take 36, and as much again to be joined
     assert neighbours < 500  # two blocks of 256 such images, in double precision, take 1024 for every thread
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda vae, _: NAP(vae),
+        lambda vae, _: PathStatistics(vae, samples=1),
+        lambda _, encoder: PatchMemory(encoder, size=16, candidates=64),
+        lambda _, encoder: PatchGaussian(encoder),
+    ],
+    ids=["NAP", "PathStatistics", "PatchMemory", "PatchGaussian"],
+)
+def test_what_is_held_does_not_grow_with_the_samples(tmp_path, monkeypatch, made):
+    for module, name in ((rapp, "HELD"), (path_statistics, "MOST"), (identity, "BLOCK")):
+        monkeypatch.setattr(module, name, 64)
+    few, peaks = normals((1, 12, 12), 40), []
+    parts = tiny("VAE").fit(few), TorchEncoder(nn.Conv2d(1, 3, 1)).fit(few)
+    for n in (500, 1500):
+        X = mapped(tmp_path, normals((1, 12, 12), n))
+        tracemalloc.start()
+        made(*parts).fit(X).score_samples(X)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert (peaks[1] - peaks[0]) / 1000 < 400  # bytes of a sample, whose pixels take 576
+
+
+@pytest.mark.parametrize("n", [50, 1500])
+def test_differences_in_blocks_have_the_whitening_of_all(monkeypatch, n):
+    X = normals((1, 8, 8), n)
+    vae = tiny("VAE").fit(X)
+    whole = NAP(vae).fit(X)
+    d = whole._of_differences(lambda d: d, X)
+    _, sigma, v = np.linalg.svd(d - d.mean(axis=0), full_matrices=False)
+    sigma, v = sigma[sigma > rapp.ROUNDING * sigma[0]], v[sigma > rapp.ROUNDING * sigma[0]]
+    expected = -np.square((d - d.mean(axis=0)) @ v.T / sigma).sum(axis=1)
+    assert whole.score_samples(X) == pytest.approx(expected, rel=1e-6)
+    monkeypatch.setattr(rapp, "HELD", 0)
+    assert NAP(vae).fit(X).score_samples(X) == pytest.approx(expected, rel=1e-6)
+
+
+def test_statistics_of_many_are_a_random_part_of_them(monkeypatch):
+    X = normals((1, 8, 8), 300)
+    vae = tiny("VAE").fit(X)
+    every = PathStatistics(vae).fit(X)
+    monkeypatch.setattr(path_statistics, "MOST", 200)
+    some = PathStatistics(vae).fit(X)
+    assert some.train_.shape == (200, 6)
+    found, known = (one.train_ * one.scale_ + one.mean_ for one in (some, every))
+    assert (np.abs(found[:, None] - known).max(axis=2).min(axis=1) < 1e-4).all()
+    assert np.corrcoef(some.score_samples(X), every.score_samples(X))[0, 1] > 0.9
+
+
+def test_patches_are_drawn_from_all_samples_and_only_their_samples_are_looked_at(monkeypatch):
+    X = np.arange(900, dtype=np.float32).reshape(900, 1, 1, 1) + np.zeros((1, 1, 2, 2), np.float32)
+    encoder = TorchEncoder(nn.Conv2d(1, 1, 1)).fit(X)
+    seen = []
+    monkeypatch.setattr(encoder, "feature_maps", lambda x: [seen.extend(x[:, 0, 0, 0]), x][1])
+    detector = PatchMemory(encoder, size=50, candidates=50).fit(X)
+    drawn = np.sort((detector.memory_ * detector.scale_).ravel())
+    assert len(drawn) == 50
+    np.testing.assert_allclose(drawn, np.rint(drawn), atol=1e-3)
+    assert drawn[0] < 300 < 600 < drawn[-1]
+    assert set(np.rint(drawn)) == set(seen[1:])  # the first says how large a map is
 
 
 def test_a_view_of_a_map_is_known_as_one(tmp_path):

@@ -9,6 +9,7 @@ import SimpleITK
 from scipy.spatial import cKDTree
 
 from spheres import OBLIQUE
+from test_study import enhanced
 from unlikelihood import Scan, marked, save_segmentation
 from unlikelihood.data.ct.formats import UnreadableScan
 
@@ -47,7 +48,7 @@ def test_marks_are_balls_in_the_patient(scan):
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".dcm"])
 def test_marks_lie_where_simpleitk_finds_them(tmp_path, scan, suffix):
-    marks = marked(scan, [scan.to_world((4, 9, 11)), scan.to_world((4, 3, 20))], [6, 3])
+    marks = marked(scan, [scan.to_world((1, 9, 11)), scan.to_world((7, 3, 20))], [6, 3])  # none in slices between
     if suffix == ".dcm":
         save_segmentation(tmp_path / "marks.dcm", marks, tmp_path / "ct")
     else:
@@ -90,6 +91,41 @@ def test_slices_of_a_tilted_gantry_keep_their_places(tmp_path, scan):
         rows, columns = np.nonzero(plane)
         world = np.array(at, float) + np.stack([columns * 0.7, rows * 0.8, 0 * rows], axis=1)
         assert np.linalg.norm(world - middle, axis=1).max() < 4 + 0.5 * np.linalg.norm((0.7, 0.8, 2.5))
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3, 4, 5], [3, 0, 5, 1, 4, 2]])
+def test_marks_lie_in_the_frames_of_enhanced_ct_that_they_are_of(tmp_path, scan, order):
+    upright = replace(scan, direction=np.eye(3), hu=scan.hu[:6])
+    enhanced(upright, tmp_path / "ct" / "a.dcm", order)
+    for file in (tmp_path / "ct").glob("0*"):
+        file.unlink()
+    marks = marked(upright, [upright.to_world((1, 9, 11)), upright.to_world((4, 3, 20))], [3, 3])
+    save_segmentation(tmp_path / "marks.dcm", marks, tmp_path / "ct")
+    found = points(tmp_path / "marks.dcm")
+    assert len(found) == marks.hu.sum()
+    assert apart(found, upright.to_world(np.argwhere(marks.hu))) < 0.01
+    made = pydicom.dcmread(tmp_path / "marks.dcm")
+    for frame, plane in zip(made.PerFrameFunctionalGroupsSequence, made.pixel_array, strict=True):
+        source = frame.DerivationImageSequence[0].SourceImageSequence[0]
+        np.testing.assert_array_equal(plane, marks.hu[order[source.ReferencedFrameNumber - 1]])
+
+
+@pytest.mark.parametrize("place", ["e", "e/a.dcm"])
+def test_which_of_two_stacks_of_enhanced_ct_is_not_guessed(tmp_path, scan, place):
+    upright = replace(scan, direction=np.eye(3), hu=scan.hu[:6])
+    (tmp_path / "e").mkdir()
+    enhanced(upright, tmp_path / "e" / "a.dcm", range(6), stacks=2)
+    with pytest.raises(UnreadableScan, match="holds 2 series"):
+        save_segmentation(tmp_path / "marks.dcm", marked(upright, upright.centre, 6), tmp_path / place)
+
+
+def test_enhanced_ct_in_several_objects_is_refused(tmp_path, scan):
+    upright = replace(scan, direction=np.eye(3), hu=scan.hu[:6])
+    (tmp_path / "e").mkdir()
+    for name, order in (("a", [0, 1, 2]), ("b", [3, 4, 5])):
+        enhanced(upright, tmp_path / "e" / f"{name}.dcm", order)
+    with pytest.raises(UnreadableScan, match=r"a\.dcm: the series lies in 2 files of many frames, expected one"):
+        save_segmentation(tmp_path / "marks.dcm", marked(upright, upright.centre, 6), tmp_path / "e")
 
 
 def test_a_segmentation_is_no_scan_and_repeats_to_the_bit_of_its_pixels(tmp_path, scan):

@@ -334,7 +334,7 @@ def enhanced(noise, file, order, stacks=1):
         del data[tag]
     data.ImageType, data.NumberOfFrames = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"], len(order) * stacks
     shared = Dataset()
-    shared.PixelMeasuresSequence = functional(PixelSpacing=[0.8, 0.7])
+    shared.PixelMeasuresSequence = functional(PixelSpacing=[0.8, 0.7], SliceThickness=2.5)
     shared.PlaneOrientationSequence = functional(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
     data.SharedFunctionalGroupsSequence = Sequence([shared])
     frames, pixels = [], []

@@ -437,6 +437,79 @@ class TestDicom:
             Scan.read(dicom)
 
 
+class TestIntercept:
+    """Files of HU with 1024 added, as many tools write them without a word, are refused until the user says so."""
+
+    @staticmethod
+    def save(file, hu):
+        image = SimpleITK.GetImageFromArray(hu)
+        image.SetSpacing((0.7, 0.7, 2.5))
+        SimpleITK.WriteImage(image, str(file))
+
+    @pytest.mark.parametrize("dtype", ["uint16", "int16", "float32"])
+    @pytest.mark.parametrize("name", ["a.nii.gz", "a.nrrd", "a.mha"])
+    def test_an_offset_is_refused_until_it_is_said(self, tmp_path, ball, name, dtype):
+        self.save(tmp_path / name, (ball.hu.astype(int) + 1024).astype(dtype))
+        with pytest.raises(UnreadableScan, match=rf"{name}: its values go from 174 to 1064, .*intercept=-1024"):
+            Scan.read(tmp_path / name)
+        scan = Scan.read(tmp_path / name, intercept=-1024)
+        np.testing.assert_array_equal(scan.hu, ball.hu)
+        assert scan.hu.dtype == (np.float32 if dtype == "float32" else np.int16)
+        assert Scan.read(tmp_path / name, intercept=0).hu.max() == 1064
+
+    def test_soft_tissue_alone_is_known_by_its_offset(self, tmp_path):
+        self.save(tmp_path / "a.nrrd", np.random.default_rng(0).normal(1064, 15, (8, 30, 30)).astype(np.uint16))
+        with pytest.raises(UnreadableScan, match="with soft tissue near 1024; expected HU"):
+            Scan.read(tmp_path / "a.nrrd")
+
+    @pytest.mark.parametrize("beyond", [-2000, -3024, -1050])
+    def test_what_marks_the_outside_or_streaks_is_no_air(self, tmp_path, ball, beyond):
+        hu = ball.hu + np.int16(1024)
+        hu[0, 0, : 3 if beyond > -1500 else 70] = beyond
+        self.save(tmp_path / "a.nii.gz", hu)
+        with pytest.raises(UnreadableScan, match=f"its values go from {beyond} to 1064"):
+            Scan.read(tmp_path / "a.nii.gz")
+
+    @pytest.mark.parametrize(
+        "hu",
+        [
+            [-1000, -850, 40, 1500],  # a chest
+            [0, 0, 0, 1],  # a mask
+            [0, 0.25, 0.5, 1],
+            [0, 100, 200, 255],  # a window
+            [30, 60, 90, 400],  # soft tissue
+            [-100, 40, 300, 1500],  # bone, and the fat around it
+            [-1024, 0, 0, 3071],  # an air bubble
+            [0, 0, 0, 1000],  # a drawing
+            range(3000),
+        ],
+    )
+    def test_others_are_read_as_they_are(self, tmp_path, hu):
+        stored = np.random.default_rng(0).choice(hu, (8, 30, 30))
+        stored = stored.astype(np.float32 if 0.25 in hu else np.int16)
+        self.save(tmp_path / "a.nii.gz", stored)
+        np.testing.assert_array_equal(Scan.read(tmp_path / "a.nii.gz").hu, stored)
+
+    def test_a_scale_in_the_header_is_taken(self, tmp_path, ball):
+        image = nibabel.Nifti1Image(ball.hu.T + np.int16(1024), np.diag((0.7, 0.7, 2.5, 1)))
+        image.header.set_slope_inter(1, -1024)
+        image.to_filename(tmp_path / "a.nii.gz")
+        np.testing.assert_array_equal(Scan.read(tmp_path / "a.nii.gz").hu, ball.hu)
+
+    def test_a_folder_says_it_of_all_its_files_and_the_cache_knows(self, tmp_path, ball):
+        (tmp_path / "ct").mkdir()
+        for name in ("a.nii.gz", "b.mha"):
+            self.save(tmp_path / "ct" / name, ball.hu + np.int16(1024))
+        source = {"path": tmp_path / "ct", "shape": (30, 32, 34), "window": None, "jobs": 1}
+        with pytest.raises(ValueError, match=r"2 of 2 volumes cannot be read\n.*a\.nii\.gz: its values go from 174"):
+            Volumes(**source).read()
+        assert next(what for *_, what in Volumes(**source).contents()).startswith("refused: ")
+        stored, hu = (Volumes(**source, intercept=own).read().pixels for own in (0, -1024))
+        inside = slice(12, 18)
+        np.testing.assert_array_equal(hu[:, 0, inside, inside, inside], stored[:, 0, inside, inside, inside] - 1024)
+        assert next(what for *_, what in Volumes(**source, intercept=0).contents()).startswith("scan of ")
+
+
 class TestVolumes:
     @pytest.fixture
     def folder(self, tmp_path, ball):

@@ -70,3 +70,8 @@ def rows(X: np.ndarray, index: np.ndarray) -> np.ndarray:
         return X[index]
     chosen: Any = Mapped.of(X).choose(index)
     return chosen if chosen.nbytes > IN_MEMORY else np.asarray(chosen)
+
+
+def drawn(X: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """Return at most so many of the samples, drawn at random, in their order, as `rows` does."""
+    return X if len(X) <= most else rows(X, np.sort(np.random.default_rng(seed).permutation(len(X))[:most]))

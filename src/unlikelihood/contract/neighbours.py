@@ -47,15 +47,18 @@ def restored(state: Mapping[str, Any], name: str) -> Any:
 
 
 def cells_of(train: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """Divide samples past 256 MiB among the nearest of about √n centres; return none for fewer samples.
+    """Return the cells of samples past 256 MiB, and none of fewer samples; see `divided`."""
+    return divided(train, seed) if past(train) else {}
+
+
+def divided(train: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """Divide samples among the nearest of about √n centres.
 
     Returns
     -------
     dict
         The `centre` of each cell, (√n, D) float32, and the `cell` of each sample, (n,) int32.
     """
-    if not past(train):
-        return {}
     n, d = len(train), train[:1].size
     learnt_from = min(n, CENTRED_ON * math.isqrt(n), max(2, 4 * HELD // d))
     count = min(math.isqrt(n), max(1, learnt_from // 4))

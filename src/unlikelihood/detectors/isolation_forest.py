@@ -3,7 +3,7 @@
 import numpy as np
 import sklearn.ensemble
 
-from unlikelihood.contract.blocks import IN_MEMORY, by_blocks
+from unlikelihood.contract.blocks import IN_MEMORY, by_blocks, drawn
 from unlikelihood.contract.detector import Detector
 from unlikelihood.parameters import Count
 
@@ -30,9 +30,8 @@ class IsolationForest(Detector):
         # The forest follows from its training samples and the seed, so those are what a model file holds; of many, as
         # many as all trees see, or as few as 256 MiB hold.
         seen = min(self.n_estimators * self.subsample, max(self.subsample, IN_MEMORY // (4 * X[0].size)))
-        if len(X) > seen:
-            X = X[np.sort(np.random.default_rng(self.seed).permutation(len(X))[:seen])]
-        self.train_ = np.ascontiguousarray(np.asarray(X).reshape(len(X), -1), np.float32)
+        some = np.asarray(drawn(X, seen, self.seed))
+        self.train_ = np.ascontiguousarray(some.reshape(len(some), -1), np.float32)
 
     def _restore(self) -> None:
         self._forest = sklearn.ensemble.IsolationForest(

@@ -8,6 +8,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import KW_ONLY
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from unlikelihood.contract.blocks import by_blocks
 from unlikelihood.contract.detector import Detector, fitted
 from unlikelihood.contract.embedder import DenseEmbedder
 from unlikelihood.contract.maps import MapKind
+from unlikelihood.data.mapped import Mapped
 from unlikelihood.nn.spatial import stretch
 from unlikelihood.parameters import Count, Positive, Share
 
@@ -61,18 +63,14 @@ class Patches(Detector):
             maps = self.encoder_.feature_maps(X[start : start + TOGETHER])
             yield np.moveaxis(maps.reshape(*maps.shape[:2], -1), 1, 2)
 
-    def _of_positions(self, X: np.ndarray) -> np.ndarray:
-        """Return the distances at every position of the samples, (n, positions)."""
-        return np.concatenate([self._distances(patches) for patches in self._patches(X)])
-
     def _score(self, X: np.ndarray) -> np.ndarray:
-        distances = self._of_positions(X)
-        largest = math.ceil(self.top * distances.shape[1])
-        return -np.sort(distances, axis=1)[:, -largest:].mean(axis=1)
+        largest = math.ceil(self.top * math.prod(self.space_))
+        parts = map(self._distances, self._patches(X))
+        return np.concatenate([-np.sort(distances, axis=1)[:, -largest:].mean(axis=1) for distances in parts])
 
     @override
     def _map(self, X: np.ndarray) -> np.ndarray:
-        distances = self._of_positions(X)
+        distances = np.concatenate([self._distances(patches) for patches in self._patches(X)])
         if not self.space_:
             return np.broadcast_to(distances, X.shape).astype(np.float32)
         maps = torch.from_numpy(distances.astype(np.float32)).reshape(-1, 1, *self.space_)
@@ -112,8 +110,13 @@ class PatchMemory(Patches):
         positions = math.prod(self.space_)
         every = len(X) * positions
         drawn = np.sort(rng.choice(every, min(every, self.candidates), replace=False, shuffle=False))
+        # Samples of which no patch is drawn need not be looked at.
+        sample, position = np.divmod(drawn, positions)
+        some, row = np.unique(sample, return_inverse=True)
+        looked_at: Any = Mapped.of(X).choose(some)
+        drawn = row * positions + position
         found, start = [], 0
-        for patches in self._patches(X):
+        for patches in self._patches(looked_at):
             end = start + len(patches) * positions
             inside = drawn[np.searchsorted(drawn, start) : np.searchsorted(drawn, end)]
             found.append(patches.reshape(-1, patches.shape[-1])[inside - start])

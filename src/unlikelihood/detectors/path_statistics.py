@@ -9,6 +9,7 @@ from sklearn.neighbors import KernelDensity
 from torch import Tensor
 from typing_extensions import override
 
+from unlikelihood.contract.blocks import drawn
 from unlikelihood.contract.detector import fitted
 from unlikelihood.contract.embedder import Embedder
 from unlikelihood.contract.trained import Variational
@@ -16,14 +17,17 @@ from unlikelihood.contract.wrapper import MapOfPart
 from unlikelihood.nn.levels import log_mean_exp
 from unlikelihood.parameters import Count
 
+MOST = 2**14  # normals whose statistics make a density: a score takes time for each of them
+
 
 class PathStatistics(MapOfPart, Embedder):
     r"""Scores by how usual the statistics of a sample's path through a variational autoencoder are.
 
     .. math:: \sum_j \log \hat{p}_j(T_j(x))
 
-    with a Gaussian kernel density p̂ for each statistic T of normals, standardised, of bandwidth :math:`n^{-1/5}`. With
-    L samples z⁽ˡ⁾ of the posterior the statistics are, in the papers' words,
+    with a Gaussian kernel density p̂ for each statistic T of n normals, standardised, of bandwidth :math:`n^{-1/5}`; of
+    more than 16,384 normals, so many are drawn at random. With L samples z⁽ˡ⁾ of the posterior the statistics are, in
+    the papers' words,
 
     - the path: ‖x − x̂‖ with x̂ the decoder's mean at the posterior's mean μ, ‖μ‖ and ‖σ‖ (LPath),
     - the distortion :math:`\frac{1}{L} \sum_l \log p(x \mid z^{(l)})`,
@@ -55,7 +59,7 @@ class PathStatistics(MapOfPart, Embedder):
     @override
     def _fit(self, X: np.ndarray) -> None:
         self.vae_ = fitted(self.vae, X)
-        found = self._statistics(X)
+        found = self._statistics(drawn(X, MOST, self.seed))
         self.mean_ = found.mean(0)
         self.scale_ = np.maximum(found.std(0), 1e-9 * np.maximum(1, np.abs(self.mean_)))
         self.train_ = (found - self.mean_) / self.scale_

@@ -4,12 +4,14 @@ h₀ is the sample itself, the other h_l are the outputs of the encoder's hidden
 the mean of q(z|x).
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from unlikelihood.contract.blocks import HELD
 from unlikelihood.contract.detector import fitted
 from unlikelihood.contract.trained import Variational, precise
 from unlikelihood.contract.wrapper import MapOfPart
@@ -71,7 +73,8 @@ class NAP(RaPP):
     RaPP's normalised aggregation along pathways. D holds d of the samples that `fit` is given, its mean is d̄, and
     directions in which these do not vary are left out. So the score is the same after any invertible linear map of d.
 
-    It wants more samples than activations. Memory and time are those of the singular values of D.
+    It wants more samples than activations. Memory is that of a square matrix of the activations, or of D where that is
+    smaller: of a triangle R with D - d̄ = QR, which has the same Σ and V and takes in D block by block.
 
     References
     ----------
@@ -80,12 +83,36 @@ class NAP(RaPP):
 
     def _fit(self, X: np.ndarray) -> None:
         super()._fit(X)
-        d = self._of_differences(lambda d: d, X)
-        self.mean_ = d.mean(0)
-        _, sigma, v = np.linalg.svd(d - self.mean_, full_matrices=False)
+        self.mean_, triangle = mean_and_triangle(self._blocks(X))
+        _, sigma, v = np.linalg.svd(triangle, full_matrices=False)
         varied = sigma > ROUNDING * sigma.max()
         self.whitening_ = np.ascontiguousarray(v[varied].T / sigma[varied])
+
+    def _blocks(self, X: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield D in blocks of as many rows as columns, and more where these are few."""
+        activations = self._of_differences(lambda d: d, X[:1]).shape[1]
+        step = max(activations, HELD // activations)
+        for start in range(0, len(X), step):
+            yield self._of_differences(lambda d: d, X[start : start + step])
 
     def _score(self, X: np.ndarray) -> np.ndarray:
         mean, whitening = map(torch.from_numpy, (self.mean_, self.whitening_))
         return -self._of_differences(lambda d: ((d - mean.to(d)) @ whitening.to(d)).square().sum(1), X)
+
+
+def mean_and_triangle(blocks: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean (m,) of rows that come in blocks (n, m), and R of the QR decomposition of rows less their mean.
+
+    References
+    ----------
+    Ross, Lim, Lin and Yang, "Incremental learning for robust visual tracking", 2008, section 3.1: the row that a mean
+    which moves adds. Demmel, Grigori, Hoemmen and Langou, "Communication-optimal parallel and sequential QR and LU
+    factorizations", 2012: blocks one after the other.
+    """
+    n, mean, triangle = 0, np.zeros(()), list[np.ndarray]()
+    for block in blocks:
+        own, both = block.mean(axis=0), n + len(block)
+        moved = math.sqrt(n * len(block) / both) * (own - mean)
+        triangle = [np.asarray(np.linalg.qr(np.vstack([*triangle, block - own, moved]), mode="r"))]
+        mean, n = mean + len(block) / both * (own - mean), both
+    return mean, triangle[0]

@@ -91,7 +91,7 @@ class Candidates(Cubes):
     def _found(self, scans: Sequence[ScanFiles]) -> list[Found]:
         from joblib import Parallel, delayed  # which takes long to import
 
-        folder, settings = self.crops_folder, [VERSION, self.resample, self.per_scan]
+        folder, settings = self.crops_folder, [VERSION, self.resample, self.intercept, self.per_scan]
         folder.mkdir(parents=True, exist_ok=True)
         with content_hashes(folder / "content.json") as content_hash:
             keys = [hashed([*settings, one.series, one.damage, one.content(content_hash)]) for one in scans]
@@ -110,7 +110,7 @@ class Candidates(Cubes):
     def _find(self, k: int, scan: ScanFiles, place: Path) -> tuple[int, str]:
         follow_parent()
         try:
-            found = find_blobs(scan.read(resample=self.resample), self.per_scan)
+            found = find_blobs(scan.read(resample=self.resample, intercept=self.intercept), self.per_scan)
         except UnreadableScan as error:
             return k, str(error)
         with replacing(place) as part:

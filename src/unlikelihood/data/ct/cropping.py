@@ -25,13 +25,14 @@ VERSION = 3  # of what is on the disk: crops of another one are made again
 class Grid(NamedTuple):
     """What scans are resampled to: a size in mm along z, y and x (None: the whole scan), and as in `Scan.crop`.
 
-    `resample` is for the slices of a scan, before; see `Scan.read`.
+    `resample` and `intercept` are for reading it, before; see `Scan.read`.
     """
 
     size: tuple[float, float, float] | None
     spacing: float
     outside: float
     resample: bool
+    intercept: float | None = None
 
     def shape(self, extent: ArrayLike) -> tuple[int, int, int]:
         """Return the number of voxels along z, y and x, out of a scan of the given extent in mm along these."""
@@ -161,7 +162,7 @@ def _crop_once(i: int, request: Request, grid: Grid, place: Path) -> tuple[int, 
 
 def _crop(request: Request, grid: Grid, place: Path) -> str:
     try:
-        scan = request.scan.read(resample=grid.resample)
+        scan = request.scan.read(resample=grid.resample, intercept=grid.intercept)
     except ValueError as error:
         return str(error)
     centres = request.centres or (tuple(scan.centre.tolist()),)

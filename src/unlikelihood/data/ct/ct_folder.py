@@ -41,6 +41,9 @@ class CTFolder(LabelledFolder):
     resample : bool
         Put slices that are missing, uneven or displaced by a gantry tilt on an even grid, where otherwise such a
         scan cannot be read. This is a second interpolation.
+    intercept : float, optional
+        What is to be added to the values of image files, all of them, to make them HU, such as -1024; see `Scan.read`.
+        Unless given, files that seem to need it are refused; 0 takes them as they are. DICOM has its own.
     cache : str or Path, optional
         Folder of what is resampled; "crops" in `$UNLIKELIHOOD_CACHE` or `~/.cache/unlikelihood` unless given.
     jobs : int, optional
@@ -51,6 +54,7 @@ class CTFolder(LabelledFolder):
     outside: HU = AIR
     window: tuple[float, float] | None = LUNG_WINDOW
     resample: bool = False
+    intercept: HU | None = None
     cache: str | Path | None = None
     jobs: Count | None = None
 
@@ -64,14 +68,14 @@ class CTFolder(LabelledFolder):
         check_parameters(self)
         if self.window is not None:
             windowed(np.empty(0), self.window)
-        grid = Grid(size, self.spacing, self.outside, self.resample)
+        grid = Grid(size, self.spacing, self.outside, self.resample, self.intercept)
         if size is not None:
             grid.shape(())
         return grid
 
     def contents(self) -> list[tuple[str, str, int, str]]:
         """Read all, and say of each series what it is, a scan, refused and why, or foreign; see `Survey.contents`."""
-        return self.survey(existing("path", self.path)).contents(resample=self.resample)
+        return self.survey(existing("path", self.path)).contents(resample=self.resample, intercept=self.intercept)
 
     def survey(self, path: Path) -> Survey:
         """Return what is in a folder."""

@@ -1,6 +1,6 @@
 """One CT scan: its voxels in HU and where in the patient each of them lies."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,7 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from unlikelihood.data.ct.dicom import Slice, chosen_series, headers_in, series_in
 from unlikelihood.data.ct.dicom_writer import UID, write_slices
 from unlikelihood.data.ct.formats import FORMATS, UnreadableScan, files_in, sitk, suffix_of
-from unlikelihood.data.ct.hounsfield import AIR, as_hu
+from unlikelihood.data.ct.hounsfield import AIR, as_hu, in_hu
 from unlikelihood.data.ct.image_scans import image_fields
 from unlikelihood.data.ct.stack import stacked
 from unlikelihood.data.source import existing
@@ -87,7 +87,14 @@ class Scan:
         return f"Scan({self.series!r}, {self.hu.shape} voxels (z, y, x) of {size} mm (x, y, z))"
 
     @classmethod
-    def read(cls, path: str | Path, *, series: str | None = None, resample: bool = False) -> Self:
+    def read(
+        cls,
+        path: str | Path,
+        *,
+        series: str | None = None,
+        resample: bool = False,
+        intercept: float | None = None,
+    ) -> Self:
         """Read a scan.
 
         Of a DICOM folder, with all folders in it, the CT images are read, whatever the names and the order of the
@@ -103,6 +110,9 @@ class Scan:
         resample : bool
             Put slices that are missing, unevenly spaced or displaced sideways (gantry tilt) on an even, upright grid
             by linear interpolation, and leave out exact copies of a slice, where otherwise they are an error.
+        intercept : float, optional
+            What is to be added to the values of an image file to make them HU, such as -1024. Unless given, they are
+            taken for HU, and refused if they look like HU with 1024 added; 0 takes any. DICOM has its own.
 
         Returns
         -------
@@ -111,12 +121,13 @@ class Scan:
         Raises
         ------
         UnreadableScan
-            If the file is damaged, holds no scan, or several and `series` does not say which, or if its slices do
-            not make up an even grid and `resample` is not set.
+            If the file is damaged, holds no scan, no HU, or several scans and `series` does not say which, or if its
+            slices do not make up an even grid and `resample` is not set.
         """
         place = existing("path", path)
         if suffix_of(place) in FORMATS and place.is_file():
-            return cls._made(place, image_fields(place))
+            scan = cls._made(place, image_fields(place))
+            return replace(scan, hu=in_hu(place, scan.hu, intercept))
         headers = headers_in([place] if place.is_file() else files_in(place))
         if place.is_file() and headers:  # one slice stands for its series
             beside = headers_in(files_in(place.parent))

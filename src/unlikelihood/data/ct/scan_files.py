@@ -32,13 +32,13 @@ class ScanFiles(NamedTuple):
     files: tuple[Path, ...]
     damage: str = ""
 
-    def read(self, *, resample: bool = False) -> Scan:
+    def read(self, *, resample: bool = False, intercept: float | None = None) -> Scan:
         """Read the scan; see `Scan.read`."""
         if self.damage:
             raise UnreadableScan(self.damage)
         with naming(self.files[0]):
             if suffix_of(self.files[0]) in FORMATS:
-                return Scan.read(self.files[0])
+                return Scan.read(self.files[0], intercept=intercept)
             found = series_in(headers_in(self.files))
             # Without the files of others of its UID, nothing needs to tell it from them.
             own = found.get(self.series) or found.get(uid_of(self.series))
@@ -72,7 +72,7 @@ class Survey(NamedTuple):
             counts[f"DICOM files: {reason}"] += files
         return counts + self.others
 
-    def contents(self, *, resample: bool = False) -> list[tuple[str, str, int, str]]:
+    def contents(self, *, resample: bool = False, intercept: float | None = None) -> list[tuple[str, str, int, str]]:
         """Read all, and return the folder, the series, the number of files and what it is of each series.
 
         That is the size of a scan, why it is refused, or what else it is.
@@ -80,7 +80,7 @@ class Survey(NamedTuple):
         rows = []
         for scan in self.scans:
             try:
-                size = " x ".join(map(str, scan.read(resample=resample).hu.shape))
+                size = " x ".join(map(str, scan.read(resample=resample, intercept=intercept).hu.shape))
                 rows.append((scan.name, scan.series, len(scan.files), f"scan of {size} voxels (z, y, x)"))
             except UnreadableScan as error:
                 rows.append((scan.name, scan.series, len(scan.files), f"refused: {error}"))

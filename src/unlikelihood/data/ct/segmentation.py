@@ -1,7 +1,7 @@
 """Maps and marks as DICOM segmentations, which viewers lay over the scan that they are of."""
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from importlib.metadata import version
@@ -64,31 +64,34 @@ def save_segmentation(path: str | Path, mask: Scan, series: str | Path, *, label
     Raises
     ------
     UnreadableScan
-        If there is no such series, or it is one object of many frames (enhanced CT).
+        If there is no such series, or it lies in several objects of many frames (enhanced CT).
     ValueError
         If no pixel of the series lies where the map is above 0.
     """
     slices = _slices(existing("series", series))
     segment = np.stack([_section(mask, one) for one in slices])
-    if not segment.any():
+    marked_slices = np.flatnonzero(segment.any(axis=(1, 2)))
+    if not len(marked_slices):
         raise ValueError(f"mask={mask!r} has nothing above 0 in the series {slices[0].series} in {series}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # at the patient's name in the headers, which is as it is
-        made = _segmentation(slices, segment, label)
+        # Without a gap, for which readers such as ITK would put what follows it elsewhere.
+        kept = slice(marked_slices[0], marked_slices[-1] + 1)
+        made = _segmentation(slices[kept], segment[kept], label)
     with replacing(path) as file:
         made.save_as(file)
 
 
 def _slices(place: Path) -> list[Slice]:
     headers = headers_in(files_in(place if place.is_dir() else place.parent))
-    own = None
-    if place.is_file():
-        own = next((one.series for header in headers for one in header.slices if header.file == place), None)
-    chosen = chosen_series(place, headers, own)
+    own = {one.series for header in headers for one in header.slices if header.file == place}
+    chosen = chosen_series(place, headers, own.pop() if len(own) == 1 else None)
     if chosen.damage:
         raise UnreadableScan(chosen.damage)
-    if len({one.file for one in chosen.slices}) < len(chosen.slices):
-        raise UnreadableScan(f"{chosen.slices[0].file}: holds many frames, expected a series of one file a slice")
+    if 1 < (files := len({one.file for one in chosen.slices})) < len(chosen.slices):
+        raise UnreadableScan(
+            f"{chosen.slices[0].file}: the series lies in {files} files of many frames, expected one, or one a slice"
+        )
     normal = np.cross(chosen.slices[0].axes[:3], chosen.slices[0].axes[3:])
     return sorted(chosen.slices, key=lambda one: float(normal @ one.position))
 
@@ -107,7 +110,7 @@ def _section(mask: Scan, one: Slice) -> NDArray[np.bool_]:
 
 def _segmentation(slices: Sequence[Slice], segment: NDArray[np.bool_], label: str) -> Any:
     highdicom, codes = imported("highdicom"), imported("pydicom.sr.codedict").codes
-    sources = list(_headers(slices))
+    sources = [_header(file) for file in dict.fromkeys(one.file for one in slices)]
     own = version("unlikelihood")
     method = highdicom.AlgorithmIdentificationSequence(
         name="unlikelihood", version=own, family=codes.DCM.ArtificialIntelligence
@@ -130,6 +133,8 @@ def _segmentation(slices: Sequence[Slice], segment: NDArray[np.bool_], label: st
         pixel_array=segment.astype(np.uint8),
         segmentation_type="BINARY",
         segment_descriptions=[described],
+        plane_positions=[highdicom.PlanePositionSequence("PATIENT", one.position) for one in slices],
+        omit_empty_frames=False,
         series_instance_uid=series,
         series_number=1,
         sop_instance_uid=instance,
@@ -142,10 +147,9 @@ def _segmentation(slices: Sequence[Slice], segment: NDArray[np.bool_], label: st
     )
 
 
-def _headers(slices: Iterable[Slice]) -> Iterable[Any]:
-    for one in slices:
-        data = imported("pydicom").dcmread(one.file, stop_before_pixels=True, force=True)
-        for tag in ("StudyDate", "StudyTime", "StudyID", "AccessionNumber", "PatientBirthDate", "PatientSex"):
-            if tag not in data:  # which the standard asks for, though it may be empty
-                setattr(data, tag, "")
-        yield data
+def _header(file: Path) -> Any:
+    data = imported("pydicom").dcmread(file, stop_before_pixels=True, force=True)
+    for tag in ("StudyDate", "StudyTime", "StudyID", "AccessionNumber", "PatientBirthDate", "PatientSex"):
+        if tag not in data:  # which the standard asks for, though it may be empty
+            setattr(data, tag, "")
+    return data
