@@ -303,7 +303,7 @@ class TestHounsfield:
         ("tags", "lost", "message"),
         [
             ({}, ["RescaleSlope"], "its header lacks RescaleSlope"),
-            ({"RescaleSlope": 0}, (), "RescaleSlope and RescaleIntercept are 0 and 0"),
+            ({"RescaleSlope": 0}, (), "its intensities are scaled by 0 and 0"),
             ({"RescaleType": "MGML"}, (), "its values are in MGML"),
             ({"ModalityLUTSequence": [Dataset()]}, (), "maps its values by a table"),
             ({"HighBit": 14}, (), "its highest bit is 14 of 16"),

@@ -62,7 +62,7 @@ def outcome(reader: Reader, damage: Damage, folder: Path, expected: Facts) -> Ou
         found = quietly(reader, folder)
     except Exception as error:
         return _judged(error, reader, victim) if reader.rest is None else _skipped(error, reader, victim, folder)
-    if _same(found, expected) or damage.where == "meant":
+    if _same(found, expected) or damage.where in ("meant", f"meant for {victim.suffix}"):
         return Outcome("right")
     changed = ", ".join(name for name in expected if not _same({name: found[name]}, {name: expected[name]}))
     return Outcome("unknowable" if damage.where in PART[reader.checksum] and damage.where else "silent", changed)
@@ -106,7 +106,7 @@ def _skipped(error: Exception, reader: Reader, victim: Path, folder: Path) -> Ou
     if read != whole:
         return Outcome("silent", f"{read} of {whole} others are read")
     if not any("skipped" in one for one in told):
-        return judged if _nothing_there(victim) else Outcome("silent", "left out without a warning")
+        return judged if _nothing_there(victim) else Outcome("silent", f"left out without a warning: {judged.said}")
     return Outcome("skip", judged.said)
 
 
@@ -161,9 +161,9 @@ def _heard(pipe: Any, child: int) -> Outcome:
     head = pipe.read(4)
     if len(head) < 4:
         return Outcome("crash", f"status {os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT).si_status}")
-    content = b""
-    while len(content) < int.from_bytes(head, "little"):
-        content += pipe.read(2**16)
+    content, length = b"", int.from_bytes(head, "little")
+    while len(content) < length:
+        content += pipe.read(length - len(content))
     return Outcome(*json.loads(content))
 
 

@@ -15,7 +15,10 @@ GIANT = 2**33  # bytes, of which a sparse file stores next to none
 
 
 class Damage(NamedTuple):
-    """A kind of damage; `where` it changes bytes that may be bytes of a whole file of the same format, or nowhere."""
+    """A kind of damage.
+
+    `where` it changes bytes to others that a whole file of the same format may have; "meant" if they are no damage.
+    """
 
     name: str
     harm: Callable[[Path], object]
@@ -61,10 +64,9 @@ def bytes_changed() -> Iterator[Damage]:
         yield Damage(f"cut at {share:.0%}", partial(changed, lambda content, s=share: content[: int(s * len(content))]))
     yield Damage("last byte lost", partial(changed, lambda content: content[:-2].rstrip(b"\0")[:-1]))
     yield Damage("first byte lost", partial(changed, lambda content: content[1:]))
-    yield Damage("16 bytes lost in the middle", partial(changed, lambda c: c[: len(c) // 2] + c[len(c) // 2 + 16 :]))
-    yield Damage(
-        "16 bytes more in the middle", partial(changed, lambda c: c[: len(c) // 2] + noise(16) + c[len(c) // 2 :])
-    )
+    for word, lost, more in (("lost", 16, 0), ("more", 0, 16)):
+        shift = lambda c, lost=lost, more=more: c[: len(c) // 2] + noise(more) + c[len(c) // 2 + lost :]  # noqa: E731
+        yield Damage(f"16 bytes {word} in the middle", partial(changed, shift), "middle")
     for at, bit in ((0, 0), (2, 5), (5, 1), (9, 7), (13, 3), (21, 0), (30, 6), (44, 2), (57, 4), (75, 1), (110, 6)):
         yield Damage(f"bit {bit} of byte {at} flipped", partial(changed, partial(in_header, at, bit)), "header")
     for at, bit in ((0.3, 4), (0.45, 0), (0.5, 6), (0.62, 2), (0.77, 5), (0.88, 1)):
@@ -81,20 +83,23 @@ def bytes_changed() -> Iterator[Damage]:
     yield Damage("bytes swapped", partial(changed, lambda content: b"".join(content[i : i + 2][::-1] for i in range(0, len(content), 2))))
     yield Damage("reversed", partial(changed, lambda content: content[::-1]))
     yield Damage("zipped once more", partial(changed, gzip.compress))
-    yield Damage("line ends of Windows", partial(changed, lambda content: content.replace(b"\n", b"\r\n")))
+    yield Damage("line ends of Windows", partial(changed, lambda content: content.replace(b"\n", b"\r\n")), "throughout")
 
 
 def other_content() -> Iterator[Damage]:
     """Yield what else may lie under the name of a file."""
     yield Damage("a text", lambda file: file.write_text("no such thing\n"))
     yield Damage("a page of a server", lambda file: file.write_text("<!DOCTYPE html><html>404 Not Found</html>"))
-    yield Damage("PNG under its name", lambda file: Image.fromarray(np.eye(24, dtype=np.uint8)).save(file, "PNG"))
+    def png(file: Path) -> None:
+        Image.fromarray(np.eye(24, dtype=np.uint8)).save(file, "PNG")
+
+    yield Damage("PNG under its name", png, "meant for .png")
 
     def saved(file: Path) -> None:
         with file.open("wb") as content:
             np.save(content, np.eye(24))
 
-    yield Damage("NPY under its name", saved)
+    yield Damage("NPY under its name", saved, "meant for .npy")
     yield Damage("a table under its name", lambda file: file.write_text("file,label\na.png,0\n"))
     yield Damage("JSON under its name", lambda file: file.write_text('[{"a": 1}]'))
     yield Damage("deep JSON under its name", lambda file: file.write_text("[" * 100000))

@@ -147,11 +147,21 @@ def tagged(file: Path, **tags: Any) -> None:
     for tag, value in tags.items():
         if value is None:
             delattr(data, tag)
-        elif tag == "TransferSyntaxUID":
-            data.file_meta.TransferSyntaxUID = value
+        elif tag == "PixelData" and data.file_meta.TransferSyntaxUID.is_compressed:
+            data.PixelData = pydicom.encaps.encapsulate([value])
         else:
             setattr(data, tag, value)
     data.save_as(file, enforce_file_format=False)
+
+
+def as_syntax(value: str, content: bytes) -> bytes:
+    """Say that the pixels of a DICOM file are written in another way."""
+    start = content.index(b"\x02\0\x10\0UI")
+    end = start + 8 + struct.unpack_from("<H", content, start + 6)[0]
+    new = value.encode() + b"\0" * (len(value) % 2)
+    length = struct.unpack_from("<I", content, 140)[0] + len(new) - (end - start - 8)
+    element = content[start : start + 6] + struct.pack("<H", len(new)) + new
+    return content[:140] + struct.pack("<I", length) + content[144:start] + element + content[end:]
 
 
 DICOM: Mapping[str, tuple[Any, ...]] = {
@@ -165,16 +175,16 @@ DICOM: Mapping[str, tuple[Any, ...]] = {
     "PhotometricInterpretation": ("RGB", "PALETTE COLOR", "YBR_FULL", "FOO", None),
     "NumberOfFrames": (2, 5, -1, 10**9),
     "PixelData": (b"", b"\0\0", bytes(10**6), None),
-    "TransferSyntaxUID": (uid.JPEG2000Lossless, uid.JPEGBaseline8Bit, uid.RLELossless, uid.JPEGLSLossless, "1.2.3", None),
 }  # fmt: skip
 X_RAY: Mapping[str, tuple[Any, ...]] = {
     "RescaleSlope": ("0", "1e39", "1e308", "-1e300"),
     "RescaleIntercept": ("1e308",),
-    "WindowWidth": ("0", "-5", "1e-300", "0.5"),
+    "WindowWidth": ("0", "-5", "1e-300"),
     "WindowCenter": ("1e308",),
     "VOILUTFunction": ("SIGMOID", "FOO"),
     "Modality": ("CT", "SEG"),
 }
+MEANT = ("SIGMOID",)  # values that a header may well have
 CT: Mapping[str, tuple[Any, ...]] = {
     "RescaleSlope": ("0", "1e39", "1e308", None),
     "RescaleIntercept": ("1e39", "1e308", None),
@@ -193,11 +203,16 @@ def dicom_tags(fields: Mapping[str, tuple[Any, ...]]) -> Iterator[Damage]:
     for tag, values in fields.items():
         for value in values:
             shown = f"{len(value)} bytes" if isinstance(value, bytes) else str(value)
-            yield Damage(f"{tag} of {shown}", partial(tagged, **{tag: value}))
+            where = "meant" if value in MEANT else ""
+            yield Damage(f"{tag} of {shown}", partial(tagged, **{tag: value}), where)
 
 
 def dicom(file: Path) -> Iterator[Damage]:
     yield from dicom_tags(DICOM)
+    own = pydicom.dcmread(file).file_meta.TransferSyntaxUID
+    for value in (uid.JPEG2000Lossless, uid.JPEGBaseline8Bit, uid.RLELossless, uid.JPEGLSLossless, "1.2.3"):
+        if value != own:
+            yield Damage(f"TransferSyntaxUID of {value}", partial(changed, partial(as_syntax, value)))
 
 
 def npy(file: Path, values: Mapping[str, Any] | None = None) -> Iterator[Damage]:

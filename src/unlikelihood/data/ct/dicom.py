@@ -15,6 +15,8 @@ from unlikelihood.data.ct.foreign import foreign_reason
 from unlikelihood.data.ct.formats import UnreadableScan, imported
 from unlikelihood.data.ct.phases import TAGS as PHASE_TAGS
 from unlikelihood.data.ct.phases import Part, told_apart
+from unlikelihood.data.ct.voxel_bytes import check_scale
+from unlikelihood.data.reading import no_file
 
 DICOM = (".dcm", ".dicom", ".ima")  # and files of any other name that begin as DICOM does
 NEEDED = (
@@ -27,8 +29,10 @@ NEEDED = (
     "RescaleSlope",
     "RescaleIntercept",
 )
+STORED = ("BitsAllocated", "BitsStored", "PixelRepresentation")  # which are alike in the slices of a scan
 TAGS = [
     *NEEDED,
+    *STORED,
     *ENHANCED_TAGS,
     *PHASE_TAGS,
     "SOPClassUID",
@@ -60,6 +64,7 @@ class Slice(NamedTuple):
     slope: float
     intercept: float
     frame_of_reference: str
+    stored: tuple[int, ...]
     kinds: tuple[str, ...]
 
     @property
@@ -165,9 +170,9 @@ def _damage_of(uid: str, slices: list[Slice], damaged: list[Header]) -> str:
 def header_of(file: Path) -> Header | None:
     """Return what the header of a file says, None if it is not of DICOM."""
     named = file.suffix.lower() in DICOM
-    if not file.exists():
+    if reason := no_file(file):
         meant = named or not file.suffix or file.suffix[1:].isdigit()
-        return Header(file, damage=f"{file}: is a link to {file.readlink()}, which is not there") if meant else None
+        return Header(file, damage=f"{file}: {reason}") if meant else None
     marked = False
     try:
         marked, bare = _marks(file)
@@ -228,6 +233,7 @@ def _slice(file: Path, frame: Frame) -> Slice:
         float(data.RescaleSlope),
         float(data.RescaleIntercept),
         str(data.get("FrameOfReferenceUID") or ""),
+        tuple(int(data.get(tag, -1)) for tag in STORED),
         tuple(_text(data.get(tag)) for tag in PHASE_TAGS),
     )
 
@@ -256,9 +262,7 @@ def _check_numbers(file: Path, data: Any) -> None:
 
 
 def _check_scale(file: Path, data: Any) -> None:
-    slope, intercept = float(data.RescaleSlope), float(data.RescaleIntercept)
-    if not slope or not math.isfinite(slope) or not math.isfinite(intercept):
-        raise UnreadableScan(f"{file}: RescaleSlope and RescaleIntercept are {slope:g} and {intercept:g}")
+    check_scale(file, float(data.RescaleSlope), float(data.RescaleIntercept))
     if data.get("ModalityLUTSequence"):
         raise UnreadableScan(f"{file}: maps its values by a table, expected a slope and an intercept")
     if (unit := str(data.get("RescaleType") or "HU").strip().upper()) != "HU":

@@ -11,11 +11,12 @@ from scipy.optimize import linear_sum_assignment
 
 from unlikelihood.data.ct.dicom import Slice, chosen_series, headers_in, series_in
 from unlikelihood.data.ct.dicom_writer import UID, write_slices
-from unlikelihood.data.ct.formats import FORMATS, UnreadableScan, files_in, sitk, suffix_of
+from unlikelihood.data.ct.formats import FORMATS, UnreadableScan, naming, sitk, suffix_of
 from unlikelihood.data.ct.hounsfield import AIR, as_hu
 from unlikelihood.data.ct.image_scans import image_fields
 from unlikelihood.data.ct.stack import stacked
 from unlikelihood.data.source import existing
+from unlikelihood.data.walk import files_in
 from unlikelihood.storage.files import replacing
 
 LENGTHS = (1.0, 4000.0)  # mm, from the smallest sample to more than a patient
@@ -116,7 +117,8 @@ class Scan:
         """
         place = existing("path", path)
         if suffix_of(place) in FORMATS and place.is_file():
-            return cls._made(place, image_fields(place))
+            with naming(place):
+                return cls._made(place, image_fields(place))
         headers = headers_in([place] if place.is_file() else files_in(place))
         if place.is_file() and headers:  # one slice stands for its series
             beside = headers_in(files_in(place.parent))
@@ -131,7 +133,8 @@ class Scan:
     @classmethod
     def stack(cls, slices: list[Slice], *, resample: bool = False) -> Self:
         """Read the slices of one DICOM series, given by their headers in any order; see `read`."""
-        return cls._made(slices[0].file.parent, stacked(slices, resample))
+        with naming(slices[0].file):
+            return cls._made(slices[0].file.parent, stacked(slices, resample))
 
     @classmethod
     def _made(cls, where: Path, fields: dict[str, Any]) -> Self:

@@ -10,10 +10,12 @@ from typing import NamedTuple
 
 from unlikelihood.data.ct.content import identity, remembered
 from unlikelihood.data.ct.dicom import Header, header_of, headers_in, series_in, single_images, uid_of
-from unlikelihood.data.ct.formats import FORMATS, UnreadableScan, files_in, naming, suffix_of
+from unlikelihood.data.ct.formats import FORMATS, UnreadableScan, naming, suffix_of
 from unlikelihood.data.ct.image_scans import voxel_files
 from unlikelihood.data.ct.phases import Part, told_apart
 from unlikelihood.data.ct.scan import Scan
+from unlikelihood.data.reading import no_file
+from unlikelihood.data.walk import files_in
 from unlikelihood.progress import progress
 from unlikelihood.storage.files import replacing
 
@@ -114,11 +116,12 @@ def survey(path: Path, memory: Path | None = None) -> Survey:
         whole = survey(path.parent, memory)
         return whole._replace(scans=[one for one in whole.scans if path in one.files])
     root = path if path.is_dir() else path.parent
-    files = list(files_in(path)) if path.is_dir() else [path]
+    left_out = Counter[str]()
+    files = files_in(path, left_out) if path.is_dir() else [path]
     scans = [_image_file(file, root) for file in files if suffix_of(file) in FORMATS]
     index = None if memory is None else memory / f"index-{_short_hash(path)}.json"
     known = _known([file for file in files if suffix_of(file) not in FORMATS], index)
-    others = _others([one.file for one in known if not one.says], scans, root)
+    others = left_out + _others([one.file for one in known if not one.says], scans, root)
     known = _without_single_images(_told_apart([one for one in known if one.says]))
     foreign = Counter((_name(one.file.parent, root), one.series, one.foreign) for one in known if one.foreign)
     return Survey(sorted([*scans, *_dicom(known, root)], key=lambda one: (one.name, one.series)), foreign, others)
@@ -213,8 +216,8 @@ def _name(place: Path, root: Path) -> str:
 
 def _image_file(file: Path, root: Path) -> ScanFiles:
     series, name = file.name[: -len(suffix_of(file))], _name(file, root)
-    if not file.exists():
-        return ScanFiles(series, name, (), f"{file}: is a link to {file.readlink()}, which is not there")
+    if reason := no_file(file):
+        return ScanFiles(series, name, (), f"{file}: {reason}")
     return ScanFiles(series, name, (file,))
 
 
