@@ -289,7 +289,7 @@ class TestPacked:
         content[9000] ^= 1
         (tmp_path / "x.npz").write_bytes(content)
         monkeypatch.setattr(arrays, "WHOLE", 0)
-        with pytest.raises(ValueError, match=r"x\.npz: cannot be read"):
+        with pytest.raises(ValueError, match=r"x\.npz.*: cannot be read"):
             Arrays(tmp_path / "x.npz").read()
         assert not list(kept.entries())
 

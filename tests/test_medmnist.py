@@ -1,6 +1,7 @@
 """Every set of MedMNIST is read in its official parts and classes, or refused by file and array."""
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from medmnist_files import COUNTS, write
 from unlikelihood.data import medmnist
 from unlikelihood.data.download import content_md5
+from unlikelihood.data.mapped import Mapped
 from unlikelihood.data.medmnist import MedMNIST
 from unlikelihood.data.medmnist_sets import SETS
 from unlikelihood.data.source import DataUnavailable
@@ -124,6 +126,28 @@ class TestClasses:
         write(tmp_path, "octmnist")
         with pytest.raises(ValueError, match=r"normal=\(0, 1\) and anomalous=\(1, 2\) both name 1"):
             MedMNIST(name="octmnist", path=tmp_path, normal=(0, 1), anomalous=(1, 2)).read()
+
+
+def test_a_large_part_is_mapped_as_it_is_stored(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNLIKELIHOOD_CACHE", str(tmp_path / "cache"))
+    n = 600
+    large = np.zeros((n, 224, 224, 3), np.uint8)  # 86 MiB, of which the first pixel says which it is
+    large[:, 0, 0, 2] = np.arange(n) % 251
+    label = np.where(np.arange(n) % 9 == 0, 6, 7)[:, None]
+    write(tmp_path, "pathmnist", 224, train_images=large, train_labels=label)
+    del large
+    tracemalloc.start()
+    try:
+        split = MedMNIST(name="pathmnist", size=224, path=tmp_path, normal=(7,)).split()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 86 * 2**20  # bytes: as float32 the large part alone takes four times that
+    assert isinstance(split.train.pixels, Mapped)
+    assert split.train.pixels.parts[0].values.dtype == np.uint8
+    kept = np.flatnonzero(np.arange(n) % 9)
+    np.testing.assert_array_equal(split.train.pixels[:, 2, 0, 0], (kept % 251).astype(np.uint8) / np.float32(255))
+    assert split.train.name[5] == f"train/{kept[5]:05}"
 
 
 def test_the_test_can_be_balanced(tmp_path):

@@ -88,6 +88,23 @@ def numpy_file(path: Path) -> Any:
         raise ValueError(f"{path}: cannot be read as a .npy or .npz file ({error})") from error
 
 
+def npz_array(path: Path, arrays: Any, key: str) -> NDArray[Any]:
+    """Return an array of an open .npz file; what is larger than 64 MiB is unpacked once into the cache, and mapped.
+
+    Raises
+    ------
+    ValueError
+        If the array is damaged, or holds Python objects.
+    """
+    member = f"{key}.npy"
+    try:
+        if 4 * arrays.zip.getinfo(member).file_size > WHOLE:
+            return np.asanyarray(numpy_file(unpacked(path, member, lambda: arrays.zip.open(member))))
+        return np.asarray(arrays[key])
+    except (ValueError, BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path}, {key}: cannot be read ({error})") from error
+
+
 def _array(parameter: str, path: Path, key: str | Path) -> NDArray[Any]:
     opened = numpy_file(path)
     if isinstance(opened, np.ndarray):
@@ -95,13 +112,7 @@ def _array(parameter: str, path: Path, key: str | Path) -> NDArray[Any]:
     with opened as arrays:
         if key not in arrays:
             raise ValueError(f"{parameter}={key!r}: expected one of {arrays.files}, the names in {path.name}")
-        try:
-            member = f"{key}.npy"
-            if 4 * arrays.zip.getinfo(member).file_size > WHOLE:
-                return numpy_file(unpacked(path, member, lambda: arrays.zip.open(member)))
-            return arrays[key]
-        except (ValueError, BadZipFile, zlib.error) as error:
-            raise ValueError(f"{parameter}={key!r} in {path.name}: cannot be read ({error})") from error
+        return npz_array(path, arrays, str(key))
 
 
 def _pixels(path: Path, key: str) -> NDArray[Any]:

@@ -1,19 +1,18 @@
 """MedMNIST v2 and MedMNIST+: biomedical images and volumes with an official split."""
 
-import zlib
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from unlikelihood.data.arrays import numpy_file
+from unlikelihood.data.arrays import npz_array, numpy_file
 from unlikelihood.data.download import fetch
 from unlikelihood.data.images import Images, numbered
+from unlikelihood.data.mapped import Mapped, Stored, held, joined
 from unlikelihood.data.medmnist_sets import SETS, MedSet
 from unlikelihood.data.source import Source, cache, data_folders, existing, first_file
 from unlikelihood.data.splits import Split, balance
@@ -30,7 +29,7 @@ class MedMNIST(Source):
     Images are (1, size, size) or (3, size, size), volumes (1, size, size, size), in the order train, val, test, named
     "train/00000" and so on; with the spacing where the authors state it. The normals of the official training part are
     trained on, those of the validation part calibrate, and the official test is the test; the anomalies of the first
-    two are left out. All are held as float32, four times their size in the file.
+    two are left out. A part of more than 64 MiB is unpacked once into the cache, and mapped.
 
     No patient is published, so every image is a group of its own. The authors cut the parts by patient where they knew
     them, but intervals are too narrow where a patient gave several images, as both glands in AdrenalMNIST3D.
@@ -103,7 +102,7 @@ class MedMNIST(Source):
     def split(self) -> Split:
         images, part = self._read()
         train, calibration, test = (images[part == one] for one in PARTS)
-        left_out = {"anomalies of train and val": len(train.anomalous) + len(calibration.anomalous)}
+        left_out = {"anomalies of train and val": train.counts["anomalous"] + calibration.counts["anomalous"]}
         if self.balanced:
             left_out["images of the more frequent kind"] = len(test)
             test = balance(test, np.random.default_rng(self.seed))
@@ -140,11 +139,12 @@ class MedMNIST(Source):
             if missing := [key for one in PARTS for key in _keys(one) if key not in arrays]:
                 raise ValueError(f"{file} lacks {missing}: expected the images and labels of {', '.join(PARTS)}")
             for one in PARTS:
-                stored, labels = (_array(file, arrays, key) for key in _keys(one))
+                stored, labels = (npz_array(file, arrays, key) for key in _keys(one))
                 _refuse_images(f"{file}, {one}_images", stored, published.stored(self.size))
                 has = _has(f"{file}, {one}_labels", labels, len(stored), published)
                 kind = np.where(has[:, anomalous].any(1), 1, np.where(np.delete(has, normal, 1).any(1), NEITHER, 0))
-                pixels.append(stored[kind != NEITHER])
+                channels_first = stored[:, None] if published.channels == 1 else np.moveaxis(stored, -1, 1)
+                pixels.append(Mapped([Stored(channels_first, (0, 255))]).choose(kind != NEITHER))
                 label.append(kind)
                 name.append(numbered(one, len(kind)))
                 part.append(np.full(len(kind), one))
@@ -152,7 +152,7 @@ class MedMNIST(Source):
         known = kind != NEITHER
         spacing = published.spacing.get(self.size)
         images = Images(
-            pixels=_channels_first(np.concatenate(pixels), published.channels) / np.float32(255),
+            pixels=held(joined(pixels)),
             label=kind[known],
             spacing=None if spacing is None else (spacing,) * published.axes,
             name=np.concatenate(name)[known],
@@ -190,13 +190,6 @@ def _others(known: Iterable[int], given: Container[int]) -> tuple[int, ...]:
     return tuple(label for label in known if label not in given)
 
 
-def _array(file: Path, arrays: Mapping[str, NDArray[Any]], key: str) -> NDArray[Any]:
-    try:
-        return arrays[key]
-    except (ValueError, BadZipFile, zlib.error) as error:
-        raise ValueError(f"{file}, {key}: cannot be read ({error})") from error
-
-
 def _refuse_images(where: str, images: NDArray[Any], shape: tuple[int, ...]) -> None:
     if images.dtype != np.uint8:
         raise TypeError(f"{where}: images of type {images.dtype}, expected uint8")
@@ -215,7 +208,3 @@ def _has(where: str, labels: NDArray[Any], n: int, published: MedSet) -> NDArray
         wrong = labels[~np.isin(labels, values)][0]
         raise ValueError(f"{where}: label {wrong}, expected {values[0]} to {values[-1]}")
     return labels == 1 if published.multi_label else labels == np.arange(known)
-
-
-def _channels_first(pixels: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
-    return pixels[:, None] if channels == 1 else np.moveaxis(pixels, -1, 1)
