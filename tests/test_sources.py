@@ -155,7 +155,7 @@ class TestArrays:
         with pytest.raises(ValueError, match=r"a\.npy: cannot be read"):
             Arrays(path=tmp_path / "a.npy").read()
         np.savez(tmp_path / "a.npz", pixels=np.zeros((2, 3)), patient=np.array([{}, None]))
-        with pytest.raises(ValueError, match=r"a\.npz, patient: cannot be read"):
+        with pytest.raises(ValueError, match=r"a\.npz: cannot be read as an archive of the array patient"):
             Arrays(path=tmp_path / "a.npz", group="patient").read()
 
 

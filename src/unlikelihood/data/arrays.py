@@ -1,10 +1,9 @@
 """NumPy arrays in files."""
 
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, is_zipfile
+from zipfile import is_zipfile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,8 @@ from typing_extensions import override
 
 from unlikelihood.data.images import LAYOUTS, MAX_CHANNELS, Images, numbered
 from unlikelihood.data.mapped import WHOLE, Mapped, Stored, held, windowed
+from unlikelihood.data.npy import npy_map, npz_member
+from unlikelihood.data.reading import naming
 from unlikelihood.data.source import RandomSplitSource, existing
 from unlikelihood.data.unpacked import unpacked
 
@@ -80,12 +81,12 @@ def numpy_file(path: Path) -> Any:
     ValueError
         If the file is damaged, or holds Python objects, which are never unpickled.
     """
-    if path.suffix == ".npz" and not is_zipfile(path):  # which np.load would leave open
-        raise ValueError(f"{path}: cannot be read as an .npz file, it is not whole")
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, BadZipFile) as error:
-        raise ValueError(f"{path}: cannot be read as a .npy or .npz file ({error})") from error
+    with naming(path, "a .npy or .npz file"):
+        if path.suffix != ".npz":
+            return npy_map(path)
+        if not is_zipfile(path):  # which np.load would leave open
+            raise ValueError("it is no whole .npz file")
+        return np.load(path, allow_pickle=False)
 
 
 def npz_array(path: Path, arrays: Any, key: str) -> NDArray[Any]:
@@ -94,15 +95,13 @@ def npz_array(path: Path, arrays: Any, key: str) -> NDArray[Any]:
     Raises
     ------
     ValueError
-        If the array is damaged, or holds Python objects.
+        If the array is damaged, holds Python objects, or is not there.
     """
     member = f"{key}.npy"
-    try:
+    with naming(path, f"an archive of the array {key}"):
         if 4 * arrays.zip.getinfo(member).file_size > WHOLE:
-            return np.asanyarray(numpy_file(unpacked(path, member, lambda: arrays.zip.open(member))))
-        return np.asarray(arrays[key])
-    except (ValueError, BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path}, {key}: cannot be read ({error})") from error
+            return npy_map(unpacked(path, member, lambda: arrays.zip.open(member)))
+        return npz_member(arrays, key)
 
 
 def _array(parameter: str, path: Path, key: str | Path) -> NDArray[Any]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from unlikelihood.data.ct.content import SETTLED, identity
 from unlikelihood.data.kept import keep
 from unlikelihood.data.mapped import WHOLE, Mapped, Stored, held
+from unlikelihood.data.reading import no_file
 from unlikelihood.data.source import cache
 from unlikelihood.progress import progress
 from unlikelihood.storage.files import replacing
@@ -175,7 +176,7 @@ def _seen(files: Sequence[tuple[str, ...]]) -> tuple[str, int]:
     """Return a hash of sizes, times and numbers of files, and their last change in ns."""
     digest, latest = blake2b(digest_size=16), 0
     for file in chain.from_iterable(files):
-        now = identity(Path(file))
+        now = [0, 0, 0, 0] if no_file(Path(file)) else identity(Path(file))
         latest = max(latest, *now[1:3])
         digest.update(json.dumps([os.path.abspath(file), now]).encode())
     return digest.hexdigest(), latest
@@ -202,6 +203,9 @@ def _content(files: tuple[str, ...]) -> bytes:
     # The suffix too, for it decides which decoder reads a file.
     found = []
     for file in map(Path, files):
+        if no_file(file):
+            found.append((file.suffix.lower(), ""))
+            continue
         with file.open("rb") as content:
             found.append((file.suffix.lower(), file_digest(content, "blake2b").hexdigest()))
     return json.dumps(found).encode()

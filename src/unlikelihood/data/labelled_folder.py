@@ -59,4 +59,4 @@ class LabelledFolder(RandomSplitSource):
 
     def table_entries(self) -> list[Entry]:
         """Return what the table lists."""
-        return entries_of(existing("table", str(self.table)), self.names)
+        return entries_of(existing("table", str(self.table)), self.names, Path(self.path).expanduser())

@@ -1,9 +1,7 @@
 """MNIST, as in the thesis: one digit is the anomaly, the other nine are normal."""
 
-import gzip
 import math
 import struct
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -16,6 +14,7 @@ from unlikelihood.data.digit_source import DigitSource, StoredDigits
 from unlikelihood.data.download import fetch, is_gzip, opened
 from unlikelihood.data.images import numbered
 from unlikelihood.data.mapped import WHOLE, joined
+from unlikelihood.data.reading import naming
 from unlikelihood.data.source import cache, data_folders, existing, first_file
 from unlikelihood.data.unpacked import unpacked
 
@@ -102,12 +101,9 @@ def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
         If the file is not of this format, or not whole.
     """
     header = 4 + 4 * axes
-    try:
-        with opened(path) as file:
-            read = file.read(header + WHOLE // 4 + 1)
-            content = np.frombuffer(read, np.uint8) if len(read) <= header + WHOLE // 4 else _mapped(path)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path}: expected a whole gzip file, but {error}") from error
+    with naming(path, "a file of digits"), opened(path) as file:
+        read = file.read(header + WHOLE // 4 + 1)
+        content = np.frombuffer(read, np.uint8) if len(read) <= header + WHOLE // 4 else _mapped(path)
     magic = bytes([0, 0, 8, axes])  # 8 stands for unsigned bytes
     if bytes(content[:4]) != magic:
         raise ValueError(
