@@ -223,7 +223,9 @@ def main(wanted: list[str]) -> None:
         "cells": total.total(),
         "outcomes": dict(total),
         "seconds": round(time.process_time() - start),
-        "readers": {name: facts[name] | {"outcomes": {k: f.kind for k, f in row.items()}} for name, row in table.items()},
+        "readers": {
+            name: facts[name] | {"outcomes": {k: f.kind for k, f in row.items()}} for name, row in table.items()
+        },
         "provenance": provenance(),
     }
     with replacing(RESULTS) as file:

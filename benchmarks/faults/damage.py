@@ -76,20 +76,29 @@ def bytes_changed() -> Iterator[Damage]:
     for word, fill in (("zeros", bytes), ("ones", lambda n: b"\xff" * n), ("noise", noise)):
         for at, where in ((0.0, "header"), (0.5, "middle"), (1.0, "end")):
             yield Damage(f"{word} in the {where}", partial(changed, partial(filled, at, fill)), where)
-        yield Damage(f"{word} throughout", partial(changed, lambda content, fill=fill: fill(len(content))), "throughout")
+        yield Damage(
+            f"{word} throughout", partial(changed, lambda content, fill=fill: fill(len(content))), "throughout"
+        )
     yield Damage("1 byte appended", partial(changed, lambda content: content + b"\x07"))
     yield Damage("1000 zeros appended", partial(changed, lambda content: content + bytes(1000)))
     yield Damage("twice", partial(changed, lambda content: content * 2))
-    yield Damage("bytes swapped", partial(changed, lambda content: b"".join(content[i : i + 2][::-1] for i in range(0, len(content), 2))))
-    yield Damage("reversed", partial(changed, lambda content: content[::-1]))
+    yield Damage(
+        "bytes swapped",
+        partial(changed, lambda content: b"".join(content[i : i + 2][::-1] for i in range(0, len(content), 2))),
+        "throughout",
+    )
+    yield Damage("reversed", partial(changed, lambda content: content[::-1]), "throughout")
     yield Damage("zipped once more", partial(changed, gzip.compress))
-    yield Damage("line ends of Windows", partial(changed, lambda content: content.replace(b"\n", b"\r\n")), "throughout")
+    yield Damage(
+        "line ends of Windows", partial(changed, lambda content: content.replace(b"\n", b"\r\n")), "throughout"
+    )
 
 
 def other_content() -> Iterator[Damage]:
     """Yield what else may lie under the name of a file."""
     yield Damage("a text", lambda file: file.write_text("no such thing\n"))
     yield Damage("a page of a server", lambda file: file.write_text("<!DOCTYPE html><html>404 Not Found</html>"))
+
     def png(file: Path) -> None:
         Image.fromarray(np.eye(24, dtype=np.uint8)).save(file, "PNG")
 

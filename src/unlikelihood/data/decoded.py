@@ -3,6 +3,7 @@
 import json
 import os
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -79,7 +80,9 @@ def decode(
     Decoded
     """
     rows = _alike(read, differs, len(files), skip=skip)
-    with closing(rows), progress("Reading images", total=len(files)) as update:
+    with closing(rows), warnings.catch_warnings(), progress("Reading images", total=len(files)) as update:
+        # At what does not matter; what does is checked. Threads would not restore the filters that they set.
+        warnings.simplefilter("ignore")
         failures: list[str] = []
         for row in rows:
             if isinstance(row, Row):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlikelihood.data.dicom_pixels import stored_values
-from unlikelihood.data.reading import no_file
+from unlikelihood.data.reading import check_scale, no_file
 
 SLICES = ("CT", "MR", "PT")  # modalities of slices, whose windows differ from slice to slice
 COMPUTED = ("RTDOSE", "SEG", "RTIMAGE", "REG")  # modalities of what has pixels and is no picture
@@ -35,13 +35,13 @@ def no_image(file: Path) -> str:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             header = dcmread(file, stop_before_pixels=True, specific_tags=["SOPClassUID", "Modality", "Rows"])
+            kind = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID")
+            name = str(kind.name) if kind else ""
+            # An image that lacks its size is damaged.
+            lacking = "Rows" not in header and "Image Storage" not in name
+            return name if lacking or header.get("Modality") in COMPUTED else ""
     except Exception:  # which reading it will name
         return ""
-    kind = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID")
-    name = str(kind.name) if kind else ""
-    # An image that lacks its size is damaged.
-    lacking = "Rows" not in header and "Image Storage" not in name
-    return name if lacking or header.get("Modality") in COMPUTED else ""
 
 
 def read_dicom(file: Path) -> NDArray[Any]:
@@ -69,9 +69,7 @@ def read_dicom(file: Path) -> NDArray[Any]:
         from pydicom import dcmread
     except ImportError as error:
         raise ImportError(f"{file}: DICOM needs pydicom: pip install unlikelihood[ct]") from error
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # at what does not matter here; what does is checked
-        return _shown(dcmread(file))
+    return _shown(dcmread(file))
 
 
 def _shown(dataset: Any) -> NDArray[Any]:
@@ -89,6 +87,7 @@ def _shown(dataset: Any) -> NDArray[Any]:
         return _of_bits(apply_color_lut(dataset.pixel_array, dataset), bits)
     if not kind.startswith("MONOCHROME"):
         return _of_bits(dataset.pixel_array, int(dataset.BitsStored))  # YBR as RGB
+    check_scale(float(dataset.get("RescaleSlope", 1)), float(dataset.get("RescaleIntercept", 0)))
     shown = _displayed(stored_values(dataset), dataset)
     return 1 - shown if kind == "MONOCHROME1" else shown
 

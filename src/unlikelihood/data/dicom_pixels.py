@@ -14,6 +14,7 @@ CODECS = {  # by transfer syntax; what is not here, pydicom reads itself
     **dict.fromkeys([f"{JPEG}57", f"{JPEG}70"], "ljpeg_decode"),
     **dict.fromkeys([f"{JPEG}80", f"{JPEG}81"], "jpegls_decode"),
     **dict.fromkeys([f"{JPEG}90", f"{JPEG}91"], "jpeg2k_decode"),
+    "1.2.840.10008.1.2.5": "dicomrle_decode",
     **dict.fromkeys([f"{JPEG}201", f"{JPEG}202", f"{JPEG}203"], "htj2k_decode"),
 }
 END = b"\xff\xd9"  # of a JPEG stream of any kind
@@ -61,6 +62,12 @@ def _decoded(data: Any, frame: int, codec: str) -> NDArray[Any]:
     from pydicom.encaps import get_frame
 
     stream = get_frame(data.PixelData, frame, number_of_frames=int(data.get("NumberOfFrames") or 1))
+    if codec == "dicomrle_decode":
+        dtype = np.dtype(f"<u{int(data.BitsAllocated) // 8}")
+        found = imagecodecs.dicomrle_decode(stream, dtype)
+        if len(found) != int(data.Rows) * int(data.Columns) * dtype.itemsize:
+            raise ValueError(f"its runs make {len(found)} bytes, its header says {data.Rows} x {data.Columns} pixels")
+        return np.frombuffer(found, dtype).reshape(int(data.Rows), int(data.Columns))
     if not stream.rstrip(b"\0\xff").endswith(END):
         raise ValueError("the end of its compressed voxels is missing")
     decode: Callable[[bytes], NDArray[Any]] = getattr(imagecodecs, codec)

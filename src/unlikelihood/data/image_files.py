@@ -1,5 +1,6 @@
 """Image files, with every bit they have, upright, and without what only their display needs."""
 
+import math
 import struct
 from collections.abc import Callable
 from io import BytesIO
@@ -176,7 +177,9 @@ def _check_strips(file: Path, series: Any) -> None:
         counts, starts = page.databytecounts, page.dataoffsets
         if 0 in counts or 0 in starts:
             raise ValueError("some of its strips or tiles are not there")  # which would be filled with zeros
-        if len(counts) != len(starts) or max(map(sum, zip(starts, counts, strict=True))) > file.stat().st_size:
+        if not len(counts) == len(starts) == math.prod(page.chunked):
+            raise ValueError(f"it has {len(counts)} strips or tiles, its header says {math.prod(page.chunked)}")
+        if max(map(sum, zip(starts, counts, strict=True))) > file.stat().st_size:
             raise ValueError("some of its strips or tiles lie beyond its end")
         if page.compression == tifffile.COMPRESSION.NONE and not page.is_tiled:
             rows = page.imagelength * (page.samplesperpixel if page.planarconfig == 2 else 1)
@@ -186,9 +189,23 @@ def _check_strips(file: Path, series: Any) -> None:
                 raise ValueError(f"its strips hold {sum(counts)} bytes, its header says {expected}")
 
 
+def _check_bitmap(header: bytes, size: int) -> None:
+    start, more = struct.unpack_from("<II", header, 10)
+    if more < 40:
+        return  # of an older kind
+    width, height, bits, packed = struct.unpack_from("<ii2xHI", header, 18)
+    expected = start + (width * bits + 31) // 32 * 4 * abs(height)
+    if start < 14 + more or (not packed and not expected <= size < expected + 4):
+        raise ValueError(f"it holds {size} bytes, its header says {expected}")
+
+
 def _pillow(file: Path) -> Decoded:
     with Image.open(file, formats=[file.suffix[1:].upper()]) as opened:  # the first frame, where there are several
         check_claim(file.stat().st_size, opened.width * opened.height)
+        if opened.tile and opened.tile[0][1] != (0, 0, *opened.size):
+            raise ValueError(f"its first frame covers {opened.tile[0][1]} of {opened.size} pixels")
+        if opened.format == "BMP":
+            _check_bitmap(file.read_bytes()[:34], file.stat().st_size)
         opened.load()
         transparent = opened.has_transparency_data
         colours = "L" if opened.mode in ("1", "L", "LA") else "RGB"

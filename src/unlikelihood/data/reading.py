@@ -9,6 +9,7 @@ from pathlib import Path
 GIANT = 2**30  # bytes from which on a file that stores next to none of them is refused
 STORED = 1000  # the bytes that a file may hold for each one that it stores
 PACKED = 2000  # the bytes that a decoder may make of each one of a file: twice the most of deflate
+SLOPES = (1e-6, 1e6)  # intensity for each number stored
 KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
@@ -81,3 +82,12 @@ def check_claim(stored: int, claimed: int) -> None:
     """Raise if so many bytes as a header claims cannot be packed in those that are stored; small ones always can."""
     if claimed > GIANT // 4 and claimed > PACKED * stored:
         raise ValueError(f"its header claims {claimed} bytes, more than {stored} can be unpacked to")
+
+
+def check_scale(slope: float, intercept: float) -> None:
+    """Raise unless a slope and an intercept may make intensities of numbers: finite, not next to nothing, not huge."""
+    if not SLOPES[0] <= abs(slope) <= SLOPES[1] or not abs(intercept) <= SLOPES[1]:
+        raise ValueError(
+            f"its intensities are scaled by {slope:g} and {intercept:g}, expected a slope of {SLOPES[0]:g} to "
+            f"{SLOPES[1]:g} and an intercept up to that"
+        )

@@ -30,7 +30,8 @@ def walk(folder: Path, left_out: Counter[str]) -> list[Path]:
 
 
 def _below(top: Path, root: Path, left_out: Counter[str]) -> Iterable[Path]:
-    waiting, seen = deque([(top, (root,))]), set[Path]()
+    waiting: deque[tuple[Path, tuple[Path, ...]]] = deque([(top, (root,))])
+    seen: set[Path] = set()
     while waiting:
         place, above = waiting.popleft()
         real = place.resolve()

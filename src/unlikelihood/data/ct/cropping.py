@@ -157,7 +157,10 @@ def _crop_once(i: int, request: Request, grid: Grid, place: Path) -> tuple[int, 
     """Crop one scan unless another run has, or does; return its number, and what is wrong with it."""
     lock = place.with_name(f".{place.name}.lock")
     with FileLock(lock):
-        wrong = "" if in_use(place) else _crop(request, grid, place)
+        try:
+            wrong = "" if in_use(place) else _crop(request, grid, place)
+        except MemoryError as error:
+            wrong = f"{request.scan.name}: takes more memory than there is ({error})"
     with suppress(OSError):  # who waits for it finds the scan in its place, whatever becomes of the lock
         lock.unlink()
     return i, wrong

@@ -15,8 +15,7 @@ from unlikelihood.data.ct.foreign import foreign_reason
 from unlikelihood.data.ct.formats import UnreadableScan, imported
 from unlikelihood.data.ct.phases import TAGS as PHASE_TAGS
 from unlikelihood.data.ct.phases import Part, told_apart
-from unlikelihood.data.ct.voxel_bytes import check_scale
-from unlikelihood.data.reading import no_file
+from unlikelihood.data.reading import check_scale, no_file
 
 DICOM = (".dcm", ".dicom", ".ima")  # and files of any other name that begin as DICOM does
 NEEDED = (
@@ -262,7 +261,7 @@ def _check_numbers(file: Path, data: Any) -> None:
 
 
 def _check_scale(file: Path, data: Any) -> None:
-    check_scale(file, float(data.RescaleSlope), float(data.RescaleIntercept))
+    check_scale(float(data.RescaleSlope), float(data.RescaleIntercept))
     if data.get("ModalityLUTSequence"):
         raise UnreadableScan(f"{file}: maps its values by a table, expected a slope and an intercept")
     if (unit := str(data.get("RescaleType") or "HU").strip().upper()) != "HU":

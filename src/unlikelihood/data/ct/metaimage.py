@@ -97,13 +97,13 @@ def _check_voxels(file: Path, header: TextHeader) -> None:
     fields = header.fields
     shape = [int(size) for size in fields["dimsize"].split()]
     item = BYTES[fields["elementtype"].removeprefix("MET_").removeprefix("U")]
-    packed, binary = (_flag(file, fields, name, was) for name, was in (("compresseddata", "False"), ("binarydata", "True")))
+    packed, binary = _flag(file, fields, "compresseddata", "False"), _flag(file, fields, "binarydata", "True")
     files = voxel_files(file)
     check_files(file, files)
     expected = math.prod(shape) * item
     skipped = int(fields.get("headersize", 0)) if files else header.end
-    if skipped < -1:
-        raise UnreadableScan(f"{file}: its HeaderSize is {skipped}, expected -1 or more")
+    if (said := int(fields.get("headersize", 0))) < -1 or (said > 0 and not files):
+        raise UnreadableScan(f"{file}: its HeaderSize is {said}, expected the bytes before the voxels, in their file")
     if not binary:
         values = (files[0] if files else file).read_bytes()[skipped:]
         check_size(file, len(values.split()) * item, shape, item)

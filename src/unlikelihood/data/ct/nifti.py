@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from unlikelihood.data.ct.formats import UnreadableScan, imported, suffix_of
-from unlikelihood.data.ct.voxel_bytes import check_axes, check_files, check_scale, check_size, unpacked_size
+from unlikelihood.data.ct.voxel_bytes import check_axes, check_files, check_size, unpacked_size
+from unlikelihood.data.reading import check_scale
 
 TO_LPS = np.diag((-1.0, -1.0, 1.0, 1.0))  # NIfTI's axes are right, front, head (RAS)
 REPAIRED = 30  # the level from which on what nibabel would repair, and go on, is damage
@@ -54,7 +55,7 @@ def _check_scale(file: Path, image: Any) -> None:
     # Of the file: nibabel's header says that there is none. A slope of 0 means none, by the definition of the format.
     with imported("nibabel").openers.ImageOpener(file) as content:
         slope, inter = type(image.header).from_fileobj(content, check=False)._structarr[["scl_slope", "scl_inter"]][()]
-    check_scale(file, float(slope) or 1.0, float(inter) if slope else 0.0)
+    check_scale(float(slope) or 1.0, float(inter) if slope else 0.0)
 
 
 def _check_voxels(file: Path, image: Any) -> None:

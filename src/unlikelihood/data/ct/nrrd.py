@@ -71,7 +71,10 @@ def _check_place(file: Path, header: TextHeader) -> None:
         if field not in header.fields:
             raise UnreadableScan(f"{file}: does not say how it lies in the patient ({field})")
         text = header.fields[field].replace("none", "")
-        numbers_in(file, field, text, text.count(",") + text.count("("))
+        vectors, expected = text.count("("), 3 if field == "space directions" else 1
+        if vectors < expected:
+            raise UnreadableScan(f"{file}: its {field} has {vectors} vectors, expected {expected}")
+        numbers_in(file, field, text, text.count(",") + vectors)
 
 
 def _check_units(file: Path, header: TextHeader) -> None:

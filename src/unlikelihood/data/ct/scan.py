@@ -20,6 +20,7 @@ from unlikelihood.data.walk import files_in
 from unlikelihood.storage.files import replacing
 
 LENGTHS = (1.0, 4000.0)  # mm, from the smallest sample to more than a patient
+FARTHEST = 1e6  # mm, that a scan lies from the origin of its coordinates
 POINTS_AT_ONCE = 2**21  # interpolated points, to bound the memory
 DIRECTIONS = ("RL", "AP", "IS")  # in which the world axes x, y and z decrease and increase
 WORLD = "SPL"  # the orientation of the world axes (z, y, x)
@@ -141,7 +142,9 @@ class Scan:
         try:
             scan = cls(**fields)
         except ValueError as error:
-            raise UnreadableScan(f"{where}: {error}") from error
+            raise UnreadableScan(f"{where}: {' '.join(str(error).split())}") from error
+        if np.abs(scan.origin).max() > FARTHEST:
+            raise UnreadableScan(f"{where}: its origin is {scan.origin}, expected mm in a patient")
         longest = float(scan.extent.max())
         if not LENGTHS[0] <= longest <= LENGTHS[1]:
             raise UnreadableScan(f"{where}: is {longest:g} mm long, expected lengths in mm")

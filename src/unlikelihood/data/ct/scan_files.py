@@ -15,7 +15,7 @@ from unlikelihood.data.ct.image_scans import voxel_files
 from unlikelihood.data.ct.phases import Part, told_apart
 from unlikelihood.data.ct.scan import Scan
 from unlikelihood.data.reading import no_file
-from unlikelihood.data.walk import files_in
+from unlikelihood.data.walk import files_in, real_paths
 from unlikelihood.progress import progress
 from unlikelihood.storage.files import replacing
 
@@ -157,8 +157,8 @@ def _others(files: list[Path], scans: list[ScanFiles], root: Path) -> Counter[st
     voxels: set[Path] = set()
     for one in scans if files else ():
         with suppress(UnreadableScan):  # as `read` will say
-            voxels.update(file.resolve() for part in one.files for file in voxel_files(part))
-    left = (file for file in files if file.resolve() not in voxels)
+            voxels.update(real for part in one.files for real in real_paths(voxel_files(part)))
+    left = (file for file, real in zip(files, real_paths(files), strict=True) if real not in voxels)
     left = (file for file in left if file.suffix.lower() != ".csv" or file.parent != root)
     return Counter(f"files that are no scans ({file.suffix.lower() or 'no suffix'})" for file in left)
 

@@ -15,7 +15,7 @@ from unlikelihood.data.walk import inside
 
 CHUNK = 2**22
 FILES = 2**16  # that a scan is in at most
-SLOPES = (1e-6, 1e6)  # HU for each number stored
+MOST = 1e6  # mm, in a header
 PATTERN = re.compile(r"[^%]*%0?\d?d[^%]*")
 
 
@@ -38,7 +38,7 @@ def listed_files(beside: Path, entry: str, following: Sequence[str]) -> list[Pat
         names = [entry]
     if not 0 < len(names) <= FILES:
         raise UnreadableScan(f"{beside}: names no file of its voxels, or more than {FILES}")
-    if outside := next((name for name in names if not inside(beside.parent, name)), ""):
+    if outside := next((name for name in names if "\0" in name or not inside(beside.parent, name)), ""):
         raise UnreadableScan(f"{beside}: names {outside!r} as its voxels, expected a file in its folder")
     return [beside.parent / name for name in names]
 
@@ -64,23 +64,14 @@ def check_once(file: Path, fields: Container[str], key: str) -> None:
 
 
 def numbers_in(file: Path, name: str, text: str, count: int) -> list[float]:
-    """Return the numbers in a field of a header, which must be finite and as many as expected."""
+    """Return the numbers in a field of a header in mm, as many as expected and none beyond a patient."""
     try:
         numbers = [float(word) for word in re.sub("[(),]", " ", text).split()]
     except ValueError:
         numbers = []
-    if len(numbers) != count or not all(map(math.isfinite, numbers)):
-        raise UnreadableScan(f"{file}: its {name} is {text[:60]!r}, expected {count} finite numbers")
+    if len(numbers) != count or not all(abs(number) <= MOST for number in numbers):
+        raise UnreadableScan(f"{file}: its {name} is {text[:60]!r}, expected {count} numbers up to {MOST:g}")
     return numbers
-
-
-def check_scale(file: Path, slope: float, intercept: float) -> None:
-    """Raise unless a slope and an intercept may make HU of numbers: finite, and neither next to nothing nor huge."""
-    if not SLOPES[0] <= abs(slope) <= SLOPES[1] or not abs(intercept) <= SLOPES[1]:
-        raise UnreadableScan(
-            f"{file}: its intensities are scaled by {slope:g} and {intercept:g}, expected a slope of "
-            f"{SLOPES[0]:g} to {SLOPES[1]:g} and an intercept up to that"
-        )
 
 
 def check_size(file: Path, found: int, shape: Sequence[int], item: int) -> None:
