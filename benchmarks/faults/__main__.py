@@ -43,6 +43,7 @@ from unlikelihood.storage.provenance import provenance
 RESULTS = Path(__file__).parent.parent / "results" / "faults.json"
 SECONDS, MEMORY = 10, 2**30
 LONGEST = 1000  # characters of a message
+LISTS = ("cannot be read\n", "can be read\n", "\nline ")  # what a list of failures, a line each, begins with
 GOOD = ("right", "error", "skip", "unknowable")
 PART = {"all": (), "voxels": ("header", "throughout"), "nothing": ("header", "middle", "end", "throughout")}
 
@@ -84,7 +85,7 @@ def _judged(error: Exception, reader: Reader, victim: Path) -> Outcome:
         return Outcome("traceback", f"{type(error).__name__}: {said}")
     if not any(name in said for name in names):
         return Outcome("traceback", f"names no file: {type(error).__name__}: {said}")
-    if len(said) > LONGEST or len(said.splitlines()) > 1 + said.count("cannot be read\n"):
+    if len(said) > LONGEST or ("\n" in said and not any(listed in said for listed in LISTS)):
         return Outcome("traceback", f"not one line: {said[:LONGEST]}")
     return Outcome("error", said)
 
@@ -99,13 +100,13 @@ def _skipped(error: Exception, reader: Reader, victim: Path, folder: Path) -> Ou
     try:
         with warnings.catch_warnings(record=True) as heard:
             warnings.simplefilter("always")
-            read = reader.rest(folder)
+            found = reader.rest(folder)
     except Exception as other:
         return Outcome("traceback", f"not skipped: {type(other).__name__}: {other}")
     told = [str(one.message) for one in heard]
-    if read != whole:
-        return Outcome("silent", f"{read} of {whole} others are read")
-    if not any("skipped" in one for one in told):
+    if len(found) != whole:
+        return Outcome("silent", f"{len(found)} of {whole} others are read")
+    if not found.left_out and not any("skipped" in one for one in told):
         return judged if _nothing_there(victim) else Outcome("silent", f"left out without a warning: {judged.said}")
     return Outcome("skip", judged.said)
 

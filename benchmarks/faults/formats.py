@@ -282,7 +282,8 @@ def archives(kinds: tuple[str, ...]) -> Iterator[Damage]:
     for key in (pixels, label):
         yield Damage(f"{key} missing", partial(lambda file, key: npz(key, file, None), key=key))
         for name, change in {**ARRAYS, **(LABELS if key == label else {})}.items():
-            same = name == "flags" and label == "label"  # false and true are 0 and 1
+            # False and true are 0 and 1, and what has five axes holds volumes.
+            same = (name == "flags" and "label" in label) or (name == "an axis more" and pixels == key == "pixels")
             harm = partial(lambda file, key, change: npz(key, file, change), key=key, change=change)
             yield Damage(f"{key}: {name}", harm, "meant" if same else "")
 
@@ -327,7 +328,7 @@ def png(file: Path) -> Iterator[Damage]:
         head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
         return lambda content: content[:8] + head + content[33:]
 
-    for width, height in ((2**31 - 1, 2**31 - 1), (60000, 60000), (0, 24), (24, 25), (24, 23), (23, 24)):
+    for width, height in ((2**31 - 1, 2**31 - 1), (60000, 60000), (0, 24), (24, 25), (23, 24)):
         yield Damage(f"size of {width} x {height}", partial(changed, size(width, height)))
     for depth, colour in ((3, 0), (8, 5), (8, 3), (16, 0), (8, 2)):
         yield Damage(f"depth {depth}, colour {colour}", partial(changed, size(24, 24, depth, colour)))
@@ -435,9 +436,10 @@ def csv_tables(kinds: tuple[str, ...], file: Path) -> Iterator[Damage]:
         "tabs": lambda lines: [line.replace(",", "\t") for line in lines],
         "an empty line": lambda lines: [lines[0], ",".join([""] * len(lines[0].split(","))), *lines[1:]],
     }.items():
-        yield Damage(name, partial(rows, change))
+        yield Damage(name, partial(rows, change), "meant" if name == "an empty line" else "")
     for cell in ("nan", "inf", "-1", "7", "", "x", "1e400"):
-        yield Damage(f"second cell {cell!r}", partial(rows, second(cell)))
+        where = "header" if cell == "-1" and "places" in kinds else ""  # which is a place too
+        yield Damage(f"second cell {cell!r}", partial(rows, second(cell)), where)
     if "places" in kinds:
         both = lambda lines: [*lines, lines[1][:-1] + str(1 - int(lines[1][-1]))]  # noqa: E731
         yield Damage("two labels of one place", partial(rows, both)) if lines_end_in_label(file) else Damage("twice more", partial(rows, lambda lines: [*lines, *lines[1:]]))  # fmt: skip

@@ -45,7 +45,7 @@ class Reader(NamedTuple):
     victim: str
     write: Callable[[Path], object]
     read: Callable[[Path], Facts]
-    rest: Callable[[Path], int] | None = None
+    rest: Callable[[Path], Any] | None = None
     kinds: tuple[str, ...] = ()
     checksum: str = "nothing"
     instead: str = "sizes, types and ranges"
@@ -110,8 +110,8 @@ def image_reader(name: str, suffix: str, writer: Callable[[Path, np.ndarray], ob
             (folder / place).mkdir(exist_ok=True)
             writer(folder / place / f"{k}.{suffix}", picture(k))
 
-    def rest(folder: Path) -> int:
-        return len(u.Folder(folder, anomalous=(), skip_unreadable=True).read())
+    def rest(folder: Path) -> Any:
+        return u.Folder(folder, anomalous=(), skip_unreadable=True).read()
 
     return Reader(
         name, f"{OWN}/0.{suffix}", write, lambda at: facts(u.Folder(at / OWN, anomalous=()).read()), rest, **how
@@ -147,8 +147,8 @@ def scan_facts(folder: Path, name: str) -> Facts:
     return {name: getattr(scan, name) for name in ("hu", "origin", "spacing", "direction")}
 
 
-def scan_rest(folder: Path) -> int:
-    return len(u.Volumes(folder, skip_unreadable=True, jobs=1, anomalous=()).read())
+def scan_rest(folder: Path) -> Any:
+    return u.Volumes(folder, skip_unreadable=True, jobs=1, anomalous=()).read()
 
 
 def scan_reader(name: str, file: str, victim: str = "", packed: bool = False, **how: Any) -> Reader:

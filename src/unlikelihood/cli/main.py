@@ -23,6 +23,7 @@ COMMANDS = {
 }
 PARTS = ("train", "calibration", "test")
 PARTED = ("fit", "evaluate")  # commands that take the parts of the data from places of their own
+EXPECTED = (ValueError, OSError, ArithmeticError, ImportError, RuntimeError)  # others are told with their type
 EPILOGUE = """\
 examples:
   unlikelihood reproduce mnist-vae --quick --out reports/demo
@@ -126,10 +127,12 @@ def _run(command: str, arguments: object, *, debug: bool) -> int:
         except KeyboardInterrupt:
             print("unlikelihood: interrupted; the same command resumes a fit where it was", file=sys.stderr)
             return 130
-        except (ValueError, OSError, ArithmeticError, ImportError, MemoryError, RuntimeError) as error:
+        except Exception as error:
             if debug:
                 raise
-            print(f"unlikelihood: error: {' '.join(str(error).split())}", file=sys.stderr)
+            kind = "" if isinstance(error, EXPECTED) else f"{type(error).__name__}: "
+            message = " ".join(str(error).split()) or "it takes more than there is"
+            print(f"unlikelihood: error: {kind}{message}", file=sys.stderr)
             return 1
     return 0
 

@@ -62,15 +62,20 @@ class Arrays(RandomSplitSource):
         path = existing("path", self.path)
         if self.window is not None:
             windowed(np.empty(0), self.window)
-        pixels = _channels_first(_pixels(path, self.pixels), self.channel_axis)
-        return Images(
-            pixels=pixels if self.window is None else held(Mapped([Stored(pixels, self.window)])),
-            label=_column("label", path, self.label),
-            group=_column("group", path, self.group),
-            spacing=self.spacing,
-            orientation=self.orientation,
-            name=numbered(path.name, len(pixels)),
-        )
+        stored = _pixels(path, self.pixels)
+        label, group = _column("label", path, self.label), _column("group", path, self.group)
+        with naming(path, "samples"):
+            if stored.dtype.kind == "f" and stored.nbytes <= WHOLE and not np.isfinite(stored).all():
+                raise ValueError("it holds intensities that are not finite")
+            pixels = _channels_first(stored, self.channel_axis)
+            return Images(
+                pixels=pixels if self.window is None else held(Mapped([Stored(pixels, self.window)])),
+                label=label,
+                group=group,
+                spacing=self.spacing,
+                orientation=self.orientation,
+                name=numbered(path.name, len(pixels)),
+            )
 
 
 def numpy_file(path: Path) -> Any:

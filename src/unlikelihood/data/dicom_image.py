@@ -1,6 +1,7 @@
 """Single DICOM images, such as X-rays and mammograms, as a viewer shows them."""
 
 import warnings
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,8 @@ def read_dicom(file: Path) -> NDArray[Any]:
         from pydicom import dcmread
     except ImportError as error:
         raise ImportError(f"{file}: DICOM needs pydicom: pip install unlikelihood[ct]") from error
-    return _shown(dcmread(file))
+    # Out of memory, which gives no more than there is, whatever length an element claims.
+    return _shown(dcmread(BytesIO(file.read_bytes())))
 
 
 def _shown(dataset: Any) -> NDArray[Any]:

@@ -74,6 +74,24 @@ class Names:
         return known[row[column]]
 
 
+def refuse_nested(places: Iterable[tuple[str, tuple[str, ...]]], labels: Mapping[str, int]) -> None:
+    """Raise if a sample lies in a class within one of the other label.
+
+    Parameters
+    ----------
+    places : iterable of tuple
+        Each sample, and the folders that it lies in, of which the first is its class.
+    labels : mapping of str to int
+        Of the classes that have one.
+    """
+    kind = {name.casefold(): label for name, label in labels.items()}
+    for sample, (name, *within) in (
+        (sample, folders) for sample, folders in places if folders and folders[0] in labels
+    ):
+        if other := next((one for one in within if kind.get(one.casefold(), labels[name]) != labels[name]), ""):
+            raise ValueError(f"{sample} lies in {name!r} and in {other!r}, expected in one class")
+
+
 def columns_of(table: Path) -> list[str]:
     """Return the columns of what may be a CSV file, none of what is no file."""
     if no_file(table):
@@ -125,7 +143,7 @@ def _text(content: bytes, errors: str = "strict") -> str:
 
 def _columns(table: Path, columns: list[str], needed: Sequence[str]) -> list[str]:
     if missing := [column for column in needed if column not in columns]:
-        raise ValueError(f"table={table} has the columns {columns[:20]}, expected {missing} too")
+        raise ValueError(f"table={table} has the columns {str(columns)[:200]}, expected {missing} too")
     if twice := [column for k, column in enumerate(columns) if column and column in columns[:k]]:
         raise ValueError(f"table={table}, line 1: the column {twice[0]!r} is there twice, expected it once")
     return columns

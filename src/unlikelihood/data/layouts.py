@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from unlikelihood.data.labels import PARTS, Entry, Names, columns_of, entries_of
+from unlikelihood.data.labels import PARTS, Entry, Names, columns_of, entries_of, refuse_nested
 from unlikelihood.data.tree import Tree
 from unlikelihood.data.walk import real_paths
 
@@ -57,7 +57,7 @@ def parts(tree: Tree, names: Names) -> Found | None:
     if not part_of or (len(set(part_of.values())) == 1 and len(part_of) < len(images)):
         return None  # nothing like it, or a class of images that happens to be called train
     labels = names.labels(set(class_of.values()) - {""}, defects=True)
-    _refuse_nested(((file, inside[file][1:]) for file in part_of), labels)
+    refuse_nested(((file, inside[file][1:]) for file in part_of), labels)
     if not labels and all(class_of.values()):
         return None
     entries, rest = [], []
@@ -80,7 +80,7 @@ def class_folders(tree: Tree, names: Names) -> Found | None:
     images, masks = _masks(tree.images)
     top = {file: PurePosixPath(file).parts[0] if "/" in file else "" for file in images}
     labels = names.labels(set(top.values()) - {""})
-    _refuse_nested(((file, PurePosixPath(file).parts[:-1]) for file in images), labels)
+    refuse_nested(((file, PurePosixPath(file).parts[:-1]) for file in images), labels)
     entries = [
         Entry(file, label, mask=_mask_of(file, masks))
         for name, label in labels.items()
@@ -109,15 +109,6 @@ def flat(tree: Tree, names: Names) -> Found:
 
 
 LAYOUTS: tuple[Callable[[Tree, Names], Found | None], ...] = (parts, class_folders, flat)
-
-
-def _refuse_nested(places: Iterable[tuple[str, tuple[str, ...]]], labels: dict[str, int]) -> None:
-    """Raise if an image lies in a class in another one, as it then has two labels."""
-    kind = {name.casefold(): label for name, label in labels.items()}
-    for file, (name, *within) in ((file, folders) for file, folders in places if folders):
-        for other in within if name in labels else ():
-            if kind.get(other.casefold(), labels[name]) != labels[name]:
-                raise ValueError(f"{file} lies in {name!r} and in {other!r}, expected in one class")
 
 
 def _once(folder: Path, entries: list[Entry]) -> tuple[list[Entry], Counter[str]]:

@@ -47,7 +47,11 @@ class LIDC(Source):
             volumes, malignancy = (npz_array(file, arrays, key) for key in ("volumes", "malignancy"))
         if volumes.dtype != np.uint8 or volumes.ndim != 4:
             raise ValueError(f"{file}: volumes of {volumes.dtype} {volumes.shape}, expected uint8 (n, 32, 32, 32)")
-        if malignancy.shape != (len(volumes),) or not np.isin(malignancy, RATINGS).all():
+        if (
+            malignancy.dtype.kind not in "iuf"
+            or malignancy.shape != (len(volumes),)
+            or not np.isin(malignancy, RATINGS).all()
+        ):
             raise ValueError(f"{file}: malignancy of shape {malignancy.shape}, expected 1 to 5 for each volume")
         rated = malignancy != INDETERMINATE
         name = numbered("lidc", len(volumes))[rated]

@@ -63,10 +63,15 @@ class MNIST(DigitSource):
     def digits(self) -> StoredDigits:
         pixels, digit, name = [], [], []
         for part, title in (("train", "train"), ("t10k", "test")):
-            pixels.append(read_idx(self._file(f"{part}-images-idx3-ubyte"), axes=3))
-            digit.append(read_idx(self._file(f"{part}-labels-idx1-ubyte"), axes=1))
+            images, labels = (self._file(f"{part}-{kind}-ubyte") for kind in ("images-idx3", "labels-idx1"))
+            pixels.append(read_idx(images, axes=3))
+            digit.append(read_idx(labels, axes=1))
             if len(pixels[-1]) != len(digit[-1]):
-                raise ValueError(f"{part} files: {len(pixels[-1])} images, {len(digit[-1])} labels, expected as many")
+                raise ValueError(
+                    f"{images} holds {len(pixels[-1])} images, {labels} {len(digit[-1])} labels, expected as many"
+                )
+            if digit[-1].max(initial=0) > 9:
+                raise ValueError(f"{labels} holds the label {digit[-1].max()}, expected the digits 0 to 9")
             name.append(numbered(title, len(digit[-1])))
         trainable = np.arange(sum(map(len, digit))) < len(digit[0])
         return StoredDigits(joined(pixels), np.concatenate(digit), np.concatenate(name), trainable, ~trainable)

@@ -45,7 +45,13 @@ def naming(file: Path, what: str, raised: type[Unreadable] = Unreadable) -> Iter
     except Exception as error:  # the decoders of damaged files raise all kinds
         kind = "" if type(error) in (ValueError, Unreadable) else f"{type(error).__name__}: "
         message = " ".join(str(error).split())
-        raise raised(f"{file}: cannot be read as {what} ({kind}{message[-300:]})") from error
+        raise raised(f"{printable(file)}: cannot be read as {what} ({kind}{message[-300:]})") from error
+
+
+def printable(name: object) -> str:
+    """Return a name as it is, or escaped where it holds what ends a line or moves the cursor of a terminal."""
+    text = str(name)
+    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def no_file(file: Path) -> str:

@@ -117,10 +117,10 @@ class Scan:
             not make up an even grid and `resample` is not set.
         """
         place = existing("path", path)
-        if suffix_of(place) in FORMATS and place.is_file():
+        if suffix_of(place) in FORMATS and not place.is_dir():
             with naming(place):
                 return cls._made(place, image_fields(place))
-        headers = headers_in([place] if place.is_file() else files_in(place))
+        headers = headers_in(files_in(place) if place.is_dir() else [place])
         if place.is_file() and headers:  # one slice stands for its series
             beside = headers_in(files_in(place.parent))
             own = [uid for uid, one in series_in(beside, foreign=True).items() if place in {a.file for a in one.slices}]

@@ -3,7 +3,7 @@
 import warnings
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from typing_extensions import override
 
@@ -14,6 +14,7 @@ from unlikelihood.data.ct.scan_files import ScanFiles, by_name
 from unlikelihood.data.images import Images
 from unlikelihood.data.kept import sealed
 from unlikelihood.data.labelled_folder import Entry
+from unlikelihood.data.labels import refuse_nested
 from unlikelihood.data.source import existing
 from unlikelihood.data.walk import files_in, real_paths
 
@@ -86,6 +87,8 @@ class Volumes(CTFolder):
             for one in here.scans:
                 found.append((Entry(one.name if label is None else f"{place.name}/{one.name}", label), one))
         self._refuse_twice(found)
+        labels = {place.name: label for place, label in places if label is not None}
+        refuse_nested(((entry.file, PurePosixPath(entry.file).parts) for entry, _ in found), labels)
         if places[0][0] != path:
             read = {place.name for place, _ in places}
             beside = [file for file in files_in(path) if file.relative_to(path).parts[0] not in read]
