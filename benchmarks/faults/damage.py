@@ -3,10 +3,11 @@
 import gzip
 import os
 import socket
+import struct
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -27,6 +28,11 @@ class Damage(NamedTuple):
 
 def changed(change: Callable[[bytes], bytes], file: Path) -> None:
     file.write_bytes(change(file.read_bytes()))
+
+
+def patched(offset: int, form: str, value: Any, content: bytes) -> bytes:
+    packed = struct.pack(form, value)
+    return content[:offset] + packed + content[offset + len(packed) :]
 
 
 def flipped(at: float, bit: int, content: bytes) -> bytes:
