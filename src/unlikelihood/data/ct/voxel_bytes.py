@@ -9,7 +9,7 @@ from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from unlikelihood.data.ct.formats import UnreadableScan
+from unlikelihood.data.ct.formats import UnreadableScan, naming
 from unlikelihood.data.reading import no_file
 from unlikelihood.data.walk import inside
 
@@ -95,7 +95,7 @@ def unpacked_size(file: Path, start: int, method: str, most: int) -> int:
 
     It is given up, with more than `most` bytes, where there are more.
     """
-    with file.open("rb") as content:
+    with naming(file), file.open("rb") as content:
         content.seek(start)
         chunks = _zlib(file, content) if method == "zlib" else _stream(content, method)
         total = 0
