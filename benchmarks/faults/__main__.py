@@ -27,7 +27,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -201,16 +201,25 @@ def warm() -> None:
     gc.freeze()
 
 
+def readable(table: Mapping[str, Mapping[str, Outcome]]) -> dict[str, Any]:
+    """Return of every reader what its format is checked by, and which kinds of damage came to what."""
+    rows: dict[str, Any] = {}
+    for reader in readers():
+        rows[reader.name] = {"checksum": reader.checksum, "instead": reader.instead, "outcomes": {}}
+        for damage, found in table[reader.name].items():
+            rows[reader.name]["outcomes"].setdefault(found.kind, []).append(damage)
+    return rows
+
+
 def main(wanted: list[str]) -> None:
     """Run the cells, and write the table of all readers."""
     warm()
-    start, table, facts = time.process_time(), {}, {}
+    start, table = time.process_time(), {}
     for reader in readers():
         if wanted and reader.name not in wanted:
             continue
         with tempfile.TemporaryDirectory() as root:
             table[reader.name] = cells(reader, Path(root))
-        facts[reader.name] = {"checksum": reader.checksum, "instead": reader.instead}
         counts = Counter(found.kind for found in table[reader.name].values())
         print(f"{reader.name:32}", ", ".join(f"{n} {kind}" for kind, n in counts.most_common()), flush=True)
         for name, found in table[reader.name].items():
@@ -224,13 +233,14 @@ def main(wanted: list[str]) -> None:
         "cells": total.total(),
         "outcomes": dict(total),
         "seconds": round(time.process_time() - start),
-        "readers": {
-            name: facts[name] | {"outcomes": {k: f.kind for k, f in row.items()}} for name, row in table.items()
-        },
         "provenance": provenance(),
+        "readers": {},
     }
+    # A line for each reader, which is read where the outcome of a kind of damage changes.
+    rows = [f"{json.dumps(name)}: {json.dumps(row, ensure_ascii=False)}" for name, row in readable(table).items()]
     with replacing(RESULTS) as file:
-        file.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
+        head = json.dumps(record, indent=1).removesuffix("{}\n}")
+        file.write_text(head + "{\n" + ",\n".join(rows) + "\n}}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from unlikelihood.data.images import LAYOUTS, MAX_CHANNELS, Images, numbered
 from unlikelihood.data.mapped import WHOLE, Mapped, Stored, held, windowed
-from unlikelihood.data.npy import npy_map, npz_member
+from unlikelihood.data.npy import check_member, npy_map
 from unlikelihood.data.reading import naming
 from unlikelihood.data.source import RandomSplitSource, existing
 from unlikelihood.data.unpacked import unpacked
@@ -104,9 +104,9 @@ def npz_array(path: Path, arrays: Any, key: str) -> NDArray[Any]:
     """
     member = f"{key}.npy"
     with naming(path, f"an archive of the array {key}"):
-        if 4 * arrays.zip.getinfo(member).file_size > WHOLE:
+        if 4 * check_member(arrays, member) > WHOLE:
             return npy_map(unpacked(path, member, lambda: arrays.zip.open(member)))
-        return npz_member(arrays, key)
+        return np.asarray(arrays[key])
 
 
 def _array(parameter: str, path: Path, key: str | Path) -> NDArray[Any]:

@@ -26,13 +26,13 @@ def npy_map(file: Path) -> NDArray[Any]:
     return np.load(file, mmap_mode="r", allow_pickle=False)
 
 
-def npz_member(arrays: Any, key: str) -> NDArray[Any]:
-    """Return an array of an open .npz file, of which nothing is made before its size is known to be right."""
-    member = arrays.zip.getinfo(f"{key}.npy")
+def check_member(arrays: Any, name: str) -> int:
+    """Return the bytes of an array in an open .npz file, if its header says as many, before any is unpacked."""
+    member = arrays.zip.getinfo(name)
     check_claim(member.compress_size, member.file_size)
     with arrays.zip.open(member) as content:
         _check_size(content, member.file_size)
-    return np.asarray(arrays[key])
+    return int(member.file_size)
 
 
 def _check_size(content: BinaryIO, size: int) -> None:
