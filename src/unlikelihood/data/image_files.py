@@ -165,37 +165,41 @@ def _tiff(file: Path) -> Decoded:
 
 def _check_coding(file: Path, series: Any) -> None:
     page = series.pages[0]
-    if (page.bitspersample == 1) != (page.compression in BILEVEL) and page.compression != tifffile.COMPRESSION.NONE:
-        raise ValueError(f"it stores {page.bitspersample} bits a value by {page.compression!r}")
-    if page.bitspersample not in (1, 2, 4, 8, 10, 12, 14, 16, 24, 32, 64):
-        raise ValueError(f"it stores {page.bitspersample} bits a value")
+    bits = page.bitspersample
+    if bits not in (1, 2, 4, 8, 10, 12, 14, 16, 24, 32, 64) or (page.compression in BILEVEL and bits != 1):
+        raise ValueError(f"it stores {bits} bits a value, by {page.compression!r}")
 
 
 def _check_strips(file: Path, series: Any) -> None:
-    check_claim(file.stat().st_size, series.size * series.dtype.itemsize)
-    for page in filter(None, series.pages):
-        counts, starts = page.databytecounts, page.dataoffsets
+    size = file.stat().st_size
+    check_claim(size, series.size * series.dtype.itemsize)
+    for page in (one for one in series.pages if one is not None):
+        counts, starts, like = page.databytecounts, page.dataoffsets, page.keyframe
         if 0 in counts or 0 in starts:
             raise ValueError("some of its strips or tiles are not there")  # which would be filled with zeros
-        if not len(counts) == len(starts) == math.prod(page.chunked):
-            raise ValueError(f"it has {len(counts)} strips or tiles, its header says {math.prod(page.chunked)}")
-        if max(map(sum, zip(starts, counts, strict=True))) > file.stat().st_size:
+        if not len(counts) == len(starts) == math.prod(like.chunked):
+            raise ValueError(f"it has {len(counts)} strips or tiles, its header says {math.prod(like.chunked)}")
+        if max(map(sum, zip(starts, counts, strict=True))) > size:
             raise ValueError("some of its strips or tiles lie beyond its end")
-        if page.compression == tifffile.COMPRESSION.NONE and not page.is_tiled:
-            rows = page.imagelength * (page.samplesperpixel if page.planarconfig == 2 else 1)
-            values = page.imagewidth * (1 if page.planarconfig == 2 else page.samplesperpixel)
-            expected = rows * -(-values * page.bitspersample // 8) * page.imagedepth
-            if sum(counts) != expected:
+        if like.compression == tifffile.COMPRESSION.NONE and like.photometric != tifffile.PHOTOMETRIC.YCBCR:
+            row = -(-math.prod(like.chunks[1:]) * like.bitspersample // 8)
+            expected = math.prod(like.chunked) * like.chunks[0] * row  # if the last strip is as long as the others
+            planes = like.samplesperpixel if like.planarconfig == tifffile.PLANARCONFIG.SEPARATE else 1
+            lacking = 0 if like.is_tiled else -like.imagelength % like.chunks[0] * row * planes
+            if not expected - lacking <= sum(counts) <= expected:
                 raise ValueError(f"its strips hold {sum(counts)} bytes, its header says {expected}")
 
 
-def _check_bitmap(header: bytes, size: int) -> None:
+def _check_bitmap(file: Path) -> None:
+    with file.open("rb") as content:
+        header, size = content.read(34), file.stat().st_size
     start, more = struct.unpack_from("<II", header, 10)
     if more < 40:
         return  # of an older kind
     width, height, bits, packed = struct.unpack_from("<ii2xHI", header, 18)
     expected = start + (width * bits + 31) // 32 * 4 * abs(height)
-    if start < 14 + more or (not packed and not expected <= size < expected + 4):
+    most = expected + 3 if more == 40 else size  # later ones may have a profile behind
+    if start < 14 + more or (not packed and not expected <= size <= most):
         raise ValueError(f"it holds {size} bytes, its header says {expected}")
 
 
@@ -205,7 +209,7 @@ def _pillow(file: Path) -> Decoded:
         if opened.tile and opened.tile[0][1] != (0, 0, *opened.size):
             raise ValueError(f"its first frame covers {opened.tile[0][1]} of {opened.size} pixels")
         if opened.format == "BMP":
-            _check_bitmap(file.read_bytes()[:34], file.stat().st_size)
+            _check_bitmap(file)
         opened.load()
         transparent = opened.has_transparency_data
         colours = "L" if opened.mode in ("1", "L", "LA") else "RGB"

@@ -13,7 +13,8 @@ from unlikelihood.data.ct.formats import UnreadableScan, naming
 from unlikelihood.data.reading import no_file
 from unlikelihood.data.walk import inside
 
-CHUNK = 2**22
+CHUNK = 2**22  # bytes
+PACKED = 2**16  # which unpack to 64 MiB at most
 FILES = 2**16  # that a scan is in at most
 MOST = 1e6  # mm, in a header
 PATTERN = re.compile(r"[^%]*%0?\d?d[^%]*")
@@ -113,13 +114,10 @@ def _stream(content: Any, method: str) -> Iterator[bytes]:
 
 def _zlib(file: Path, content: Any) -> Iterator[bytes]:
     stream = zlib.decompressobj(32 + zlib.MAX_WBITS)  # with the mark of zlib or that of gzip
-    for chunk in iter(lambda: content.read(CHUNK), b""):
-        packed = chunk
-        while packed and not stream.eof:
-            yield stream.decompress(packed, CHUNK)
-            packed = stream.unconsumed_tail
+    for packed in iter(lambda: content.read(PACKED), b""):
+        yield stream.decompress(packed)
         if stream.eof:
-            if stream.unused_data.strip(b"\0\r\n") or content.read(CHUNK).strip(b"\0\r\n"):
+            if stream.unused_data.strip(b"\0\r\n") or content.read(PACKED).strip(b"\0\r\n"):
                 raise UnreadableScan(f"{file}: cannot be read as a scan (something lies behind its compressed voxels)")
             return
     raise UnreadableScan(f"{file}: cannot be read as a scan (its compressed voxels end too early)")
