@@ -12,9 +12,9 @@ from typing_extensions import override
 from unlikelihood.data.images import LAYOUTS, MAX_CHANNELS, Images, numbered
 from unlikelihood.data.mapped import WHOLE, Mapped, Stored, held, windowed
 from unlikelihood.data.npy import check_member, npy_map
-from unlikelihood.data.reading import naming
 from unlikelihood.data.source import RandomSplitSource, existing
 from unlikelihood.data.unpacked import unpacked
+from unlikelihood.storage.reading import naming
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from unlikelihood.data.ct.content import SETTLED, identity
 from unlikelihood.data.kept import keep
 from unlikelihood.data.mapped import WHOLE, Mapped, Stored, held
-from unlikelihood.data.reading import no_file
 from unlikelihood.data.source import cache
 from unlikelihood.progress import progress
 from unlikelihood.storage.files import replacing
+from unlikelihood.storage.reading import no_file
 
 VERSION = 1  # of how images are decoded: those of another one are decoded again
 FEW = 32  # images for each thread that are decoded before they are stored

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlikelihood.data.dicom_pixels import stored_values
-from unlikelihood.data.reading import check_scale, no_file
+from unlikelihood.storage.reading import check_scale, no_file
 
 SLICES = ("CT", "MR", "PT")  # modalities of slices, whose windows differ from slice to slice
 COMPUTED = ("RTDOSE", "SEG", "RTIMAGE", "REG")  # modalities of what has pixels and is no picture

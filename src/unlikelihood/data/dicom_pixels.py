@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unlikelihood.data.reading import check_claim
+from unlikelihood.storage.reading import check_claim
 
 JPEG = "1.2.840.10008.1.2.4."
 CODECS = {  # by transfer syntax; what is not here, pydicom reads itself

@@ -16,12 +16,12 @@ from unlikelihood.data.images import Images, windowed
 from unlikelihood.data.labelled_folder import LabelledFolder
 from unlikelihood.data.labels import Entry
 from unlikelihood.data.layouts import Found, found_in
-from unlikelihood.data.reading import Unreadable, naming
 from unlikelihood.data.sizing import Resize, Sizing
 from unlikelihood.data.source import existing
 from unlikelihood.data.splits import Split, partition
 from unlikelihood.data.tree import tree_of
 from unlikelihood.storage.identity import identities
+from unlikelihood.storage.reading import Unreadable, naming
 
 GREY = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue (ITU-R BT.601)
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from unlikelihood.data.dicom_image import has_preamble, read_dicom
 from unlikelihood.data.npy import npy_map
-from unlikelihood.data.reading import check_claim, naming
+from unlikelihood.storage.reading import check_claim, naming
 
 ORIENTATION = 274  # a tag of TIFF, which EXIF is
 # What shows a stored image (H, W, …) upright, by the tag's value; 1 is upright already.

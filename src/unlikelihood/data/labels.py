@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from unlikelihood.data.reading import naming, no_file
 from unlikelihood.data.walk import inside
+from unlikelihood.storage.reading import naming, no_file
 
 # What folders, or the split column of a table, call the part that a publisher puts an image in.
 PARTS = {

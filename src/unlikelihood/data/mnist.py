@@ -14,9 +14,9 @@ from unlikelihood.data.digit_source import DigitSource, StoredDigits
 from unlikelihood.data.download import fetch, is_gzip, opened
 from unlikelihood.data.images import numbered
 from unlikelihood.data.mapped import WHOLE, joined
-from unlikelihood.data.reading import naming
 from unlikelihood.data.source import cache, data_folders, existing, first_file
 from unlikelihood.data.unpacked import unpacked
+from unlikelihood.storage.reading import naming
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",

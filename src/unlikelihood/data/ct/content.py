@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from hashlib import file_digest
 from pathlib import Path
 
-from unlikelihood.data.reading import no_file
 from unlikelihood.storage.files import replacing
+from unlikelihood.storage.reading import no_file
 
 SETTLED = 2 * 10**9  # ns after a change, from which on another one is sure to get another time
 

@@ -15,7 +15,7 @@ from unlikelihood.data.ct.foreign import foreign_reason
 from unlikelihood.data.ct.formats import UnreadableScan, imported
 from unlikelihood.data.ct.phases import TAGS as PHASE_TAGS
 from unlikelihood.data.ct.phases import Part, told_apart
-from unlikelihood.data.reading import check_scale, no_file
+from unlikelihood.storage.reading import check_scale, no_file
 
 DICOM = (".dcm", ".dicom", ".ima")  # and files of any other name that begin as DICOM does
 NEEDED = (

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from unlikelihood.data import reading
+from unlikelihood.storage import reading
 
 NIFTI = (".nii", ".nii.gz", ".hdr")  # .hdr: the header of a pair, with its voxels in .img
 METAIMAGE = (".mha", ".mhd")

@@ -9,7 +9,7 @@ import numpy as np
 
 from unlikelihood.data.ct.formats import UnreadableScan, imported, suffix_of
 from unlikelihood.data.ct.voxel_bytes import check_axes, check_files, check_size, unpacked_size
-from unlikelihood.data.reading import check_scale
+from unlikelihood.storage.reading import check_scale
 
 TO_LPS = np.diag((-1.0, -1.0, 1.0, 1.0))  # NIfTI's axes are right, front, head (RAS)
 REPAIRED = 30  # the level from which on what nibabel would repair, and go on, is damage

@@ -14,10 +14,10 @@ from unlikelihood.data.ct.formats import FORMATS, UnreadableScan, naming, suffix
 from unlikelihood.data.ct.image_scans import voxel_files
 from unlikelihood.data.ct.phases import Part, told_apart
 from unlikelihood.data.ct.scan import Scan
-from unlikelihood.data.reading import no_file
 from unlikelihood.data.walk import files_in, real_paths
 from unlikelihood.progress import progress
 from unlikelihood.storage.files import replacing
+from unlikelihood.storage.reading import no_file
 
 VERSION = 4  # of what is remembered of headers: with another one they are read again
 

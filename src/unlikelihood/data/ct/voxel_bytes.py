@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from unlikelihood.data.ct.formats import UnreadableScan, naming
-from unlikelihood.data.reading import no_file
 from unlikelihood.data.walk import inside
+from unlikelihood.storage.reading import no_file
 
 CHUNK = 2**22  # bytes
 PACKED = 2**16  # which unpack to 64 MiB at most

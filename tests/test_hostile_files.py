@@ -14,8 +14,8 @@ from benchmarks.faults.readers import Reader, facts, readers
 
 from unlikelihood import Arrays, Folder, Scan, Volumes
 from unlikelihood.cli.main import main
-from unlikelihood.data.reading import Unreadable, naming
 from unlikelihood.data.walk import files_in
+from unlikelihood.storage.reading import Unreadable, naming
 
 READERS = {reader.name: reader for reader in readers() if not reader.name.startswith(("model", "evaluation"))}
 # What is no file, and so is never opened: it would be waited for, or fill the memory.
