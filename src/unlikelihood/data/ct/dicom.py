@@ -4,6 +4,7 @@ import math
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -177,9 +178,11 @@ def header_of(file: Path) -> Header | None:
         marked, bare = _marks(file)
         if not marked and not bare:
             return Header(file, damage=f"{file}: cannot be read as DICOM, it lacks the mark of one") if named else None
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), file.open("rb") as content:
             warnings.simplefilter("ignore")  # at what does not matter here; what does is checked
-            data = imported("pydicom").dcmread(file, stop_before_pixels=True, specific_tags=TAGS, force=True)
+            # A map gives no more than there is, whatever length an element claims.
+            with mmap(content.fileno(), 0, access=ACCESS_READ) as mapped:
+                data = imported("pydicom").dcmread(mapped, stop_before_pixels=True, specific_tags=TAGS, force=True)
             return _header(file, data)
     except ImportError:
         raise
