@@ -132,7 +132,7 @@ class TestIDX:
     def test_images_and_labels_must_match(self, tmp_path):
         write_digits(tmp_path / "mnist")
         (tmp_path / "mnist" / "t10k-labels-idx1-ubyte.gz").write_bytes(idx(np.zeros(5, np.uint8)))
-        with pytest.raises(ValueError, match="t10k-images.* holds 300 images, .*t10k-labels.* 5 labels"):
+        with pytest.raises(ValueError, match=r"t10k-images.* holds 300 images, .*t10k-labels.* 5 labels"):
             MNIST(path=tmp_path / "mnist").read()
 
     def test_a_given_path_is_the_only_one(self, tmp_path):
