@@ -10,6 +10,14 @@ DRAWN = np.where(normals((1, 16, 16)) > 0.4, normals((1, 16, 16)), 0).astype(np.
 TEXTURED = np.random.default_rng(0).random((40, 1, 16, 16), dtype=np.float32)
 
 
+def around(shape, n=40):
+    """Return samples of noise with a ball in the middle, larger or smaller."""
+    rng = np.random.default_rng(0)
+    away = np.sqrt(sum((axis - (length - 1) / 2) ** 2 for axis, length in zip(np.indices(shape), shape, strict=True)))
+    ball = away < rng.uniform(3, 5, (n, 1, *[1] * len(shape)))
+    return (ball + 0.3 * rng.normal(size=(n, 1, *shape))).astype(np.float32)
+
+
 def members(X):
     return [type(member).__name__ for member in Auto(steps=1).fit(X).committee_.detectors_]
 
@@ -21,10 +29,23 @@ def members(X):
         (normals((1, 15, 40)), ["KNN", "LOF"]),
         ((normals((1, 16, 16)) > 0.4).astype(np.float32), ["Radiomics", "InsideDistance"]),
         (DRAWN, ["FeatureSpace"] * 4),
+        (around((16, 20)), ["RadialProfile", "Crops", "ForeignPatch"]),
+        (around((16, 16, 16)), ["RadialProfile", "Crops"]),
+        (np.roll(around((20, 20)), 5, 2), ["Committee", "ForeignPatch"]),
         (TEXTURED, ["Committee", "ForeignPatch"]),
         (np.tile(TEXTURED, (1, 1, 1, 9)), ["Shrunk", "Tiles"]),
     ],
-    ids=["vectors", "narrow", "masks", "drawn", "textured", "large"],
+    ids=[
+        "vectors",
+        "narrow",
+        "masks",
+        "drawn",
+        "images around",
+        "volumes around",
+        "off the middle",
+        "textured",
+        "large",
+    ],
 )
 def test_the_kind_of_normals_decides_who_is_on_the_committee(X, expected):
     assert members(X) == expected

@@ -68,6 +68,7 @@ from .detectors.patch_memory import PatchGaussian as PatchGaussian
 from .detectors.patch_memory import PatchMemory as PatchMemory
 from .detectors.path_statistics import PathStatistics as PathStatistics
 from .detectors.pca_residual import PCAResidual as PCAResidual
+from .detectors.radial_profile import RadialProfile as RadialProfile
 from .detectors.radiomics import Radiomics as Radiomics
 from .detectors.rapp import NAP as NAP
 from .detectors.rapp import SAP as SAP

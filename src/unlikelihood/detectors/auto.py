@@ -1,21 +1,24 @@
 """The default detector: a rule that looks at the normals and puts a committee together."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY
 from typing import Any
 
 import numpy as np
 
+from unlikelihood.contract.blocks import HELD
 from unlikelihood.contract.detector import Detector
 from unlikelihood.contract.wrapper import MapOfPart
 from unlikelihood.detectors.committee import Committee
 from unlikelihood.detectors.contrastive import Contrastive
+from unlikelihood.detectors.crops import Crops
 from unlikelihood.detectors.feature_space import FeatureSpace
 from unlikelihood.detectors.foreign_patch import ForeignPatch
 from unlikelihood.detectors.inside_distance import InsideDistance
 from unlikelihood.detectors.knn import KNN
 from unlikelihood.detectors.lof import LOF
+from unlikelihood.detectors.radial_profile import RadialProfile
 from unlikelihood.detectors.radiomics import Radiomics
 from unlikelihood.detectors.shrunk import Shrunk
 from unlikelihood.detectors.tiles import Tiles
@@ -26,6 +29,11 @@ from unlikelihood.parameters import Count, NonNegative, OpenFraction
 
 ENCODABLE = 16  # pixels along an axis, from which a convolutional encoder finds something to encode
 FLAT = 0.5  # share of pixels of one value, above which a picture is drawn on a ground
+STANDS_OUT, CERTAIN = (
+    0.5,
+    5.0,
+)  # standard deviations, and standard errors, by which the middle differs from what is beyond
+COMMON = 0.05  # share of the variance beyond that is the same in all, where samples are cut around something
 SMALL = 64 * 64  # pixels of a sample, up to which an encoder is 32 wide and sees 256 of them in a step
 BATCH = 256  # normals
 # No one knows which changes leave a drawing normal, so the members differ in them; the first is for textures too.
@@ -38,7 +46,7 @@ VIEWS = (
 WINDOW = {2: 64, 3: 32}  # pixels along an axis of images and volumes; twice that is large
 WINDOWS = 2048  # of large normals that train a network
 MOST = 0.01  # share of a large sample's windows that are looked at, the most anomalous
-LOOKED_AT = 512  # normals whose values are counted
+LOOKED_AT, FEWEST = 512, 16  # normals that are looked at, and at least
 
 
 class Auto(MapOfPart):
@@ -53,12 +61,17 @@ class Auto(MapOfPart):
     masks: two values                             `Radiomics` of thickness; `InsideDistance`
     drawn: over half the pixels have one value    four critics of contrastive features, whose views are `Affine`,
                                                   without and with `Elastic`, without and with `Stroke`
+    cut around something that is in the middle    `RadialProfile`; `Radiomics` of intensity and texture in the middle;
+                                                  of images also `ForeignPatch`
     textured: the others                          a committee of one of those, of `Affine` and `Elastic`, `LOF`, and
                                                   `Radiomics` of intensity and texture; `ForeignPatch`
     ============================================  =========================================================
 
-    Of drawings and textures over 128 pixels long, of volumes over 64, the members see `Shrunk` ones, but `ForeignPatch`
+    Of images over 128 pixels long and volumes over 64, but for masks, the members see `Shrunk` ones; `ForeignPatch`
     sees `Tiles` of 64 or 32 pixels: what is small is still found, and the cost does not grow with the pixels.
+
+    Normals are cut around something if their middle differs from what lies beyond half the way to the border by more
+    than half a standard deviation, and 5 standard errors, and they have less than 5 % of the variance there in common.
 
     A critic of contrastive features is `Contrastive`, a `WGANGP` that generates its embeddings, and `KNN` in the last
     layer of that one's critic: adversarial training has the critic separate the normals' embeddings from others near
@@ -66,8 +79,9 @@ class Auto(MapOfPart):
     not fitted to count alike, by Fisher's combination.
 
     The members were chosen with stand-ins: for drawings the digits 1, 4 and 7 of MNIST's training file, held out
-    in turn, for masks the masses in the training part of AdrenalMNIST3D, for textures five classes of Fashion-MNIST
-    and slices of LIDC's nodules that are not solid; `ForeignPatch`, which finds what is somewhere in a sample where
+    in turn, for masks the masses in the training part of AdrenalMNIST3D, for what is cut around something phantoms of
+    other seeds and LIDC's nodules that are not solid, for textures five classes of Fashion-MNIST and slices of those
+    nodules; `ForeignPatch`, which finds what is somewhere in a sample where
     the others look at the whole of it, by defects planted in textures made up for it. Neighbours of a drawing's
     pixels, which helped where 4 or 7 was held out, cost more where 1 was. Synthetic anomalies, and clusters of normals
     held out, were tried as judges of drawings too; they misled: both preferred statistics of shape for digits, where
@@ -91,6 +105,8 @@ class Auto(MapOfPart):
     ----------
     committee_ : Committee
         The fitted members.
+    reason_ : str
+        What the normals are, and so what the members look at.
 
     References
     ----------
@@ -103,6 +119,8 @@ class Auto(MapOfPart):
     >>> auto = Auto().fit(X)
     >>> [type(member).__name__ for member in auto.committee_.detectors_]
     ['KNN', 'LOF']
+    >>> auto.reason_
+    'vectors, or too small for an encoder: the nearest normals, and how dense they lie'
     """
 
     _: KW_ONLY
@@ -122,15 +140,26 @@ class Auto(MapOfPart):
         return self.committee_.score_samples(X)
 
     def _members(self, X: np.ndarray) -> Sequence[Detector]:
-        """Return the unfitted members for these normals."""
+        """Return the unfitted members for these normals, and remember why it is those."""
         if min(self.shape_[1:], default=1) < ENCODABLE:
+            self.reason_ = "vectors, or too small for an encoder: the nearest normals, and how dense they lie"
             return (KNN(), LOF(n_neighbors=5))
-        chosen = np.random.default_rng(self.seed).permutation(len(X))[:LOOKED_AT]
-        values, counts = np.unique(X[chosen], return_counts=True)
+        looked_at = max(FEWEST, min(LOOKED_AT, HELD // X[:1].size))
+        some = np.asarray(X[np.sort(np.random.default_rng(self.seed).permutation(len(X))[:looked_at])])
+        values, counts = np.unique(some, return_counts=True)
         if len(values) <= 2:
+            self.reason_ = "masks of two values: statistics of thickness, and distances to the surface"
             return (Radiomics([Thickness()]), InsideDistance())
         if counts.max() > FLAT * counts.sum():
+            self.reason_ = "drawings on a ground of one value: critics of contrastive features"
             return tuple(self._shrinking(self._critic(number, len(X))) for number in range(len(VIEWS)))
+        if cut_around(some):
+            self.reason_ = "cut around something in the middle: its profile, and what the middle is like"
+            middle = Crops(Radiomics([Intensity(), Texture()]), size=self._seen(min) // 2, drawn=0)
+            whole = tuple(map(self._shrinking, (RadialProfile(), middle)))
+            # In cells of volumes, the network sees too little of what is small to be worth its hours.
+            return whole if len(self.shape_) > 3 else (*whole, self._foreign(len(X)))
+        self.reason_ = "textures or scenes: opinions on the whole, and a network that finds foreign patches"
         # What looks at the whole counts as much as what looks for a place.
         whole = Committee(
             (self._critic(0, len(X)), LOF(), Radiomics([Intensity(), Texture()])),
@@ -188,8 +217,13 @@ class Auto(MapOfPart):
 
     @property
     def _small(self) -> bool:
-        seen = self._window if self._large else max(self.shape_[1:])
-        return math.prod(min(length, seen) for length in self.shape_[1:]) <= SMALL
+        longest = self._seen(max)
+        return math.prod(min(length, longest) for length in self.shape_[1:]) <= SMALL
+
+    def _seen(self, of: Callable[[Sequence[int]], int]) -> int:
+        """Return the longest or the shortest axis of what the members see, in pixels."""
+        length, longest = of(self.shape_[1:]), max(self.shape_[1:])
+        return round(length * self._window / longest) if self._large else length
 
     def _running(self, name: str) -> dict[str, Any]:
         """Return how a member runs, with a checkpoint of its own."""
@@ -200,3 +234,19 @@ class Auto(MapOfPart):
 def epochs(steps: float, n: int, batch: int) -> int:
     """Return how often to pass over n samples for as many steps."""
     return math.ceil(steps / math.ceil(n / batch))
+
+
+def cut_around(X: np.ndarray) -> bool:
+    r"""Return whether samples (n, C, \*space) hold something in their middle, and nothing in common beyond it."""
+    x = np.asarray(X, np.float64)
+    axes = [np.arange(length) - (length - 1) / 2 for length in x.shape[2:]]
+    away = np.sqrt(sum(np.square(axis) for axis in np.meshgrid(*axes, indexing="ij")))
+    half = min(away.shape) / 2
+    middle, beyond = away <= half / 4, away > half / 2
+    contrast = x[:, :, middle].mean(axis=2) - x[:, :, beyond].mean(axis=2)
+    effect = np.max(np.abs(contrast.mean(axis=0)) / (contrast.std(axis=0) + np.finfo(np.float64).tiny))
+    # What the mean of the samples shows on a ring or sphere, less what chance alone gives.
+    ring, mean, variance = away[beyond].astype(np.intp), x[:, :, beyond].mean(axis=0), x[:, :, beyond].var(axis=0)
+    around = np.stack([(np.bincount(ring, m) / np.maximum(np.bincount(ring), 1))[ring] for m in mean])
+    common = np.square(mean - around).mean() - variance.mean() / len(x)
+    return bool(effect > STANDS_OUT and effect * math.sqrt(len(x)) > CERTAIN and common < COMMON * variance.mean())

@@ -89,7 +89,7 @@ class Run:
     def _section(self, text: str, drawn: Sequence[Section]) -> Section:
         known = [plate for section in drawn for plate in section.plates]
         chosen = [
-            Plate(f"{self.slug}-{plate.stem}", f"{caption}. {plate.caption}", plate.figure)
+            Plate(f"{self.slug}-{plate.stem}", captioned(caption, plate.caption), plate.figure)
             for caption, stem in self.figures.items()
             for plate in known
             if f"{plate.stem}-".startswith(f"{stem}-")
@@ -100,6 +100,11 @@ class Run:
     def slug(self) -> str:
         """The title as a name of files."""
         return "-".join("".join(c if c.isalnum() else " " for c in self.title.lower()).split())
+
+
+def captioned(first: str, caption: str) -> str:
+    """Return the caption of a figure with its first words before it, but for those that it begins with."""
+    return caption if caption.startswith(first) else f"{first}. {caption}"
 
 
 @dataclass(frozen=True)
