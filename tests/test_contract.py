@@ -13,7 +13,11 @@ from sklearn.utils.estimator_checks import check_estimator
 from tiny import DETECTORS, SHAPES, normals, tiny
 from unlikelihood import Generator, load
 from unlikelihood.training.alarms import NothingLearnt
+from unlikelihood.training.seeding import initialising
 
+CERTAIN = {"InsideDistance", "KNN", "LOF", "PCAResidual", "Radiomics", "TotalIntensity", "TotalVolume"}
+# Which say nothing of samples far from all normals: critics and classifiers of pixels, and what counts or clips values.
+BOUNDED: set[str] = set()
 TRAINED = [name for name in DETECTORS if "epochs" in tiny(name).get_params()]
 
 
@@ -92,6 +96,15 @@ def test_fits_in_threads_are_those_one_after_another(name):
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_scores_in_threads_are_those_one_after_another(name):
+    detector = tiny(name).fit(normals((1, 8, 8)))
+    several = [normals((1, 8, 8), n=9, seed=seed) for seed in range(8)]
+    alone = [detector.score_samples(X) for X in several]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(2):
+            np.testing.assert_array_equal(list(pool.map(detector.score_samples, several)), alone)
+
+
 def test_another_default_type_of_torch_changes_no_bit(fitted, name, shape, tmp_path):
     X = normals(shape, n=5, seed=1)
     expected, folder = fitted.score_samples(X), fitted.save(tmp_path / "model")
@@ -168,6 +181,47 @@ def test_equal_scores_of_different_samples_are_warned_about(name):
     detector._score = lambda X: np.zeros(len(X))
     with pytest.warns(NothingLearnt, match="cannot rank them"):
         detector.score_samples(normals((6,)))
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_fit_moves_the_weights_of_every_objective(name, shape):
+    detector = tiny(name).fit(normals(shape))
+    with initialising(detector.seed):
+        untrained = detector.build(detector.shape_)
+    for before, after in zip(detector.objectives(untrained), detector.objectives(detector.net_), strict=True):
+        pairs = list(zip(before.module.parameters(), after.module.parameters(), strict=True))
+        moved = [not torch.equal(one.to(other), other) for one, other in pairs]
+        assert np.mean(moved) > 0.5, f"{before.name}: {sum(moved)} of {len(moved)} weights moved"
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_another_seed_learns_other_weights(name, shape):
+    one, other = (tiny(name, seed=seed).fit(normals(shape)).net_.state_dict() for seed in (0, 1))
+    assert any(not torch.equal(one[key], other[key]) for key in one)
+
+
+def test_a_seed_changes_nothing_where_nothing_is_random(name, shape):
+    if name not in CERTAIN:
+        pytest.skip("a fit draws random numbers")
+    one, other = (tiny(name, seed=seed).fit(normals(shape)) for seed in (0, 1))
+    np.testing.assert_array_equal(one.score_samples(normals(shape)), other.score_samples(normals(shape)))
+
+
+def test_scores_are_distinct_beyond_rounding(fitted, shape):
+    scores = fitted.score_samples(normals(shape))
+    rounded = np.round(scores / np.abs(scores).max(), 6)
+    assert len(np.unique(rounded)) >= 10  # forests and counts of voxels repeat
+
+
+def test_far_anomalies_rank_last(fitted, name, shape):
+    if name in BOUNDED:
+        pytest.skip("its score far from the normals is arbitrary")
+    X = normals(shape)
+    far = normals(shape, n=4, seed=1)
+    far[1:] *= np.array([-200, 1000, 5000]).reshape(-1, *[1] * (X.ndim - 1))
+    far[1:] += np.array([-200, 1000, 5000]).reshape(-1, *[1] * (X.ndim - 1))
+    scores = fitted.score_samples(far)
+    assert scores[1:].max() < fitted.score_samples(X).min()
 
 
 @pytest.mark.parametrize("name", TRAINED)

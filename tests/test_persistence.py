@@ -96,7 +96,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
 
 def test_saving_replaces_the_whole_folder_or_nothing(saved, monkeypatch):
     before = {path.name: path.read_bytes() for path in saved.iterdir()}
-    monkeypatch.setattr(persistence, "canonical", lambda record: 1 / 0)
+    monkeypatch.setattr(persistence, "seal", lambda record: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         tiny("VAE", latent=3).fit(X).save(saved)
     assert {path.name: path.read_bytes() for path in saved.iterdir()} == before

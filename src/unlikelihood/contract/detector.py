@@ -12,7 +12,9 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+import unlikelihood.contract.forks  # noqa: F401 - which sees to processes that are forked from this one
 from unlikelihood.contract import maps
+from unlikelihood.contract.refusals import check_state, finite_maps, finite_scores, refuse_extreme, refuse_unfit
 from unlikelihood.data.as_array import as_array
 from unlikelihood.data.mapped import lazily
 from unlikelihood.parameters import check_parameters
@@ -21,7 +23,6 @@ from unlikelihood.storage.identity import identities, refuse_seen
 from unlikelihood.training.alarms import NothingLearnt, NotTrustworthy
 
 AnyDetector = TypeVar("AnyDetector", bound="Detector")
-SWALLOWS = 2.0**24  # how many times larger a float32 number is than one that is lost when it is added
 
 
 @dataclass_transform(eq_default=False, kw_only_default=False)
@@ -124,8 +125,8 @@ class Detector(BaseEstimator, ABC):
         Raises
         ------
         ValueError
-            If `X` is empty, not finite or of another shape; if it has values beside which float32 loses those of the
-            normals; or if a score is not finite. The last two are no verdict of normal: the message names the samples.
+            If `X` is empty or of another shape. `NoVerdict`, which names the samples, if values or a score are not
+            finite, or if values are so large that float32 loses those of the normals beside them.
         sklearn.exceptions.NotFittedError
             Before `fit`.
         """
@@ -133,13 +134,7 @@ class Detector(BaseEstimator, ABC):
         X = self._checked(X, reset=False)
         for alarm in self.alarms():
             warnings.warn(f"{type(self).__name__}: {alarm}", NotTrustworthy, stacklevel=2)
-        scores = np.asarray(self._score(X), np.float64)
-        if not (finite := np.isfinite(scores)).all():
-            values = " or ".join(np.unique(scores[~finite]).astype(str))
-            raise ValueError(
-                f"{type(self).__name__}: the score is {values} for {_rows(~finite)}: no normal scores like that; take "
-                "those out or clip their values"
-            )
+        scores = finite_scores(type(self).__name__, np.asarray(self._score(X), np.float64))
         if len(scores) > 1 and np.ptp(scores) == 0 and any((x != X[0]).any() for x in X):
             warnings.warn(
                 f"all {len(scores)} scores are {scores[0]:g} although the samples differ: "
@@ -176,11 +171,7 @@ class Detector(BaseEstimator, ABC):
         for block in blocks(X):
             found[start : start + len(block)] = self._map(block)
             start += len(block)
-        if not (finite := np.array([np.isfinite(each).all() for each in found])).all():
-            raise ValueError(
-                f"{type(self).__name__}: the map is not finite for {_rows(~finite)}: no normal is like that"
-            )
-        return found
+        return finite_maps(type(self).__name__, found)
 
     @property
     def map_kind(self) -> maps.MapKind:
@@ -222,6 +213,7 @@ class Detector(BaseEstimator, ABC):
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Take what `state` gave, from a file."""
+        check_state(type(self).__name__, state)
         self.__dict__.update(state)
         self._restore()
 
@@ -259,41 +251,22 @@ class Detector(BaseEstimator, ABC):
         fitted = getattr(self, "shape_", shape)
         if not reset and max(len(shape), len(fitted)) > 1 and shape != fitted:
             raise ValueError(f"X has samples of shape {shape}, but this {type(self).__name__} was fitted on {fitted}")
-        # scikit-learn would read all of what is mapped; whether that is finite, its extremes tell.
+        # scikit-learn would read all of what is mapped, and names no sample; what is finite, the extremes tell.
         known = validate_data(
-            self,
-            X[:1] if lazily(X) else X,
-            reset=reset,
-            allow_nd=True,
-            dtype="numeric",
-            ensure_all_finite=not lazily(X),
+            self, X[:1] if lazily(X) else X, reset=reset, allow_nd=True, dtype="numeric", ensure_all_finite=False
         )
         X = X if lazily(X) else known  # type: ignore[assignment]
-        own = float(X.min()), float(X.max())
-        if not np.isfinite(own).all():
-            raise ValueError(f"X contains NaN or infinity, values from {own[0]} to {own[1]}")
+        ends = float(X.min()), float(X.max())
         if reset:
+            refuse_unfit(X, ends)
             self.shape_ = tuple(X.shape[1:])
-            self.range_ = own
+            self.range_ = ends
             self.n_samples_ = len(X)
             if len(self.shape_) == 1:
                 self.typical_ = np.asarray(X.mean(axis=0), np.float64)
-        if hasattr(self, "range_"):  # else a part looks at it
-            self._refuse_extremes(X, max(-own[0], own[1]), reset=reset)
+        else:
+            refuse_extreme(type(self).__name__, X, ends, getattr(self, "range_", ends))  # none: a part looks at it
         return X
-
-    def _refuse_extremes(self, X: np.ndarray, largest: float, *, reset: bool) -> None:
-        """Raise if X, of which `largest` is the greatest magnitude, has values that float32 loses or cannot hold."""
-        low, high = self.range_
-        most = np.finfo(np.float32).max if reset else SWALLOWS * (max(-low, high) or 1.0)
-        if largest > most:
-            rows = _rows(np.array([np.abs(x).max() > most for x in X]))
-            if reset:
-                raise ValueError(f"X contains infinity or a value too large for float32 in {rows}")
-            raise ValueError(
-                f"X has values up to {largest:g} in {rows}, but this {type(self).__name__} was fitted on {low:g} to "
-                f"{high:g}, which float32 loses beside those: no normal is like that; take those out or clip them"
-            )
 
 
 def load(path: str | os.PathLike[str], **runtime: Any) -> Detector:
@@ -345,9 +318,3 @@ def fitted(part: AnyDetector, X: np.ndarray) -> AnyDetector:
             f"X has samples of shape {X.shape[1:]}, but the {type(part).__name__} was fitted on {part.shape_}"
         )
     return part
-
-
-def _rows(which: np.ndarray) -> str:
-    """Return which samples, in words."""
-    rows = np.flatnonzero(which)
-    return f"{len(rows)} of {len(which)} samples (row {', '.join(map(str, rows[:5]))}{', …' if len(rows) > 5 else ''})"

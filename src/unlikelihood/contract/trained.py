@@ -16,11 +16,13 @@ from typing_extensions import override
 
 from unlikelihood.contract.blocks import like
 from unlikelihood.contract.detector import Detector
+from unlikelihood.contract.refusals import check_state
 from unlikelihood.nn.augment import Augment
 from unlikelihood.parameters import Count, NonNegative, Positive
 from unlikelihood.storage import models
-from unlikelihood.training.batches import in_order
-from unlikelihood.training.checkpoint import Checkpoint, fit_hash
+from unlikelihood.training.batches import in_halves, in_order
+from unlikelihood.training.bounded import bounded
+from unlikelihood.training.checkpoint import checkpoint_of
 from unlikelihood.training.devices import fabric_for, place
 from unlikelihood.training.loop import Objective, train
 from unlikelihood.training.seeding import initialising
@@ -85,19 +87,20 @@ class Learner(Detector, Generic[Net]):
         fabric = fabric_for(self.device, self.precision)
         with initialising(self.seed):
             self.net_ = self.build(self.shape_)
-        self.history_ = train(
-            self.net_,
-            self.objectives(self.net_),
-            X,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            clip=self.clip,
-            augment=self.augment,
-            seed=self.seed,
-            fabric=fabric,
-            checkpoint=self._checkpoint(X),
-            title=f"Fitting {type(self).__name__}",
-        )
+        with checkpoint_of(self.checkpoint, self.checkpoint_seconds, self._described, X) as checkpoint:
+            self.history_ = train(
+                self.net_,
+                self.objectives(self.net_),
+                X,
+                epochs=self.epochs,
+                batch_size=self.batch_size,
+                clip=self.clip,
+                augment=self.augment,
+                seed=self.seed,
+                fabric=fabric,
+                checkpoint=checkpoint,
+                title=f"Fitting {type(self).__name__}",
+            )
         self._settle_precision()
         self._finish(X)
 
@@ -107,11 +110,8 @@ class Learner(Detector, Generic[Net]):
         if len(self.shape_) == 1:
             self.net_.double()
 
-    def _checkpoint(self, X: np.ndarray) -> Checkpoint | None:
-        if self.checkpoint is None:
-            return None
-        configured = json.dumps(models.configuration(self), sort_keys=True)
-        return Checkpoint(self.checkpoint, fit_hash(configured, X), self.checkpoint_seconds)
+    def _described(self) -> str:
+        return json.dumps(models.configuration(self), sort_keys=True)
 
     @torch.inference_mode()
     def map_batches(self, function: Callable[[Tensor], Tensor], X: np.ndarray, title: str) -> np.ndarray:
@@ -119,7 +119,7 @@ class Learner(Detector, Generic[Net]):
         made = np.empty((0,))
         start = 0
         for x in self.batches(X, title):
-            part = function(x).cpu().numpy()
+            part = in_halves(function, x).cpu().numpy()
             made = made if start else like(X, (len(X), *part.shape[1:]), part.dtype)
             made[start : start + len(part)] = part
             start += len(part)
@@ -144,8 +144,9 @@ class Learner(Detector, Generic[Net]):
     @override
     def set_state(self, state: dict[str, Any]) -> None:
         weights = {name[4:]: torch.from_numpy(state.pop(name)) for name in list(state) if name.startswith("net.")}
+        check_state(type(self).__name__, state)
         self.__dict__.update(state)
-        with initialising(self.seed):
+        with initialising(self.seed), bounded(weights):
             self.net_ = self.build(self.shape_)
         self._settle_precision()
         self.net_.load_state_dict(weights)

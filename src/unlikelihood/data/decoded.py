@@ -20,7 +20,7 @@ from unlikelihood.data.kept import keep
 from unlikelihood.data.mapped import WHOLE, Mapped, Stored, held
 from unlikelihood.data.source import cache
 from unlikelihood.progress import progress
-from unlikelihood.storage.files import replacing
+from unlikelihood.storage.files import allocate, replacing
 from unlikelihood.storage.reading import no_file
 
 VERSION = 1  # of how images are decoded: those of another one are decoded again
@@ -106,6 +106,8 @@ def decode(
             mask = None
             if row.mask is not None:
                 mask = np.lib.format.open_memmap(folder / "mask.npy", "w+", bool, (len(files), *row.mask.shape))
+            for file in folder.glob("*.npy"):
+                allocate(file)
             kept, failures = _fill(whole, pixels, mask, update)
             if _seen(files) != before:
                 raise ValueError("files have changed while they were read: read them again")

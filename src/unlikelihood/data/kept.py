@@ -10,10 +10,9 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import NamedTuple
 
-from filelock import FileLock
-
 from unlikelihood.data.source import cache
-from unlikelihood.storage.files import leftovers, replacing
+from unlikelihood.storage.files import recover, replacing
+from unlikelihood.storage.locks import alone
 
 SUMS = "sums.json"  # the hash of every other file of an entry; its own time is that of the last use
 # Folders of what can be made again; the rest of the cache are downloads.
@@ -49,18 +48,13 @@ def keep(place: Path, make: Callable[[Path], None]) -> Path:
         `place`.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
-    lock = place.with_name(f".{place.name}.lock")
-    with FileLock(lock):
+    with alone(place):
         if not in_use(place):
-            for stale in leftovers(place):  # of a process that was killed
-                shutil.rmtree(stale)
-            with replacing(place) as part:
+            with replacing(place, lasting=False) as part:  # what a power failure leaves of it, its sums tell
                 part.mkdir()
                 make(part)
                 seal(part)
             make_room()
-    with suppress(OSError):  # who waits for it finds the folder in its place, whatever becomes of the lock
-        lock.unlink()
     return place
 
 
@@ -134,8 +128,14 @@ def remove(entry: Entry) -> None:
 
 
 def clear(kind: str) -> None:
-    """Remove a folder of what can be made again."""
-    shutil.rmtree(cache() / kind, ignore_errors=True)
+    """Remove what can be made again from a folder of the cache, but for what another process is making."""
+    for place in (cache() / kind).glob("*"):
+        if place.name.endswith(".part"):
+            recover(place.with_name(place.name[1:].rsplit(".", 2)[0]))
+        elif place.is_dir():
+            shutil.rmtree(place, ignore_errors=True)
+        else:
+            place.unlink(missing_ok=True)
 
 
 def folder() -> Path:

@@ -1,5 +1,6 @@
 """How much a sample would change the weights of a model that has learnt normal ones."""
 
+import copy
 from collections.abc import Iterator
 from functools import reduce
 
@@ -67,7 +68,10 @@ class GradientNorm(MapOfPart):
 
     def _gradients(self, X: np.ndarray) -> Iterator[Tensor]:
         """Yield ∇ log p(x) of the samples, (B, weights), in batches that memory holds."""
-        model = LogLikelihood(self.detector_)
+        # Of a copy, as torch puts the weights that it differentiates by into the network itself, for all threads.
+        part = copy.copy(self.detector_)
+        part.net_ = copy.deepcopy(part.net_)
+        model = LogLikelihood(part)
         weights = {name: weight.detach() for name, weight in model.named_parameters()}
         each = vmap(grad(lambda theta, x: functional_call(model, theta, (x,))), (None, 0), randomness="same")
         at_once = max(1, AT_ONCE // sum(weight.numel() for weight in weights.values()))

@@ -1,6 +1,7 @@
 """The search of a generator's latent space: the thesis' GAN-AD."""
 
 from collections.abc import Iterator
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from unlikelihood.contract.queries import Query
 from unlikelihood.contract.search import SearchDetector, SearchResult, content, search, walk
 from unlikelihood.nn.descents import Descent, MomentumDescent
-from unlikelihood.parameters import Count, Fraction, Whole
+from unlikelihood.parameters import Count, Fraction, Range
 
 
 class LatentSearch(SearchDetector):
@@ -53,7 +54,7 @@ class LatentSearch(SearchDetector):
     (3, 1, 8, 8)
     """
 
-    steps: Whole = 100
+    steps: Annotated[int, Range(0, 10**6)] = 100
     discrimination: Fraction = 0.5
     descent: Descent = MomentumDescent()
     restarts: Count = 1

@@ -14,7 +14,7 @@ from unlikelihood.contract.search import frozen
 from unlikelihood.contract.trained import Variational, precise
 from unlikelihood.contract.wrapper import MapOfPart
 from unlikelihood.nn.descents import AdamDescent, Descent
-from unlikelihood.parameters import Count, Range
+from unlikelihood.parameters import Range, Steps
 
 
 class LikelihoodRegret(MapOfPart):
@@ -51,7 +51,7 @@ class LikelihoodRegret(MapOfPart):
     """
 
     vae: Variational
-    steps: Count = 50
+    steps: Steps = 50
     samples: Annotated[int, Range(2)] = 8
     descent: Descent = AdamDescent()
 

@@ -18,6 +18,7 @@ from unlikelihood.report.page import Section, Table, draft, duration, write_page
 from unlikelihood.report.single import architecture, samples, training
 from unlikelihood.storage.files import replacing
 from unlikelihood.storage.provenance import plain, provenance
+from unlikelihood.storage.records import read_sealed, seal
 
 MODEL, RECORD = "model", "generator.json"
 
@@ -107,8 +108,8 @@ def fitted_once(runs: Path, name: str, detector: Detector, split: Split) -> tupl
             "provenance": provenance(),
         }
         with replacing(folder / RECORD) as file:
-            file.write_text(json.dumps(plain(record), indent=1), encoding="utf-8")
-    return load(folder / MODEL), json.loads((folder / RECORD).read_text(encoding="utf-8"))
+            file.write_text(json.dumps(seal(plain(record)), indent=1), encoding="utf-8")
+    return load(folder / MODEL), read_sealed(folder / RECORD)
 
 
 def generated_sections(detector: Any, record: Mapping[str, Any], split: Split) -> list[Section]:

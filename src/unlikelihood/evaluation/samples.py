@@ -18,6 +18,7 @@ from unlikelihood.report.samples import COLUMNS, rows, save_samples
 from unlikelihood.storage.files import replacing
 from unlikelihood.storage.models import configuration
 from unlikelihood.storage.provenance import provenance
+from unlikelihood.storage.records import read_sealed, seal
 
 UNSEEN = "unseen normals"
 SHOWN = 12
@@ -96,9 +97,9 @@ class Samples:
             found = quality_of(generator, split.train.pixels, encoder)
             with replacing(folder) as new:
                 new.mkdir()
-                (new / "quality.json").write_text(json.dumps(asdict(found), indent=1), encoding="utf-8")
+                (new / "quality.json").write_text(json.dumps(seal(asdict(found)), indent=1), encoding="utf-8")
                 np.save(new / "samples.npy", generator.generate(SHOWN))
-        return json.loads((folder / "quality.json").read_text(encoding="utf-8")), np.load(folder / "samples.npy")
+        return read_sealed(folder / "quality.json"), np.load(folder / "samples.npy")
 
 
 @dataclass(frozen=True, eq=False)

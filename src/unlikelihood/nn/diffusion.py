@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from unlikelihood.nn.levels import Levels, Standardised
 from unlikelihood.nn.noise import normal_like, uniform
-from unlikelihood.parameters import Component, Count
+from unlikelihood.parameters import Component, Steps
 
 CLEANEST, NOISIEST = 13.3, -10.0  # log signal-to-noise ratios at which a diffusion starts and ends
 
@@ -227,8 +227,8 @@ class DenoisingErrors(DiffusionScore):
         Draws of the noise at every time.
     """
 
-    times: Count = 8
-    draws: Count = 1
+    times: Steps = 8
+    draws: Steps = 1
 
     @override
     def terms(self, net: Diffuser, x: Tensor, noise: Callable[..., Tensor]) -> Tensor:
@@ -256,8 +256,8 @@ class Reconstructions(DiffusionScore):
     Graham et al., "Denoising diffusion models for out-of-distribution detection", 2023.
     """
 
-    times: Count = 5
-    steps: Count = 5
+    times: Steps = 5
+    steps: Steps = 5
 
     @override
     def terms(self, net: Diffuser, x: Tensor, noise: Callable[..., Tensor]) -> Tensor:
@@ -289,7 +289,7 @@ class VariationalBound(DiffusionScore):
     """
 
     normals: ClassVar[int] = 0
-    steps: Count = 64
+    steps: Steps = 64
 
     @override
     def terms(self, net: Diffuser, x: Tensor, noise: Callable[..., Tensor]) -> Tensor:

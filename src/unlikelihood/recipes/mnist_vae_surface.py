@@ -14,6 +14,7 @@ import numpy as np
 from unlikelihood.recipes._vae_cells import BEYOND, STANDINS, Cell, Stage, alone, measure, standins
 from unlikelihood.recipes._vae_forms import BatchNormalised, ConstantRate, FullyConnected, RMSprop, SigmoidOutput
 from unlikelihood.storage.files import replacing
+from unlikelihood.storage.records import read_sealed, seal
 
 SURFACE = "surface.json"
 EPOCHS = 30  # the thesis'; the sweep takes a third of them
@@ -123,7 +124,7 @@ class Surface:
         The nines come when the choice has been written.
         """
         path = Path(out) / SURFACE
-        known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        known: dict[str, Any] = read_sealed(path) if path.exists() else {}
         known |= {"title": self.title, "text": TEXT, "choice": CHOICE, "text of nines": NINES}
         self._measure(path, known, "cells", self.cells, standins)
         by_name = {cell.name: cell for cell in self.cells}
@@ -161,7 +162,7 @@ class Surface:
 def write(path: Path, known: Mapping[str, Any]) -> None:
     """Write the results, all of them or none."""
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(seal(known), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def line(found: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 import math
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from matplotlib.figure import Figure
 
 from unlikelihood.metrics.intervals import Interval
 from unlikelihood.report import plots
+from unlikelihood.report.record import PAGE
 from unlikelihood.storage.files import replacing
 
 THIN = "\N{NARROW NO-BREAK SPACE}"
@@ -68,18 +68,12 @@ class Section:
 
 @contextmanager
 def draft(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield an empty folder whose entries move into `path` when the block ends well, and vanish otherwise.
+    """Yield an empty folder whose entries move into `path` together when the block ends well, and vanish otherwise.
 
     Entries of other names that `path` has stay.
     """
-    target = Path(path).absolute()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
-        yield Path(folder)
-        target.mkdir(exist_ok=True)
-        for entry in Path(folder).iterdir():
-            with replacing(target / entry.name) as place:
-                os.replace(entry, place)
+    with replacing(Path(path) / PAGE) as page:
+        yield page.parent
 
 
 def write_page(
@@ -106,7 +100,7 @@ def write_page(
     page = environment.get_template("report.html.j2").render(
         kind=kind, title=title, lede=lede, sections=sections, provenance=known
     )
-    (folder / "report.html").write_text(page, encoding="utf-8")
+    (folder / PAGE).write_text(page, encoding="utf-8")
 
 
 def percent(share: float) -> str:

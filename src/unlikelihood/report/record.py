@@ -1,6 +1,7 @@
 """The record of an evaluation: figures with intervals, scores, and where they came from."""
 
 import json
+import math
 import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -10,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlikelihood.metrics.intervals import Interval
-from unlikelihood.metrics.ranking import allowed_false_alarms
-from unlikelihood.storage.files import replacing
+from unlikelihood.metrics.ranking import allowed_false_alarms, anomaly_score, auroc
+from unlikelihood.storage.files import recover, replacing
 from unlikelihood.storage.provenance import plain
+from unlikelihood.storage.records import read_sealed, seal
 
-RECORD = "evaluation.json"
+RECORD, PAGE = "evaluation.json", "report.html"
 CLASSES = {0: "normal", 1: "anomalous"}
 MEANINGS = {
     "sample": "where it came from",
@@ -136,20 +138,66 @@ class Record:
         known = {name: plain(values) for name, values in table.items() if values is not None}
         saved["columns"] = {name: MEANINGS[name] for name in known}
         # One line a field: figures stay readable above the thousands of scores.
-        lines = [f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in (saved | known).items()]
+        lines = [
+            f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in seal(saved | known).items()
+        ]
         with replacing(Path(folder) / RECORD) as file:
             file.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
         return Path(folder)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Self:
-        """Read what `write` wrote; the detector and its data are not part of it."""
-        saved = json.loads((Path(folder) / RECORD).read_text(encoding="utf-8"))
-        del saved["columns"]
-        for name in ("metrics", "places"):
-            saved[name] = {key: Interval(**value) for key, value in saved.get(name, {}).items()}
-        saved["label"] = np.array([name == CLASSES[1] for name in saved["label"]], np.int64)
-        for key in ("score", "probability", "calibration", "p_value"):
-            if saved.get(key) is not None:
-                saved[key] = np.asarray(saved[key], np.float64)
-        return cls(**saved)
+        """Read what `write` wrote; the detector and its data are not part of it.
+
+        Raises
+        ------
+        ValueError
+            If it is damaged, or holds what no evaluation finds; the message names the file.
+        OSError
+            If there is none.
+        """
+        path = Path(folder) / RECORD
+        recover(Path(folder) / PAGE)
+        recover(path)
+        saved = read_sealed(path)
+        saved.pop("columns", None)
+        try:
+            for name in ("metrics", "places"):
+                saved[name] = {key: Interval(**value) for key, value in saved.get(name, {}).items()}
+            known = {word: number for number, word in CLASSES.items()}
+            saved["label"] = np.array([known[word] for word in saved["label"]], np.int64)
+            for key in ("score", "probability", "calibration", "p_value"):
+                if saved.get(key) is not None:
+                    saved[key] = np.asarray(saved[key], np.float64)
+            record = cls(**saved)
+            check(record)
+        except (TypeError, KeyError, AttributeError, ValueError) as error:
+            raise ValueError(f"{path} holds what no evaluation finds: {error}") from error
+        return record
+
+
+def check(record: Record) -> None:
+    """Raise a ValueError if a record holds figures or columns that no evaluation could have."""
+    n = len(record.label)
+    for name in ("score", "probability", "sample", "group", "p_value"):
+        column = getattr(record, name)
+        if column is not None and len(column) != n:
+            raise ValueError(f"{name} has {len(column)} rows, expected {n}, one for each label")
+    for name, low, high in (
+        ("score", -np.inf, np.inf),
+        ("calibration", -np.inf, np.inf),
+        ("probability", 0, 1),
+        ("p_value", 0, 1),
+    ):
+        column = getattr(record, name)
+        if column is not None and not (np.isfinite(column) & (column >= low) & (column <= high)).all():
+            raise ValueError(f"{name} holds values that are not finite" + f" from {low} to {high}" * np.isfinite(low))
+    if record.calibration is not None and (np.diff(record.calibration) < 0).any():
+        raise ValueError("calibration is not in increasing order")
+    for name, found in (record.metrics | record.places).items():
+        if not 0 <= found.low <= found.high <= 1 or not 0 <= found.value <= 1:
+            raise ValueError(f"{name} is {found}, expected a share from 0 to 1 and the ends of its interval")
+    if not np.isclose(record.metrics["auroc"].value, auroc(record.label, anomaly_score(record.score)), atol=1e-6):
+        raise ValueError(f"auroc is {record.metrics['auroc'].value:.6f}, which is not that of its labels and scores")
+    if not all(math.isfinite(seconds) and seconds >= 0 for seconds in record.timings.values()):
+        raise ValueError(f"timings are {record.timings}, expected seconds of 0 and more")

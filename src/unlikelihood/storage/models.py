@@ -5,20 +5,29 @@ import inspect
 import json
 import os
 import platform
+import time
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 from sklearn.base import clone
 
-from unlikelihood.parameters import Component
+from unlikelihood.parameters import Component, check_parameters
 from unlikelihood.storage.discovery import public_class
-from unlikelihood.storage.files import replacing
+from unlikelihood.storage.files import recover, replacing
+from unlikelihood.storage.records import canonical, seal, sha256
 
-FORMAT = 1
+FORMAT = 1  # a later one reads this one too, which tests/golden holds
+WEIGHTS = "weights.safetensors"
+ANYWHERE = "device"  # what `load` takes for every model, with a network or without
+DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BOOL": "bool"} | {
+    f"{letter}{bits}": f"{kind}{bits}" for letter, kind in (("I", "int"), ("U", "uint")) for bits in (8, 16, 32, 64)
+}
 POLARITY = "higher = more normal"
 
 
@@ -46,17 +55,19 @@ def write(stored: Storable, path: str | os.PathLike[str]) -> Path:
     described = encode(stored, "", arrays, {})
     with replacing(path) as folder:
         folder.mkdir()
-        save_file(arrays, folder / "weights.safetensors")
+        try:
+            save_file(arrays, folder / WEIGHTS)
+        except SafetensorError as error:  # a full disk, for example
+            raise OSError(f"{Path(path) / WEIGHTS} cannot be written: {error}") from error
         record = {
             "format": FORMAT,
             "polarity": POLARITY,
             "versions": {name: version(name) for name in ("unlikelihood", "torch", "numpy", "scikit-learn")}
             | {"python": platform.python_version()},
-            "weights": sha256((folder / "weights.safetensors").read_bytes()),
+            "weights": digest(folder / WEIGHTS),
             "detector": described,
         }
-        record["checksum"] = sha256(canonical(record))
-        (folder / "detector.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+        (folder / "detector.json").write_text(json.dumps(seal(record), indent=1), encoding="utf-8")
     return Path(path)
 
 
@@ -66,27 +77,53 @@ def read(path: str | os.PathLike[str], **runtime: Any) -> Storable:
     Raises
     ------
     ModelFileError
-        If the folder is incomplete, a byte of it has changed, or its format, class, parameters or shapes are not
-        known here. Nothing has been built by then.
+        If the folder is incomplete, a byte of it has changed, its format, class, parameters or shapes are not known
+        here, or no part of the model has a parameter of `runtime`. Nothing has been allocated by then.
     """
     folder = Path(path)
+    while True:
+        before = _number(folder)
+        try:
+            record, arrays = contents(folder, runtime)
+            break
+        except ModelFileError:
+            # Another process may be replacing the folder, or may have been killed when it was.
+            recover(folder)
+            time.sleep(0.05)
+            if _number(folder) == before:
+                raise
+    try:
+        return decode(record["detector"], arrays, {}, runtime)
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise ModelFileError(f"{folder} cannot be loaded: {error}") from error
+
+
+def contents(folder: Path, runtime: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return the record and the arrays of a model folder, checked."""
     try:
         record = json.loads((folder / "detector.json").read_text(encoding="utf-8"))
-        weights = (folder / "weights.safetensors").read_bytes()
+        weights = digest(folder / WEIGHTS)
     except FileNotFoundError as error:
         raise ModelFileError(f"{folder} is not a model folder: {Path(error.filename).name} is missing") from None
     except ValueError as error:
         raise ModelFileError(f"{folder}/detector.json is not JSON: {error}") from None
-    check_bytes(folder, record, weights)
+    check_sums(folder, record, weights)
     try:
-        arrays = load_file(folder / "weights.safetensors")
-        check(record["detector"], arrays, set(runtime))
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        with safe_open(folder / WEIGHTS, "numpy") as file:
+            parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            kinds = {name: (DTYPES.get(part.get_dtype(), ""), part.get_shape()) for name, part in parts.items()}
+            check(record["detector"], kinds, set(runtime))
+            check_runtime(record["detector"], runtime)
+            arrays = {name: file.get_tensor(name) for name in parts}
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise ModelFileError(f"{folder} cannot be loaded: {error}") from error
-    return decode(record["detector"], arrays, {}, runtime)
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ModelFileError(f"{folder} cannot be loaded: array {name!r} holds values that are not finite")
+    return record, arrays
 
 
-def check_bytes(folder: Path, record: Any, weights: bytes) -> None:
+def check_sums(folder: Path, record: Any, weights: str) -> None:
     """Raise if a record is of another format, or it or its weights are not those that were written."""
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         found = record.get("format") if isinstance(record, dict) else record
@@ -94,10 +131,31 @@ def check_bytes(folder: Path, record: Any, weights: bytes) -> None:
     written = {name: value for name, value in record.items() if name != "checksum"}
     for file, kept, found in (
         ("detector.json", record.get("checksum"), sha256(canonical(written))),
-        ("weights.safetensors", record.get("weights"), sha256(weights)),
+        (WEIGHTS, record.get("weights"), weights),
     ):
         if kept != found:
             raise ModelFileError(f"{folder}/{file} was changed after it was written: its checksum does not fit")
+
+
+def check_runtime(record: Any, runtime: Mapping[str, Any]) -> None:
+    """Raise if no detector in `record` has a parameter of `runtime`."""
+    known = sorted({ANYWHERE, *(name for cls in classes(record) for name in inspect.signature(cls).parameters)})
+    for name in runtime:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            raise ValueError(
+                f"no part of this {record['$detector']} has a parameter {name}"
+                + (f": did you mean {near[0]}?" if near else f", expected one of {', '.join(known)}")
+            )
+
+
+def classes(record: Any) -> Iterator[type]:
+    """Yield the classes of the detectors in `record`."""
+    if isinstance(record, (list, dict)):
+        if isinstance(record, dict) and "$detector" in record:
+            yield resolve(record)
+        for item in record if isinstance(record, list) else record.values():
+            yield from classes(item)
 
 
 def encode(value: Any, name: str, arrays: dict[str, np.ndarray], seen: dict[int, str]) -> Any:
@@ -155,23 +213,24 @@ def hashed(record: Any, arrays: dict[str, np.ndarray]) -> Any:
     return {key: hashed(item, arrays) for key, item in record.items()}
 
 
-def check(record: Any, arrays: dict[str, np.ndarray], given: set[str]) -> None:
-    """Raise if `record` names a class, parameter or array that is not here, or lacks a parameter not in `given`."""
+def check(record: Any, kinds: Mapping[str, tuple[str, list[int]]], given: set[str]) -> None:
+    """Raise if `record` names a class, parameter or array that is not here, or lacks a parameter not in `given`.
+
+    `kinds` are the dtype and the shape of every array in the weights, by its name.
+    """
     if isinstance(record, list):
         for item in record:
-            check(item, arrays, given)
+            check(item, kinds, given)
         return
     if not isinstance(record, dict):
         return
     if "$array" in record:
-        array = arrays.get(record["$array"])
-        if array is None:
-            raise ValueError(f"array {record['$array']!r} is missing")
-        if list(array.shape) != record["shape"] or str(array.dtype) != record["dtype"]:
-            raise ValueError(
-                f"array {record['$array']!r} is {array.dtype} {list(array.shape)}, "
-                f"expected {record['dtype']} {record['shape']}"
-            )
+        name, expected = record["$array"], (record["dtype"], record["shape"])
+        if name not in kinds:
+            raise ValueError(f"array {name!r} is missing")
+        if kinds[name] != expected:
+            dtype, shape = kinds[name]
+            raise ValueError(f"array {name!r} is {dtype} {shape}, expected {expected[0]} {expected[1]}")
     if "$detector" in record or "$part" in record:
         cls = resolve(record)
         known = inspect.signature(cls).parameters
@@ -184,7 +243,7 @@ def check(record: Any, arrays: dict[str, np.ndarray], given: set[str]) -> None:
                 f"{cls.__name__} needs {missing[0]}, which the file does not hold: load(path, {missing[0]}=...)"
             )
     for item in record.values():
-        check(item, arrays, given)
+        check(item, kinds, given)
 
 
 def resolve(record: dict[str, Any]) -> type:
@@ -214,6 +273,7 @@ def decode(record: Any, arrays: dict[str, np.ndarray], seen: dict[str, Any], run
         parameters = decode(record["parameters"], arrays, seen, runtime)
         known = {key: value for key, value in runtime.items() if key in inspect.signature(cls).parameters}
         detector = seen[record["name"]] = cls(**parameters | known)
+        check_parameters(detector)
         state = decode(record["state"], arrays, seen, runtime)
         if state:
             detector.set_state(state)
@@ -221,11 +281,16 @@ def decode(record: Any, arrays: dict[str, np.ndarray], seen: dict[str, Any], run
     return {key: decode(item, arrays, seen, runtime) for key, item in record.items()}
 
 
-def canonical(record: dict[str, Any]) -> bytes:
-    """Return the bytes that the checksum of a record is taken over."""
-    return json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+def digest(file: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def sha256(data: bytes) -> str:
-    """Return the SHA-256 of `data` in hexadecimal."""
-    return hashlib.sha256(data).hexdigest()
+def _number(folder: Path) -> tuple[int, int] | None:
+    """Return the number by which the file system knows a folder, another one when it was replaced."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

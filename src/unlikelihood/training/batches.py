@@ -1,5 +1,6 @@
 """Samples in batches on a device."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from mmap import mmap
 
@@ -54,3 +55,36 @@ def in_order(
             index = np.arange(start, min(start + size, len(X)))
             yield batch_of(index)
             advance(len(index))
+
+
+def in_halves(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Return what `function` makes of a batch (B, ...), from halves of it, and their halves, where memory is short.
+
+    Parameters
+    ----------
+    function : callable
+        From a batch (m, ...) to a tensor (m, ...), each row from that row alone.
+    x : Tensor
+        The batch.
+
+    Raises
+    ------
+    torch.OutOfMemoryError
+        If memory does not suffice for a single sample; on the CPU it is a RuntimeError.
+    """
+    try:
+        return function(x)
+    except RuntimeError as error:
+        if len(x) == 1 or not is_short_of_memory(error):
+            raise
+    # Outside the handler, whose traceback holds on to what was made.
+    if x.device.type == "cuda":
+        torch.cuda.empty_cache()
+    half = (len(x) + 1) // 2
+    warnings.warn(f"memory does not suffice for {len(x)} samples at once: {half} are taken", stacklevel=3)
+    return torch.cat([in_halves(function, part) for part in x.split(half)])
+
+
+def is_short_of_memory(error: RuntimeError) -> bool:
+    """Return whether torch says, in its words for this device, that memory does not suffice."""
+    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)

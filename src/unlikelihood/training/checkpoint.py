@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import math
 import os
-import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from unlikelihood.storage.files import leftovers, replacing
+from unlikelihood.storage.files import recover, replacing
+from unlikelihood.storage.locks import SOON, alone
 
 
 class Checkpoint:
@@ -58,26 +61,34 @@ class Checkpoint:
                 for name, tensor in state.items():
                     tensors[f"optimizer.{objective}.{index}.{name}"] = tensor.contiguous()
         meta = {"fit_hash": self.fit_hash, "step": step, "losses": losses}
+        meta["checksum"] = checksum(meta, tensors)
         with replacing(self.path) as path:
-            save_file(tensors, path, {"checkpoint": json.dumps(meta)})
+            try:
+                save_file(tensors, path, {"checkpoint": json.dumps(meta)})
+            except SafetensorError as error:  # a full disk, for example
+                raise OSError(f"checkpoint {self.path} cannot be written: {error}") from error
         self.saved_at = time.monotonic()
 
     def resume(
-        self, net: nn.Module, optimizers: Sequence[torch.optim.Optimizer]
+        self, net: nn.Module, optimizers: Sequence[torch.optim.Optimizer], steps: int
     ) -> tuple[int, list[list[float]]] | None:
-        """Load the file, if there is one, and return the steps done and each objective's losses.
+        """Load the file, if there is one, and return how many of the `steps` are done and each objective's losses.
 
         A ValueError says that the file is broken or belongs to another fit.
         """
+        recover(self.path)
         if not self.path.exists():
             return None
         try:
             with safe_open(self.path, "pt") as file:
                 meta = json.loads(file.metadata()["checkpoint"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            other = meta["fit_hash"] != self.fit_hash
+            if not other:
+                check(meta, tensors, net, len(optimizers), steps)
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"checkpoint {self.path} cannot be read ({error}); delete it to start again") from error
-        if meta.get("fit_hash") != self.fit_hash:
+        if other:
             raise ValueError(
                 f"checkpoint {self.path} belongs to a fit of other data or parameters; "
                 "delete it, or name another checkpoint"
@@ -93,10 +104,59 @@ class Checkpoint:
         return meta["step"], meta["losses"]
 
     def remove(self) -> None:
-        """Delete the file, and what a killed process left beside it: the fit is done."""
+        """Delete the file: the fit is done."""
         self.path.unlink(missing_ok=True)
-        for stale in leftovers(self.path):
-            shutil.rmtree(stale)
+
+
+@contextmanager
+def checkpoint_of(
+    path: str | None, seconds: float, describe: Callable[[], str], X: np.ndarray
+) -> Iterator[Checkpoint | None]:
+    """Yield the checkpoint of one fit at a path, which no other fit may use meanwhile; None without a path.
+
+    Parameters
+    ----------
+    path : str or None
+        The file.
+    seconds : float
+        Time between two saves.
+    describe : callable
+        Returns in text what is fitted.
+    X : ndarray
+        What it is fitted to.
+    """
+    if path is None:
+        yield None
+        return
+    with alone(Path(path), SOON):
+        yield Checkpoint(path, fit_hash(describe(), X), seconds)
+
+
+def checksum(meta: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """Return a hash of all that a checkpoint holds."""
+    digest = hashlib.sha256(json.dumps({key: meta[key] for key in ("fit_hash", "step", "losses")}).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def check(meta: Mapping[str, Any], tensors: Mapping[str, Tensor], net: nn.Module, objectives: int, steps: int) -> None:
+    """Raise a ValueError if a checkpoint has changed, or is not one of `net` within `steps`."""
+    if meta["checksum"] != checksum(meta, tensors):
+        raise ValueError("it was changed after it was written: its checksum does not fit")
+    step, losses = meta["step"], meta["losses"]
+    if type(step) is not int or not 1 <= step <= steps or len(losses) != objectives:
+        raise ValueError(f"step is {step!r} with {len(losses)} losses, expected one of {steps} with {objectives}")
+    if any(len(past) != step or not all(map(math.isfinite, past)) for past in losses):
+        raise ValueError(f"losses are {[len(past) for past in losses]} numbers, expected {step} finite ones each")
+    held = {name[4:]: tuple(tensor.shape) for name, tensor in tensors.items() if name.startswith("net.")}
+    made = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+    if held != made:
+        raise ValueError(f"its network has weights {sorted(held)}, expected {sorted(made)} in the same shapes")
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ValueError(f"{name} holds values that are not finite")
 
 
 def fit_hash(description: str, X: np.ndarray) -> str:

@@ -147,7 +147,7 @@ def train(
     batches_per_epoch = math.ceil(len(X) / batch_size)
     rounds = max(objective.repeat for objective in objectives)
     steps = max(1, epochs * batches_per_epoch // rounds)
-    start, losses = (checkpoint and checkpoint.resume(net, optimizers)) or (0, [[] for _ in objectives])
+    start, losses = (checkpoint and checkpoint.resume(net, optimizers, steps)) or (0, [[] for _ in objectives])
     generator = torch.Generator(fabric.device)
     unread: list[Tensor] = []
     note = ""

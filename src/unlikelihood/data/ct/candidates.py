@@ -19,6 +19,7 @@ from unlikelihood.data.source import existing
 from unlikelihood.parameters import Count
 from unlikelihood.progress import progress
 from unlikelihood.storage.files import replacing
+from unlikelihood.storage.workers import follow_parent
 
 VERSION = 2  # of the finder: what another one found is not taken
 NONE = Candidate((0.0, 0.0, 0.0), 0.0, 0.0)
@@ -107,6 +108,7 @@ class Candidates(Cubes):
         ]
 
     def _find(self, k: int, scan: ScanFiles, place: Path) -> tuple[int, str]:
+        follow_parent()
         try:
             found = find_blobs(scan.read(resample=self.resample), self.per_scan)
         except UnreadableScan as error:

@@ -2,15 +2,12 @@
 
 import json
 import math
-import shutil
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import ArrayLike, NDArray
 
 from unlikelihood.data.ct.content import content_hashes
@@ -18,7 +15,9 @@ from unlikelihood.data.ct.scan_files import ScanFiles
 from unlikelihood.data.kept import in_use, keep, make_room, seal
 from unlikelihood.data.mapped import WHOLE, Mapped, Stored, windowed
 from unlikelihood.progress import progress
-from unlikelihood.storage.files import leftovers, replacing
+from unlikelihood.storage.files import allocate, replacing
+from unlikelihood.storage.locks import alone
+from unlikelihood.storage.workers import follow_parent
 
 VERSION = 3  # of what is on the disk: crops of another one are made again
 
@@ -155,15 +154,12 @@ def gather(
 
 def _crop_once(i: int, request: Request, grid: Grid, place: Path) -> tuple[int, str]:
     """Crop one scan unless another run has, or does; return its number, and what is wrong with it."""
-    lock = place.with_name(f".{place.name}.lock")
-    with FileLock(lock):
+    follow_parent()
+    with alone(place):
         try:
-            wrong = "" if in_use(place) else _crop(request, grid, place)
+            return i, "" if in_use(place) else _crop(request, grid, place)
         except MemoryError as error:
-            wrong = f"{request.scan.name}: takes more memory than there is ({error})"
-    with suppress(OSError):  # who waits for it finds the scan in its place, whatever becomes of the lock
-        lock.unlink()
-    return i, wrong
+            return i, f"{request.scan.name}: takes more memory than there is ({error})"
 
 
 def _crop(request: Request, grid: Grid, place: Path) -> str:
@@ -174,12 +170,12 @@ def _crop(request: Request, grid: Grid, place: Path) -> str:
     centres = request.centres or (tuple(scan.centre.tolist()),)
     rejected = {k: _beside(scan.to_index(at)) for k, at in enumerate(centres) if at not in scan}
     shape = grid.shape(scan.extent)
-    for stale in leftovers(place):  # of a run that was killed
-        shutil.rmtree(stale)
-    with replacing(place) as part:
+    with replacing(place, lasting=False) as part:  # what a power failure leaves of it, its sums tell
         part.mkdir()
         kept = [at for k, at in enumerate(centres) if k not in rejected]
         crops = np.lib.format.open_memmap(part / "hu.npy", "w+", scan.hu.dtype, (len(kept), 1, *shape)) if kept else ()
+        if kept:
+            allocate(part / "hu.npy")
         for filled, at in zip(crops, kept, strict=True):
             hu = scan.crop(at, shape, grid.spacing, grid.outside)
             filled[0] = np.rint(hu) if scan.hu.dtype.kind == "i" else hu

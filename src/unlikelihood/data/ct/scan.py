@@ -185,11 +185,7 @@ class Scan:
             If the folder holds anything but slices.
         """
         target = Path(path)
-        if suffix_of(target) == ".mhd":  # which has its voxels in a file beside it
-            with replacing(target) as header, replacing(target.with_suffix(".raw")) as voxels:
-                sitk().WriteImage(self._image(), str(header))
-                header.with_suffix(".raw").rename(voxels)
-        elif suffix_of(target) in FORMATS:
+        if suffix_of(target) in FORMATS:
             with replacing(target) as file:
                 sitk().WriteImage(self._image(), str(file))
         elif target.suffix and not UID.fullmatch(target.name):
