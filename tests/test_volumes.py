@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from dataclasses import replace
 
 import nibabel
 import numpy as np
@@ -441,7 +442,7 @@ class TestVolumes:
     @pytest.fixture
     def folder(self, tmp_path, ball):
         for k, kind in enumerate(("normal", "anomalous")):  # no volume is in both
-            Scan(ball.hu + k, ball.origin, ball.spacing).save(tmp_path / kind / "a.nii.gz")
+            replace(ball, hu=ball.hu + k).save(tmp_path / kind / "a.nii.gz")
             Scan(ball.hu + k, ball.origin, ball.spacing, OBLIQUE, kind, patient="p7").save(tmp_path / kind / "b")
         return tmp_path
 
