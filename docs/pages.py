@@ -216,7 +216,7 @@ def faults(path: Path) -> str:
     ]
     head = ("reader", *kinds, "checksum of", "checked besides")
     made = record["provenance"]
-    return f"{FAULTS.format(cells=record['cells'])}{table(head, *lines)}\n{made['date'][:10]}, {made['system']}.\n"
+    return f"{FAULTS.format(cells=record['cells'])}\n{table(head, *lines)}\n{made['date'][:10]}, {made['system']}.\n"
 
 
 def table(head: tuple[str, ...], *lines: tuple[str, ...]) -> str:

@@ -48,7 +48,7 @@ LIES = {
     "DICOM image, RLELossless": {"Rows of 19": "its runs make 1152 bytes"},
     "NIfTI": {
         "scl_slope of inf": "scaled by inf",
-        "scl_slope of 1e-45": "scaled by 1e-45",
+        "scl_slope of 1e-45": "scaled by 1.4013e-45",
         "scl_inter of 3e+38": "3e+38",
         "pixdim[1] of -0.7": "",
         "pixdim[1] of nan": "pixdim",
@@ -206,7 +206,7 @@ class TestLinks:
         other.mkdir(parents=True)
         examples.pillow(first / "0.png", examples.picture(0))
         (other / "x.png").symlink_to(first / "0.png")
-        with pytest.raises(ValueError, match=r"0\.png.* and .*x\.png.* are one file"):
+        with pytest.raises(ValueError, match=r"(0|x)\.png.* and .*(0|x)\.png.* are one file"):
             Folder(tmp_path).read()
 
     def test_a_folder_of_links_is_a_class(self, tmp_path):

@@ -2,6 +2,8 @@
 
 python -m benchmarks.faults [READER ...]
 
+The rows of the readers that are named take the place of those in the committed results.
+
 Every cell writes a small whole example, damages one file of it, and reads it in a process that is forked for it and may
 take 10 seconds and 1 GiB more than it has. Where a reader leaves out what cannot be read, it reads once more with whole
 files beside it. What comes of it is one of:
@@ -201,20 +203,10 @@ def warm() -> None:
     gc.freeze()
 
 
-def readable(table: Mapping[str, Mapping[str, Outcome]]) -> dict[str, Any]:
-    """Return of every reader what its format is checked by, and which kinds of damage came to what."""
-    rows: dict[str, Any] = {}
-    for reader in readers():
-        rows[reader.name] = {"checksum": reader.checksum, "instead": reader.instead, "outcomes": {}}
-        for damage, found in table[reader.name].items():
-            rows[reader.name]["outcomes"].setdefault(found.kind, []).append(damage)
-    return rows
-
-
 def main(wanted: list[str]) -> None:
     """Run the cells, and write the table of all readers."""
     warm()
-    start, table = time.process_time(), {}
+    table = {}
     for reader in readers():
         if wanted and reader.name not in wanted:
             continue
@@ -225,22 +217,35 @@ def main(wanted: list[str]) -> None:
         for name, found in table[reader.name].items():
             if found.kind not in GOOD:
                 print(f"    {found.kind}: {name}: {found.said[:300]}", flush=True)
-    total = Counter(found.kind for row in table.values() for found in row.values())
+    write(readable(table))
+
+
+def readable(table: Mapping[str, Mapping[str, Outcome]]) -> dict[str, Any]:
+    """Return of every reader what its format is checked by, and which kinds of damage came to what."""
+    known = json.loads(RESULTS.read_text(encoding="utf-8"))["readers"] if RESULTS.exists() else {}
+    rows: dict[str, Any] = {}
+    for reader in readers():
+        if reader.name in table:
+            outcomes: dict[str, list[str]] = {}
+            for damage, found in table[reader.name].items():
+                outcomes.setdefault(found.kind, []).append(damage)
+            rows[reader.name] = {"checksum": reader.checksum, "instead": reader.instead, "outcomes": outcomes}
+        elif reader.name in known:  # and was not asked for
+            rows[reader.name] = known[reader.name]
+    return rows
+
+
+def write(rows: Mapping[str, Any]) -> None:
+    """Write the record, a line for each reader, which is read where the outcome of a kind of damage changes."""
+    total: Counter[str] = Counter()
+    for row in rows.values():
+        total.update({kind: len(damages) for kind, damages in row["outcomes"].items()})
     print(f"{total.total()} cells:", ", ".join(f"{n} {kind}" for kind, n in total.most_common()))
-    if wanted:
-        return
-    record = {
-        "cells": total.total(),
-        "outcomes": dict(total),
-        "seconds": round(time.process_time() - start),
-        "provenance": provenance(),
-        "readers": {},
-    }
-    # A line for each reader, which is read where the outcome of a kind of damage changes.
-    rows = [f"{json.dumps(name)}: {json.dumps(row, ensure_ascii=False)}" for name, row in readable(table).items()]
+    record = {"cells": total.total(), "outcomes": dict(total), "provenance": provenance(), "readers": {}}
+    head = json.dumps(record, indent=1).removesuffix("{}\n}")
+    lines = [f"{json.dumps(name)}: {json.dumps(row, ensure_ascii=False)}" for name, row in rows.items()]
     with replacing(RESULTS) as file:
-        head = json.dumps(record, indent=1).removesuffix("{}\n}")
-        file.write_text(head + "{\n" + ",\n".join(rows) + "\n}}\n", encoding="utf-8")
+        file.write_text(head + "{\n" + ",\n".join(lines) + "\n}}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

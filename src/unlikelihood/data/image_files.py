@@ -2,7 +2,8 @@
 
 import math
 import struct
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +30,7 @@ UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     7: lambda stored: stored[::-1, ::-1].swapaxes(0, 1),
     8: lambda stored: np.rot90(stored),
 }
+DEFLATED = (8, 32946)
 BILEVEL = (2, 3, 4)  # the compressions of TIFF that are for images of one bit
 STACKS = {f"{depth}{plane}" for depth in "ZIQ" for plane in ("YX", "YXS")}  # axes of TIFF files of several pages
 
@@ -181,13 +183,23 @@ def _check_strips(file: Path, series: Any) -> None:
             raise ValueError(f"it has {len(counts)} strips or tiles, its header says {math.prod(like.chunked)}")
         if max(map(sum, zip(starts, counts, strict=True))) > size:
             raise ValueError("some of its strips or tiles lie beyond its end")
+        row = -(-math.prod(like.chunks[1:]) * like.bitspersample // 8)
+        if like.compression in DEFLATED:
+            _check_deflated(file, starts, counts, like.chunks[0] * row)
         if like.compression == tifffile.COMPRESSION.NONE and like.photometric != tifffile.PHOTOMETRIC.YCBCR:
-            row = -(-math.prod(like.chunks[1:]) * like.bitspersample // 8)
             expected = math.prod(like.chunked) * like.chunks[0] * row  # if the last strip is as long as the others
             planes = like.samplesperpixel if like.planarconfig == tifffile.PLANARCONFIG.SEPARATE else 1
             lacking = 0 if like.is_tiled else -like.imagelength % like.chunks[0] * row * planes
             if not expected - lacking <= sum(counts) <= expected:
                 raise ValueError(f"its strips hold {sum(counts)} bytes, its header says {expected}")
+
+
+def _check_deflated(file: Path, starts: Sequence[int], counts: Sequence[int], most: int) -> None:
+    with file.open("rb") as content:
+        for start, count in zip(starts, counts, strict=True):
+            content.seek(start)
+            if len(zlib.decompressobj().decompress(content.read(count), most + 1)) > most:
+                raise ValueError(f"a strip or tile of it holds more than the {most} bytes that its header says")
 
 
 def _check_bitmap(file: Path) -> None:
