@@ -198,7 +198,7 @@ def evaluation_facts(folder: Path) -> Facts:
 def own() -> Iterator[Reader]:
     for file, kind in (("detector.json", "model"), ("weights.safetensors", "safetensors")):
         yield Reader(f"model, {file}", f"model/{file}", examples.model, scored, None, (kind,), "all")
-    yield Reader("evaluation.json", "evaluation.json", examples.judged, evaluation_facts, None, ("evaluation",))
+    yield Reader("evaluation.json", "evaluation.json", examples.judged, evaluation_facts, None, ("evaluation",), "all")
 
 
 def readers() -> list[Reader]:
