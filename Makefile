@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test test-portable check bench docs clean
+.PHONY: demo test test-portable check bench faults docs clean
 
 demo: $(READY)  ## fit a VAE on normal digits, score, judge, report
 	$(BIN)/unlikelihood reproduce mnist-vae --quick --out reports/demo
@@ -27,6 +27,9 @@ bench: $(READY)  ## what the training loop, the imports and the latent search co
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.search
 	$(BIN)/python -m benchmarks.memory
+
+faults: $(READY)  ## every reader, given files that are damaged in every way
+	$(BIN)/python -m benchmarks.faults
 
 docs: .venv/.docs  ## the pages under docs/_build, from docstrings and executed examples
 	$(BIN)/python -m docs.pages

@@ -168,19 +168,19 @@ class TestRefusals:
             ({"test_images": np.zeros((12, 32, 32), np.uint8)}, ValueError, r"shape \(32, 32\), expected \(28, 28\)"),
             (
                 {"train_images": np.zeros((16, 28, 28))},
-                TypeError,
+                ValueError,
                 "train_images: images of type float64, expected uint8",
             ),
             ({"train_labels": np.zeros((3, 1), int)}, ValueError, r"labels of shape \(3, 1\), expected \(16, 1\)"),
             ({"train_labels": np.zeros((16, 14), int)}, ValueError, r"labels of shape \(16, 14\), expected \(16, 1\)"),
             ({"val_labels": np.full((8, 1), 4)}, ValueError, "val_labels: label 4, expected 0 to 3"),
             ({"val_labels": np.full((8, 1), 0.5)}, ValueError, r"val_labels: label 0\.5, expected 0 to 3"),
-            ({"val_labels": np.full((8, 1), None)}, ValueError, "val_labels: cannot be read"),
+            ({"val_labels": np.full((8, 1), None)}, ValueError, "cannot be read as an archive of the array val_labels"),
         ],
     )
     def test_a_wrong_array_is_named_with_its_file(self, tmp_path, changed, error, message):
         write(tmp_path, "octmnist", **changed)
-        with pytest.raises(error, match=rf"octmnist\.npz, .*{message}"):
+        with pytest.raises(error, match=rf"octmnist\.npz.*{message}"):
             MedMNIST(name="octmnist", path=tmp_path).split()
 
     def test_a_column_a_finding_holds_0_or_1(self, tmp_path):

@@ -116,10 +116,10 @@ class TestIDX:
                 r"holds 23 numbers: expected 24 for its shape \(2, 3, 4\)",
             ),
             (idx(np.zeros((2, 3, 4), np.uint8)) + b"0", r"holds 25 numbers"),
-            (gzip.compress(idx(np.zeros((2, 3, 4), np.uint8)), mtime=0)[:-9], r"expected a whole gzip file"),
+            (gzip.compress(idx(np.zeros((2, 3, 4), np.uint8)), mtime=0)[:-9], r"cannot be read as a file of digits"),
             (
                 gzip.compress(idx(np.zeros((2, 3, 4), np.uint8)), mtime=0)[:-8] + bytes(8),
-                r"expected a whole gzip file",
+                r"cannot be read as a file of digits",
             ),
         ],
         ids=["kind", "page", "empty", "header", "short", "long", "cut", "checksum"],
@@ -132,7 +132,7 @@ class TestIDX:
     def test_images_and_labels_must_match(self, tmp_path):
         write_digits(tmp_path / "mnist")
         (tmp_path / "mnist" / "t10k-labels-idx1-ubyte.gz").write_bytes(idx(np.zeros(5, np.uint8)))
-        with pytest.raises(ValueError, match="t10k files: 300 images, 5 labels"):
+        with pytest.raises(ValueError, match=r"t10k-images.* holds 300 images, .*t10k-labels.* 5 labels"):
             MNIST(path=tmp_path / "mnist").read()
 
     def test_a_given_path_is_the_only_one(self, tmp_path):

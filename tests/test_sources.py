@@ -155,7 +155,7 @@ class TestArrays:
         with pytest.raises(ValueError, match=r"a\.npy: cannot be read"):
             Arrays(path=tmp_path / "a.npy").read()
         np.savez(tmp_path / "a.npz", pixels=np.zeros((2, 3)), patient=np.array([{}, None]))
-        with pytest.raises(ValueError, match=r"a\.npz, patient: cannot be read"):
+        with pytest.raises(ValueError, match=r"a\.npz: cannot be read as an archive of the array patient"):
             Arrays(path=tmp_path / "a.npz", group="patient").read()
 
 
@@ -258,7 +258,7 @@ class TestFolder:
                 r"line 3: file='a.png' for the second time",
             ),
             (("file", "label", "group"), [("a.png", "0", "")], r"line 2: group='', expected one"),
-            (("file", "label"), [("lost.png", "0")], r"lost.png: cannot be read.*FileNotFound"),
+            (("file", "label"), [("lost.png", "0")], r"lost.png: cannot be read.*is not there"),
             (("file", "label"), [], r"table=.* has no rows"),
         ],
     )
@@ -337,7 +337,7 @@ class TestFolder:
 
     def test_intensities_are_finite_and_not_coded(self, tmp_path):
         tifffile.imwrite(tmp_path / "a.tif", np.full((4, 4), np.nan, np.float32))
-        with pytest.raises(ValueError, match=r"a\.tif: holds intensities that are not finite"):
+        with pytest.raises(ValueError, match=r"a\.tif: .*holds intensities that are not finite"):
             Folder(path=tmp_path).read()
         tifffile.imwrite(tmp_path / "a.tif", drawn(), photometric="miniswhite")
         with pytest.raises(ValueError, match=r"a\.tif: .*MINISWHITE"):

@@ -303,7 +303,7 @@ class TestHounsfield:
         ("tags", "lost", "message"),
         [
             ({}, ["RescaleSlope"], "its header lacks RescaleSlope"),
-            ({"RescaleSlope": 0}, (), "RescaleSlope and RescaleIntercept are 0 and 0"),
+            ({"RescaleSlope": 0}, (), "its intensities are scaled by 0 and 0"),
             ({"RescaleType": "MGML"}, (), "its values are in MGML"),
             ({"ModalityLUTSequence": [Dataset()]}, (), "maps its values by a table"),
             ({"HighBit": 14}, (), "its highest bit is 14 of 16"),
@@ -412,7 +412,7 @@ class TestConventions:
     def test_a_scale_is_applied_absent_or_refused(self, tmp_path, slope, inter, expected):
         file = self.nifti(tmp_path / "a.nii", None, np.eye(4), slope=slope, inter=inter)
         if expected is None:
-            with pytest.raises(UnreadableScan, match=r"a\.nii: (its intensities are scaled by|.* invalid intercept)"):
+            with pytest.raises(UnreadableScan, match=r"a\.nii: .*(its intensities are scaled by|invalid intercept)"):
                 Scan.read(file)
         else:
             hu = Scan.read(file).hu
@@ -504,11 +504,11 @@ class TestCache:
             else:
                 SimpleITK.WriteImage(scan._image(), str(place / f"a{'.img' if form == '.hdr' else form}"))
             if aside and form in (".mhd", ".nhdr"):  # voxels in a folder that is not searched
-                (voxels,) = {*place.iterdir()} - {place / f"a{form}"}
-                (tmp_path / "far").mkdir(exist_ok=True)
+                (place / ".far").mkdir(exist_ok=True)
+                (voxels,) = {*place.iterdir()} - {place / f"a{form}", place / ".far"}
                 header = (place / f"a{form}").read_text()
-                voxels.rename(tmp_path / "far" / "v.bin")
-                (place / f"a{form}").write_text(header.replace(voxels.name, "../far/v.bin"))
+                voxels.rename(place / ".far" / "v.bin")
+                (place / f"a{form}").write_text(header.replace(voxels.name, ".far/v.bin"))
             for file in tmp_path.rglob("*"):
                 os.utime(file, (1e9, 1e9))
             return Volumes(path=place, jobs=1, window=None).read().pixels[0]
@@ -543,10 +543,11 @@ class TestCache:
             (tmp_path / name).touch()
         images = Volumes(path=tmp_path, jobs=1).read()
         assert len(images) == 1
-        assert {reason.split("(")[1][:-1]: n for reason, n in images.left_out.items()} == {
-            ".txt": 1,
-            ".png": 1,
-            "no suffix": 1,
+        assert images.left_out == {
+            "files that are no scans (.txt)": 1,
+            "files that are no scans (.png)": 1,
+            "files that are no scans (no suffix)": 1,
+            "hidden files and folders": 1,
         }
 
     def test_a_folder_that_moves_keeps_its_crops(self, tmp_path, noise, monkeypatch):

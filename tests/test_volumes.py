@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from dataclasses import replace
 
 import nibabel
 import numpy as np
@@ -513,9 +514,9 @@ class TestIntercept:
 class TestVolumes:
     @pytest.fixture
     def folder(self, tmp_path, ball):
-        for kind in ("normal", "anomalous"):
-            ball.save(tmp_path / kind / "a.nii.gz")
-            Scan(ball.hu, ball.origin, ball.spacing, OBLIQUE, kind, patient="p7").save(tmp_path / kind / "b")
+        for k, kind in enumerate(("normal", "anomalous")):  # no volume is in both
+            replace(ball, hu=ball.hu + k).save(tmp_path / kind / "a.nii.gz")
+            Scan(ball.hu + k, ball.origin, ball.spacing, OBLIQUE, kind, patient="p7").save(tmp_path / kind / "b")
         return tmp_path
 
     def test_volumes_are_upright_isotropic_and_windowed(self, folder):
@@ -547,7 +548,7 @@ class TestVolumes:
             Volumes(path=folder, jobs=1).read()
 
     def test_a_table_labels_and_groups(self, folder, tmp_path):
-        (tmp_path / "t.csv").write_text("file,label,group\nnormal/b,1,x\nnormal/a.nii.gz,0,y\n")
+        (tmp_path / "t.csv").write_text("file,label,group\nanomalous/b,1,x\nnormal/a.nii.gz,0,y\n")
         images = Volumes(path=folder, table=tmp_path / "t.csv", shape=(8, 8, 8), jobs=1).read()
         assert (images.label.tolist(), images.group.tolist()) == ([1, 0], ["x", "y"])
         (tmp_path / "t.csv").write_text("file,label\nnormal/c,1\n")

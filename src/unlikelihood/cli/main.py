@@ -26,6 +26,7 @@ COMMANDS = {
 CONFIG = "YAML file of arguments, as --print_config prints it; what is given after it goes before what is in it"
 PARTS = ("train", "calibration", "test")
 PARTED = ("fit", "evaluate")  # commands that take the parts of the data from places of their own
+EXPECTED = (ValueError, OSError, ArithmeticError, ImportError, RuntimeError)  # others are told with their type
 EPILOGUE = """\
 examples:
   unlikelihood reproduce mnist-vae --quick --out reports/demo
@@ -115,10 +116,12 @@ def _run(parser: Parser, parsed: Namespace, typed: Sequence[str]) -> int:
         except KeyboardInterrupt:
             print("unlikelihood: interrupted; the same command resumes a fit where it was", file=sys.stderr)
             return 130
-        except (ValueError, OSError, ArithmeticError, ImportError, MemoryError, RuntimeError) as error:
+        except Exception as error:
             if parsed.debug:
                 raise
-            print(f"unlikelihood: error: {as_typed(' '.join(str(error).split()), typed)}", file=sys.stderr)
+            kind = "" if isinstance(error, EXPECTED) else f"{type(error).__name__}: "
+            message = " ".join(str(error).split()) or "it takes more than there is"
+            print(f"unlikelihood: error: {as_typed(kind + message, typed)}", file=sys.stderr)
             return 1
     return 0
 

@@ -1,10 +1,9 @@
 """NumPy arrays in files."""
 
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, is_zipfile
+from zipfile import is_zipfile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +11,10 @@ from typing_extensions import override
 
 from unlikelihood.data.images import LAYOUTS, MAX_CHANNELS, Images, numbered
 from unlikelihood.data.mapped import WHOLE, Mapped, Stored, held, windowed
+from unlikelihood.data.npy import check_member, npy_map
 from unlikelihood.data.source import RandomSplitSource, existing
 from unlikelihood.data.unpacked import unpacked
+from unlikelihood.storage.reading import naming
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,15 +62,20 @@ class Arrays(RandomSplitSource):
         path = existing("path", self.path)
         if self.window is not None:
             windowed(np.empty(0), self.window)
-        pixels = _channels_first(_pixels(path, self.pixels), self.channel_axis)
-        return Images(
-            pixels=pixels if self.window is None else held(Mapped([Stored(pixels, self.window)])),
-            label=_column("label", path, self.label),
-            group=_column("group", path, self.group),
-            spacing=self.spacing,
-            orientation=self.orientation,
-            name=numbered(path.name, len(pixels)),
-        )
+        stored = _pixels(path, self.pixels)
+        label, group = _column("label", path, self.label), _column("group", path, self.group)
+        with naming(path, "samples"):
+            if stored.dtype.kind == "f" and stored.nbytes <= WHOLE and not np.isfinite(stored).all():
+                raise ValueError("it holds intensities that are not finite")
+            pixels = _channels_first(stored, self.channel_axis)
+            return Images(
+                pixels=pixels if self.window is None else held(Mapped([Stored(pixels, self.window)])),
+                label=label,
+                group=group,
+                spacing=self.spacing,
+                orientation=self.orientation,
+                name=numbered(path.name, len(pixels)),
+            )
 
 
 def numpy_file(path: Path) -> Any:
@@ -80,12 +86,12 @@ def numpy_file(path: Path) -> Any:
     ValueError
         If the file is damaged, or holds Python objects, which are never unpickled.
     """
-    if path.suffix == ".npz" and not is_zipfile(path):  # which np.load would leave open
-        raise ValueError(f"{path}: cannot be read as an .npz file, it is not whole")
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, BadZipFile) as error:
-        raise ValueError(f"{path}: cannot be read as a .npy or .npz file ({error})") from error
+    with naming(path, "a .npy or .npz file"):
+        if path.suffix != ".npz":
+            return npy_map(path)
+        if not is_zipfile(path):  # which np.load would leave open
+            raise ValueError("it is no whole .npz file")
+        return np.load(path, allow_pickle=False)
 
 
 def npz_array(path: Path, arrays: Any, key: str) -> NDArray[Any]:
@@ -94,15 +100,13 @@ def npz_array(path: Path, arrays: Any, key: str) -> NDArray[Any]:
     Raises
     ------
     ValueError
-        If the array is damaged, or holds Python objects.
+        If the array is damaged, holds Python objects, or is not there.
     """
     member = f"{key}.npy"
-    try:
-        if 4 * arrays.zip.getinfo(member).file_size > WHOLE:
-            return np.asanyarray(numpy_file(unpacked(path, member, lambda: arrays.zip.open(member))))
+    with naming(path, f"an archive of the array {key}"):
+        if 4 * check_member(arrays, member) > WHOLE:
+            return npy_map(unpacked(path, member, lambda: arrays.zip.open(member)))
         return np.asarray(arrays[key])
-    except (ValueError, BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path}, {key}: cannot be read ({error})") from error
 
 
 def _array(parameter: str, path: Path, key: str | Path) -> NDArray[Any]:

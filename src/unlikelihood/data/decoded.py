@@ -3,6 +3,7 @@
 import json
 import os
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -20,6 +21,7 @@ from unlikelihood.data.mapped import WHOLE, Mapped, Stored, held
 from unlikelihood.data.source import cache
 from unlikelihood.progress import progress
 from unlikelihood.storage.files import allocate, replacing
+from unlikelihood.storage.reading import no_file
 
 VERSION = 1  # of how images are decoded: those of another one are decoded again
 FEW = 32  # images for each thread that are decoded before they are stored
@@ -78,7 +80,9 @@ def decode(
     Decoded
     """
     rows = _alike(read, differs, len(files), skip=skip)
-    with closing(rows), progress("Reading images", total=len(files)) as update:
+    with closing(rows), warnings.catch_warnings(), progress("Reading images", total=len(files)) as update:
+        # At what does not matter; what does is checked. Threads would not restore the filters that they set.
+        warnings.simplefilter("ignore")
         failures: list[str] = []
         for row in rows:
             if isinstance(row, Row):
@@ -177,7 +181,7 @@ def _seen(files: Sequence[tuple[str, ...]]) -> tuple[str, int]:
     """Return a hash of sizes, times and numbers of files, and their last change in ns."""
     digest, latest = blake2b(digest_size=16), 0
     for file in chain.from_iterable(files):
-        now = identity(Path(file))
+        now = [0, 0, 0, 0] if no_file(Path(file)) else identity(Path(file))
         latest = max(latest, *now[1:3])
         digest.update(json.dumps([os.path.abspath(file), now]).encode())
     return digest.hexdigest(), latest
@@ -204,6 +208,9 @@ def _content(files: tuple[str, ...]) -> bytes:
     # The suffix too, for it decides which decoder reads a file.
     found = []
     for file in map(Path, files):
+        if no_file(file):
+            found.append((file.suffix.lower(), ""))
+            continue
         with file.open("rb") as content:
             found.append((file.suffix.lower(), file_digest(content, "blake2b").hexdigest()))
     return json.dumps(found).encode()

@@ -1,6 +1,7 @@
 """Single DICOM images, such as X-rays and mammograms, as a viewer shows them."""
 
 import warnings
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlikelihood.data.dicom_pixels import stored_values
+from unlikelihood.storage.reading import check_scale, no_file
 
 SLICES = ("CT", "MR", "PT")  # modalities of slices, whose windows differ from slice to slice
 COMPUTED = ("RTDOSE", "SEG", "RTIMAGE", "REG")  # modalities of what has pixels and is no picture
@@ -15,6 +17,8 @@ COMPUTED = ("RTDOSE", "SEG", "RTIMAGE", "REG")  # modalities of what has pixels 
 
 def has_preamble(file: Path) -> bool:
     """Return whether a file begins as DICOM files do."""
+    if no_file(file):
+        return False
     try:
         with file.open("rb") as content:
             return content.read(132)[128:] == b"DICM"
@@ -24,17 +28,21 @@ def has_preamble(file: Path) -> bool:
 
 def no_image(file: Path) -> str:
     """Return what a DICOM file is if it holds no image, such as a report; empty where it may hold one."""
+    if no_file(file):
+        return ""
     try:
         from pydicom import dcmread
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             header = dcmread(file, stop_before_pixels=True, specific_tags=["SOPClassUID", "Modality", "Rows"])
+            kind = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID")
+            name = str(kind.name) if kind else ""
+            # An image that lacks its size is damaged.
+            lacking = "Rows" not in header and "Image Storage" not in name
+            return name if lacking or header.get("Modality") in COMPUTED else ""
     except Exception:  # which reading it will name
         return ""
-    kind = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID")
-    foreign = bool(kind) and ("Rows" not in header or header.get("Modality") in COMPUTED)
-    return str(kind.name) if foreign else ""
 
 
 def read_dicom(file: Path) -> NDArray[Any]:
@@ -62,9 +70,8 @@ def read_dicom(file: Path) -> NDArray[Any]:
         from pydicom import dcmread
     except ImportError as error:
         raise ImportError(f"{file}: DICOM needs pydicom: pip install unlikelihood[ct]") from error
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # at what does not matter here; what does is checked
-        return _shown(dcmread(file))
+    # Out of memory, which gives no more than there is, whatever length an element claims.
+    return _shown(dcmread(BytesIO(file.read_bytes())))
 
 
 def _shown(dataset: Any) -> NDArray[Any]:
@@ -74,12 +81,15 @@ def _shown(dataset: Any) -> NDArray[Any]:
         raise ValueError(f"a slice of {dataset.Modality}, which the source Volumes reads by series")
     if int(dataset.get("NumberOfFrames") or 1) > 1:
         raise ValueError(f"{dataset.NumberOfFrames} frames, expected one")
-    kind = dataset.PhotometricInterpretation
+    kind, samples = dataset.PhotometricInterpretation, int(dataset.SamplesPerPixel)
+    if samples != (1 if kind.startswith(("MONOCHROME", "PALETTE")) else 3):
+        raise ValueError(f"{samples} values a pixel, of which it says that they are {kind}")
     if kind == "PALETTE COLOR":
         bits = int(dataset.RedPaletteColorLookupTableDescriptor[2])
         return _of_bits(apply_color_lut(dataset.pixel_array, dataset), bits)
     if not kind.startswith("MONOCHROME"):
         return _of_bits(dataset.pixel_array, int(dataset.BitsStored))  # YBR as RGB
+    check_scale(float(dataset.get("RescaleSlope", 1)), float(dataset.get("RescaleIntercept", 0)))
     shown = _displayed(stored_values(dataset), dataset)
     return 1 - shown if kind == "MONOCHROME1" else shown
 
@@ -103,6 +113,8 @@ def _displayed(stored: NDArray[Any], dataset: Any) -> NDArray[np.float32]:
         image, (low, high) = (np.asarray(apply_voi_lut(values, dataset), np.float64) for values in (image, ends))
     if not low < high:
         raise ValueError(f"its look-up tables map all intensities to {low:g}")
+    if not np.isfinite(image).all() or not np.isfinite(high - low):
+        raise ValueError("its look-up tables or its window make numbers that are not finite")
     return np.clip((image - low) / (high - low), 0, 1).astype(np.float32)
 
 

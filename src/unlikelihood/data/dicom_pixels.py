@@ -6,12 +6,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unlikelihood.storage.reading import check_claim
+
 JPEG = "1.2.840.10008.1.2.4."
 CODECS = {  # by transfer syntax; what is not here, pydicom reads itself
     **dict.fromkeys([f"{JPEG}50", f"{JPEG}51"], "jpeg_decode"),
     **dict.fromkeys([f"{JPEG}57", f"{JPEG}70"], "ljpeg_decode"),
     **dict.fromkeys([f"{JPEG}80", f"{JPEG}81"], "jpegls_decode"),
     **dict.fromkeys([f"{JPEG}90", f"{JPEG}91"], "jpeg2k_decode"),
+    "1.2.840.10008.1.2.5": "dicomrle_decode",
     **dict.fromkeys([f"{JPEG}201", f"{JPEG}202", f"{JPEG}203"], "htj2k_decode"),
 }
 END = b"\xff\xd9"  # of a JPEG stream of any kind
@@ -40,6 +43,9 @@ def stored_values(data: Any, frame: int = 0) -> NDArray[np.int64]:
         raise ValueError(f"an image of shape {values.shape}, its header says {shape}")
     if values.dtype.kind not in "iu":
         raise ValueError(f"stores {values.dtype}, expected integers")
+    bits = int(data.BitsStored)
+    if codec and not -(2 ** (bits - 1)) <= int(values.min()) <= int(values.max()) < 2**bits:
+        raise ValueError(f"its compressed voxels are {values.min()} to {values.max()}, which {bits} bits do not hold")
     return signed(values, data)
 
 
@@ -56,6 +62,12 @@ def _decoded(data: Any, frame: int, codec: str) -> NDArray[Any]:
     from pydicom.encaps import get_frame
 
     stream = get_frame(data.PixelData, frame, number_of_frames=int(data.get("NumberOfFrames") or 1))
+    if codec == "dicomrle_decode":
+        dtype = np.dtype(f"<u{int(data.BitsAllocated) // 8}")
+        found = imagecodecs.dicomrle_decode(stream, dtype)
+        if len(found) != int(data.Rows) * int(data.Columns) * dtype.itemsize:
+            raise ValueError(f"its runs make {len(found)} bytes, its header says {data.Rows} x {data.Columns} pixels")
+        return np.frombuffer(found, dtype).reshape(int(data.Rows), int(data.Columns))
     if not stream.rstrip(b"\0\xff").endswith(END):
         raise ValueError("the end of its compressed voxels is missing")
     decode: Callable[[bytes], NDArray[Any]] = getattr(imagecodecs, codec)
@@ -77,7 +89,9 @@ def _check_pixels(data: Any) -> None:
 
 def _check_bits(data: Any) -> None:
     allocated, stored = int(data.BitsAllocated), int(data.BitsStored)
-    high = int(data.get("HighBit", stored - 1))
+    high, sign = int(data.get("HighBit", stored - 1)), int(data.PixelRepresentation)
+    if sign not in (0, 1):
+        raise ValueError(f"its PixelRepresentation is {sign}, expected 0 or 1")
     if int(data.SamplesPerPixel) != 1 or allocated not in (8, 16, 32) or not 1 < stored <= allocated:
         raise ValueError(f"stores {stored} of {allocated} bits, {data.SamplesPerPixel} values a pixel")
     if high != stored - 1:
@@ -85,11 +99,13 @@ def _check_bits(data: Any) -> None:
 
 
 def _check_size(data: Any) -> None:
-    if data.file_meta.TransferSyntaxUID.is_compressed:
-        return
     frames, item = int(data.get("NumberOfFrames") or 1), int(data.BitsAllocated) // 8
     expected = frames * int(data.Rows) * int(data.Columns) * item
-    if len(data.PixelData) not in (expected, expected + expected % 2):
+    if expected <= 0:
+        raise ValueError(f"{frames} frames of {data.Rows} x {data.Columns}, expected at least one pixel")
+    if data.file_meta.TransferSyntaxUID.is_compressed:
+        check_claim(len(data.PixelData), expected)
+    elif len(data.PixelData) not in (expected, expected + expected % 2):
         raise ValueError(f"holds {len(data.PixelData)} bytes of voxels, its header says {expected}")
 
 

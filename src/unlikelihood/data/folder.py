@@ -21,6 +21,7 @@ from unlikelihood.data.source import existing
 from unlikelihood.data.splits import Split, partition
 from unlikelihood.data.tree import tree_of
 from unlikelihood.storage.identity import identities
+from unlikelihood.storage.reading import Unreadable, naming
 
 GREY = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue (ITU-R BT.601)
 
@@ -153,20 +154,21 @@ class Folder(LabelledFolder):
     def _row(self, folder: Path, entry: Entry, *, masks: bool) -> Row:
         """Return an image as it is stored, with its shape and type."""
         file = folder / entry.file
-        image = read_image(file, self.background)
-        mask: NDArray[np.bool_] = np.zeros(image.shape[1:], bool)
-        if masks and entry.mask:
-            mask = (read_image(folder / entry.mask, background=0) != 0).any(0)
-            if mask.shape != image.shape[1:]:
-                raise ValueError(
-                    f"{folder / entry.mask}: mask of {mask.shape} pixels, expected {image.shape[1:]} as in {file}"
-                )
-        try:
-            pixels = image if self._as_stored else self._sized(_coloured(self._scaled(image), self.channels))
-            mask = self._sized(mask[None].astype(np.float32))[0] >= 0.5
-        except ValueError as error:
-            raise ValueError(f"{file}: {error}") from error
-        return Row(pixels, mask if masks else None, (pixels.shape, image.dtype))
+        with naming(file, "an image"):
+            image = read_image(file, self.background)
+            mask: NDArray[np.bool_] = np.zeros(image.shape[1:], bool)
+            if masks and entry.mask:
+                mask = (read_image(folder / entry.mask, background=0) != 0).any(0)
+                if mask.shape != image.shape[1:]:
+                    raise Unreadable(
+                        f"{folder / entry.mask}: mask of {mask.shape} pixels, expected {image.shape[1:]} as in {file}"
+                    )
+            try:
+                pixels = image if self._as_stored else self._sized(_coloured(self._scaled(image), self.channels))
+                mask = self._sized(mask[None].astype(np.float32))[0] >= 0.5
+            except ValueError as error:
+                raise Unreadable(f"{file}: {error}") from error
+            return Row(pixels, mask if masks else None, (pixels.shape, image.dtype))
 
     @property
     def _as_stored(self) -> bool:

@@ -1,7 +1,10 @@
 """Image files, with every bit they have, upright, and without what only their display needs."""
 
+import math
 import struct
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unlikelihood.data.dicom_image import has_preamble, read_dicom
+from unlikelihood.data.npy import npy_map
+from unlikelihood.storage.reading import check_claim, naming
 
 ORIENTATION = 274  # a tag of TIFF, which EXIF is
 # What shows a stored image (H, W, …) upright, by the tag's value; 1 is upright already.
@@ -25,6 +30,8 @@ UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     7: lambda stored: stored[::-1, ::-1].swapaxes(0, 1),
     8: lambda stored: np.rot90(stored),
 }
+DEFLATED = (8, 32946)
+BILEVEL = (2, 3, 4)  # the compressions of TIFF that are for images of one bit
 STACKS = {f"{depth}{plane}" for depth in "ZIQ" for plane in ("YX", "YXS")}  # axes of TIFF files of several pages
 
 
@@ -63,13 +70,13 @@ def read_image(file: Path, background: float | None = None) -> NDArray[Any]:
 
     Raises
     ------
-    ValueError
-        If it is not a whole image, or holds more than one; or is transparent and there is no background. The message
-        names the file.
+    Unreadable
+        If it is not a whole image, or holds more than one; or is transparent and there is no background.
     """
     reader = READERS.get(file.suffix.lower(), _dicom)
-    try:
+    with naming(file, "an image"):
         image, orientation, alpha = reader(file)
+        _check_values(image)
         image = image[..., None] if image.ndim == 2 else image
         if orientation in UPRIGHT:
             depth_last = np.moveaxis(image, 0, -1) if image.ndim == 4 else image
@@ -77,17 +84,16 @@ def read_image(file: Path, background: float | None = None) -> NDArray[Any]:
             image = np.moveaxis(upright, -1, 0) if image.ndim == 4 else upright
         if alpha:
             image = _opaque(image, background)
-    except ImportError:
-        raise
-    except Exception as error:  # the decoders of damaged files raise all kinds
-        message = " ".join(str(error).split())
-        reason = message if type(error) is ValueError else f"{type(error).__name__}: {message}"
-        raise ValueError(f"{file}: cannot be read as an image ({reason})") from error
-    if image.dtype.kind not in "buif":
-        raise ValueError(f"{file}: holds values of type {image.dtype}, expected real numbers")
-    if image.dtype.kind == "f" and not np.isfinite(image).all():
-        raise ValueError(f"{file}: holds intensities that are not finite")
     return np.moveaxis(image, -1, 0).astype(image.dtype.newbyteorder("="), copy=False)
+
+
+def _check_values(image: NDArray[Any]) -> None:
+    if image.dtype.kind not in "buif":
+        raise ValueError(f"it holds values of type {image.dtype}, expected real numbers")
+    if not image.size:
+        raise ValueError(f"its shape is {image.shape}, expected at least one pixel")
+    if image.dtype.kind == "f" and not np.abs(image).max() <= np.finfo(np.float32).max:
+        raise ValueError("it holds intensities that are not finite in 32 bits")
 
 
 def _opaque(image: NDArray[Any], background: float | None) -> NDArray[Any]:
@@ -104,6 +110,8 @@ def _opaque(image: NDArray[Any], background: float | None) -> NDArray[Any]:
 
 def _png(file: Path) -> Decoded:
     content = file.read_bytes()
+    width, height, depth = struct.unpack_from(">IIB", content, 16)
+    check_claim(len(content), width * height * depth // 8)
     exif = content.partition(b"IDAT")[0].partition(b"eXIf")[2]
     image = imagecodecs.png_decode(content)
     return Decoded(image, _exif_orientation(exif), alpha=image.ndim == 3 and image.shape[-1] in (2, 4))
@@ -111,7 +119,8 @@ def _png(file: Path) -> Decoded:
 
 def _jpeg(file: Path) -> Decoded:
     content = file.read_bytes()
-    _, _, colours, _ = simplejpeg.decode_jpeg_header(content)
+    height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
+    check_claim(len(content), height * width)
     if colours in ("CMYK", "YCCK"):
         raise ValueError(f"its colours are printing inks, {colours}; expected grey or RGB")
     # Other decoders fill up what is missing or damaged, and go on.
@@ -120,7 +129,10 @@ def _jpeg(file: Path) -> Decoded:
 
 
 def _jpeg2000(file: Path) -> Decoded:
-    image = imagecodecs.jpeg2k_decode(file.read_bytes())
+    content = file.read_bytes()
+    with Image.open(BytesIO(content), formats=["JPEG2000"]) as opened:
+        check_claim(len(content), opened.width * opened.height)
+    image = imagecodecs.jpeg2k_decode(content)
     return Decoded(image, alpha=image.ndim == 3 and image.shape[-1] in (2, 4))
 
 
@@ -141,8 +153,8 @@ def _tiff(file: Path) -> Decoded:
         extra = [int(kind) for kind in page.extrasamples]
         if extra and max(extra) == 0 and page.photometric == tifffile.PHOTOMETRIC.RGB:
             raise ValueError("it has a channel beside its colours that is called neither alpha nor anything else")
-        if any(0 in one.databytecounts for one in content.series[0].pages if one is not None):
-            raise ValueError("some of its strips or tiles are not there")  # which would be filled with zeros
+        for check in (_check_coding, _check_strips):
+            check(file, content.series[0])
         if 1 in extra:
             raise ValueError("its colours are stored multiplied by alpha; expected them as they are")
         image, orientation = content.asarray(), int(page.tags.valueof(ORIENTATION, default=1))
@@ -153,8 +165,63 @@ def _tiff(file: Path) -> Decoded:
     return Decoded(image, orientation, alpha=2 in extra)
 
 
+def _check_coding(file: Path, series: Any) -> None:
+    page = series.pages[0]
+    bits = page.bitspersample
+    if bits not in (1, 2, 4, 8, 10, 12, 14, 16, 24, 32, 64) or (page.compression in BILEVEL and bits != 1):
+        raise ValueError(f"it stores {bits} bits a value, by {page.compression!r}")
+
+
+def _check_strips(file: Path, series: Any) -> None:
+    size = file.stat().st_size
+    check_claim(size, series.size * series.dtype.itemsize)
+    for page in (one for one in series.pages if one is not None):
+        counts, starts, like = page.databytecounts, page.dataoffsets, page.keyframe
+        if 0 in counts or 0 in starts:
+            raise ValueError("some of its strips or tiles are not there")  # which would be filled with zeros
+        if not len(counts) == len(starts) == math.prod(like.chunked):
+            raise ValueError(f"it has {len(counts)} strips or tiles, its header says {math.prod(like.chunked)}")
+        if max(map(sum, zip(starts, counts, strict=True))) > size:
+            raise ValueError("some of its strips or tiles lie beyond its end")
+        row = -(-math.prod(like.chunks[1:]) * like.bitspersample // 8)
+        if like.compression in DEFLATED:
+            _check_deflated(file, starts, counts, like.chunks[0] * row)
+        if like.compression == tifffile.COMPRESSION.NONE and like.photometric != tifffile.PHOTOMETRIC.YCBCR:
+            expected = math.prod(like.chunked) * like.chunks[0] * row  # if the last strip is as long as the others
+            planes = like.samplesperpixel if like.planarconfig == tifffile.PLANARCONFIG.SEPARATE else 1
+            lacking = 0 if like.is_tiled else -like.imagelength % like.chunks[0] * row * planes
+            if not expected - lacking <= sum(counts) <= expected:
+                raise ValueError(f"its strips hold {sum(counts)} bytes, its header says {expected}")
+
+
+def _check_deflated(file: Path, starts: Sequence[int], counts: Sequence[int], most: int) -> None:
+    with file.open("rb") as content:
+        for start, count in zip(starts, counts, strict=True):
+            content.seek(start)
+            if len(zlib.decompressobj().decompress(content.read(count), most + 1)) > most:
+                raise ValueError(f"a strip or tile of it holds more than the {most} bytes that its header says")
+
+
+def _check_bitmap(file: Path) -> None:
+    with file.open("rb") as content:
+        header, size = content.read(34), file.stat().st_size
+    start, more = struct.unpack_from("<II", header, 10)
+    if more < 40:
+        return  # of an older kind
+    width, height, bits, packed = struct.unpack_from("<ii2xHI", header, 18)
+    expected = start + (width * bits + 31) // 32 * 4 * abs(height)
+    most = expected + 3 if more == 40 else size  # later ones may have a profile behind
+    if start < 14 + more or (not packed and not expected <= size <= most):
+        raise ValueError(f"it holds {size} bytes, its header says {expected}")
+
+
 def _pillow(file: Path) -> Decoded:
-    with Image.open(file) as opened:  # the first frame, where there are several
+    with Image.open(file, formats=[file.suffix[1:].upper()]) as opened:  # the first frame, where there are several
+        check_claim(file.stat().st_size, opened.width * opened.height)
+        if opened.tile and opened.tile[0][1] != (0, 0, *opened.size):
+            raise ValueError(f"its first frame covers {opened.tile[0][1]} of {opened.size} pixels")
+        if opened.format == "BMP":
+            _check_bitmap(file)
         opened.load()
         transparent = opened.has_transparency_data
         colours = "L" if opened.mode in ("1", "L", "LA") else "RGB"
@@ -163,7 +230,7 @@ def _pillow(file: Path) -> Decoded:
 
 
 def _npy(file: Path) -> Decoded:
-    image = np.load(file, allow_pickle=False)
+    image = npy_map(file)
     if image.ndim == 2 or (image.ndim == 3 and image.shape[-1] == 3):
         return Decoded(image)
     if image.ndim == 3 and min(image.shape[0], image.shape[-1]) > 4:

@@ -173,7 +173,11 @@ def _pixels(value: Any) -> Any:
     refuse_channels_last("pixels", pixels.shape)
     if isinstance(pixels, (np.memmap, Mapped)):
         return pixels
-    return np.asarray(pixels, dtype=np.float32)
+    try:
+        with np.errstate(over="raise"):
+            return np.asarray(pixels, dtype=np.float32)
+    except FloatingPointError as error:
+        raise ValueError("pixels hold intensities that are not finite in 32 bits") from error
 
 
 def _column(parameter: str, value: ArrayLike, n: int) -> NDArray[Any]:

@@ -64,6 +64,11 @@ def seal(folder: Path) -> None:
     (folder / SUMS).write_text(json.dumps(sums), encoding="utf-8")
 
 
+def sealed(file: Path) -> str:
+    """Return the hash of a file of a folder that was sealed."""
+    return str(json.loads((file.parent / SUMS).read_text(encoding="utf-8"))[file.name])
+
+
 def in_use(folder: Path) -> bool:
     """Return whether a folder is there with every byte that was sealed, and take note that it is used now."""
     try:

@@ -15,7 +15,8 @@ class LabelledFolder(RandomSplitSource):
     """Files in a folder, labelled by its sub-folders or by a table, or not at all.
 
     Without a table, the sub-folders called `normal` and `anomalous` are read, with all folders in them; other
-    sub-folders are not. If there are none of them, all that is in the folder is read, unlabelled.
+    sub-folders are not. If there are none of them, all that is in the folder is read, unlabelled. Links are followed; a
+    file that several lead to is read once, and is an error in two classes.
 
     Further parameters are those of `RandomSplitSource`.
 
@@ -59,4 +60,4 @@ class LabelledFolder(RandomSplitSource):
 
     def table_entries(self) -> list[Entry]:
         """Return what the table lists."""
-        return entries_of(existing("table", str(self.table)), self.names)
+        return entries_of(existing("table", str(self.table)), self.names, Path(self.path).expanduser())

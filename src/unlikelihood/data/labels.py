@@ -1,10 +1,16 @@
 """What is normal and what is anomalous, by the names of classes, and the tables that say it file by file."""
 
+import codecs
 import csv
+import io
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from unlikelihood.data.walk import inside
+from unlikelihood.storage.reading import naming, no_file
 
 # What folders, or the split column of a table, call the part that a publisher puts an image in.
 PARTS = {
@@ -68,39 +74,102 @@ class Names:
         return known[row[column]]
 
 
+def refuse_nested(places: Iterable[tuple[str, tuple[str, ...]]], labels: Mapping[str, int]) -> None:
+    """Raise if a sample lies in a class within one of the other label.
+
+    Parameters
+    ----------
+    places : iterable of tuple
+        Each sample, and the folders that it lies in, of which the first is its class.
+    labels : mapping of str to int
+        Of the classes that have one.
+    """
+    kind = {name.casefold(): label for name, label in labels.items()}
+    for sample, (name, *within) in (
+        (sample, folders) for sample, folders in places if folders and folders[0] in labels
+    ):
+        if other := next((one for one in within if kind.get(one.casefold(), labels[name]) != labels[name]), ""):
+            raise ValueError(f"{sample} lies in {name!r} and in {other!r}, expected in one class")
+
+
 def columns_of(table: Path) -> list[str]:
-    """Return the columns of what may be a CSV file."""
-    with table.open(newline="", encoding="utf-8-sig", errors="replace") as lines:
-        return next(csv.reader(lines), [])
+    """Return the columns of what may be a CSV file, none of what is no file."""
+    if no_file(table):
+        return []
+    with table.open("rb") as content:
+        start = _text(content.read(2**16), errors="replace")
+    return next(csv.reader(io.StringIO(start, newline="")), [])
 
 
-def read_table(table: Path, needed: Sequence[str]) -> tuple[list[str], list[tuple[int, dict[str, Any]]]]:
-    """Return the columns of a CSV file, which must have those `needed`, and its rows, each after its line's number."""
-    with table.open(newline="", encoding="utf-8-sig") as lines:  # Excel begins its CSV files with a mark
-        reader = csv.DictReader(lines)
-        columns = list(reader.fieldnames or [])
-        if missing := [column for column in needed if column not in columns]:
-            raise ValueError(f"table={table} has the columns {columns}, expected {missing} too")
-        rows = [(reader.line_num, row) for row in reader]
+def read_table(table: Path, needed: Sequence[str]) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Return the columns of a CSV file, which must have those `needed`, and its rows, each after its line's number.
+
+    It is in UTF-8, or in the UTF-16 that its first bytes say. A ValueError names the line that cannot be read, or has
+    not a cell for every column.
+    """
+    with naming(table, "a table"):
+        content = table.read_bytes()
+        try:
+            text = _text(content)
+        except UnicodeDecodeError as error:
+            line = content.count(b"\n", 0, error.start) + 1
+            raise ValueError(f"line {line} is not in {error.encoding.upper()}") from error
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    columns: list[str] = []
+    rows = []
+    try:
+        for cells in reader:
+            where = f"table={table}, line {reader.line_num}"
+            if any("\0" in cell for cell in cells):
+                raise ValueError(f"{where}: holds NUL, expected text")
+            if not columns:
+                columns = _columns(table, cells, needed)
+            elif len(cells) != len(columns) and any(cells):
+                raise ValueError(f"{where}: has {len(cells)} cells, expected one for each of {len(columns)} columns")
+            elif any(cells):
+                rows.append((reader.line_num, dict(zip(columns, cells, strict=True))))
+    except csv.Error as error:
+        raise ValueError(f"table={table}, line {reader.line_num}: cannot be read as a table ({error})") from error
     if not rows:
         raise ValueError(f"table={table} has no rows")
     return columns, rows
 
 
-def entries_of(table: Path, names: Names) -> list[Entry]:
-    """Read a table of files; a ValueError names the line in which a value is missing or unknown, or a file repeated."""
+def _text(content: bytes, errors: str = "strict") -> str:
+    # Excel begins its CSV files with a mark.
+    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if utf16 else "utf-8-sig", errors)
+
+
+def _columns(table: Path, columns: list[str], needed: Sequence[str]) -> list[str]:
+    if missing := [column for column in needed if column not in columns]:
+        raise ValueError(f"table={table} has the columns {str(columns)[:200]}, expected {missing} too")
+    if twice := [column for k, column in enumerate(columns) if column and column in columns[:k]]:
+        raise ValueError(f"table={table}, line 1: the column {twice[0]!r} is there twice, expected it once")
+    return columns
+
+
+def entries_of(table: Path, names: Names, folder: Path) -> list[Entry]:
+    """Read a table of the files in a folder.
+
+    A ValueError names the line in which a value is missing or unknown, a file is named again, or one outside the
+    folder.
+    """
     columns, rows = read_table(table, ["file"])
     entries: dict[str, Entry] = {}
     for line, row in rows:
         where, file = f"table={table}, line {line}", row["file"]
-        if file in entries:
+        if os.path.normpath(file) in entries:
             raise ValueError(f"{where}: file={file!r} for the second time, expected it once")
+        for column in ("file", "mask"):
+            if not inside(folder, row.get(column, "")) or not file:
+                raise ValueError(f"{where}: {column}={row[column][:99]!r}, expected a path in {folder}")
         if "group" in columns and not row["group"]:
             raise ValueError(f"{where}: group={row['group']!r}, expected one for every file")
         part = row.get("split")
         if "split" in columns and str(part).casefold() not in PARTS:
             raise ValueError(f"{where}: split={part!r}, expected one of {', '.join(PARTS)}")
-        entries[file] = Entry(
+        entries[os.path.normpath(file)] = Entry(
             file,
             names.label_in(row, "label", where) if "label" in columns else None,
             row.get("group"),

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from unlikelihood.data.labels import PARTS, Entry, Names, columns_of, entries_of
+from unlikelihood.data.labels import PARTS, Entry, Names, columns_of, entries_of, refuse_nested
 from unlikelihood.data.tree import Tree
+from unlikelihood.data.walk import real_paths
 
 MASKS = ("ground_truth", "masks")  # folders of the masks of what lies beside them
+KINDS = {None: "", 0: "(normal)", 1: "(anomalous)"}
 UNNAMED = "images in {}, which nobody called normal or anomalous"
 
 
@@ -28,12 +30,14 @@ def found_in(tree: Tree, names: Names, table: Path | None = None) -> Found:
     """Return what the first layout that fits finds in a folder: a table if there is one."""
     table = table or _table_in(tree)
     found = tabled(tree, names, table) if table else next(filter(None, (layout(tree, names) for layout in LAYOUTS)))
-    return Found(found.layout, found.entries, tree.left_out | found.left_out)
+    entries, rest = _once(tree.folder, found.entries)
+    rest["tables that are not read"] = sum(tree.folder / name != table for name in tree.tables)
+    return Found(found.layout, entries, dict(tree.left_out | found.left_out | +rest))
 
 
 def tabled(tree: Tree, names: Names, table: Path) -> Found:
     """Take what a table lists, in its order."""
-    entries = entries_of(table, names)
+    entries = entries_of(table, names, tree.folder)
     listed = {name for entry in entries for name in (entry.file, entry.mask)}
     rest = sum(file not in listed for file in tree.images)
     return _found(f"table {table.name}", entries, ["images that the table does not list"] * rest)
@@ -53,6 +57,7 @@ def parts(tree: Tree, names: Names) -> Found | None:
     if not part_of or (len(set(part_of.values())) == 1 and len(part_of) < len(images)):
         return None  # nothing like it, or a class of images that happens to be called train
     labels = names.labels(set(class_of.values()) - {""}, defects=True)
+    refuse_nested(((file, inside[file][1:]) for file in part_of), labels)
     if not labels and all(class_of.values()):
         return None
     entries, rest = [], []
@@ -75,6 +80,7 @@ def class_folders(tree: Tree, names: Names) -> Found | None:
     images, masks = _masks(tree.images)
     top = {file: PurePosixPath(file).parts[0] if "/" in file else "" for file in images}
     labels = names.labels(set(top.values()) - {""})
+    refuse_nested(((file, PurePosixPath(file).parts[:-1]) for file in images), labels)
     entries = [
         Entry(file, label, mask=_mask_of(file, masks))
         for name, label in labels.items()
@@ -103,6 +109,20 @@ def flat(tree: Tree, names: Names) -> Found:
 
 
 LAYOUTS: tuple[Callable[[Tree, Names], Found | None], ...] = (parts, class_folders, flat)
+
+
+def _once(folder: Path, entries: list[Entry]) -> tuple[list[Entry], Counter[str]]:
+    """Return each file once, by the shortest of the paths that links give it, and how many were there again."""
+    own: dict[Path, Entry] = {}
+    ordered = sorted(entries, key=lambda entry: entry.file.count("/"))
+    for entry, real in zip(ordered, real_paths(folder / entry.file for entry in ordered), strict=True):
+        first = own.setdefault(real, entry)
+        if (first.label, first.part) != (entry.label, entry.part):
+            places = [" ".join(filter(None, (one.file, one.part, KINDS[one.label]))) for one in (first, entry)]
+            raise ValueError(f"{folder}: {' and '.join(places)} are one file, expected in one class and one part")
+    kept = set(own.values())
+    again = len(entries) - len(kept)
+    return [entry for entry in entries if entry in kept], Counter({"links to files that are read already": again})
 
 
 def _table_in(tree: Tree) -> Path | None:

@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from unlikelihood.data.arrays import numpy_file
+from unlikelihood.data.arrays import npz_array, numpy_file
 from unlikelihood.data.images import Images, numbered
 from unlikelihood.data.source import DataUnavailable, Source, data_folders, existing, first_file
 from unlikelihood.data.splits import Split
 
 FILE = "lidc_nodules_32.npz"
+RATINGS = (1, 2, 3, 4, 5)
 INDETERMINATE = 3  # the middle of the radiologist's five ratings
 
 
@@ -41,8 +42,17 @@ class LIDC(Source):
 
     @override
     def read(self) -> Images:
-        with numpy_file(self._file()) as arrays:
-            volumes, malignancy = arrays["volumes"], np.asarray(arrays["malignancy"])
+        file = self._file()
+        with numpy_file(file) as arrays:
+            volumes, malignancy = (npz_array(file, arrays, key) for key in ("volumes", "malignancy"))
+        if volumes.dtype != np.uint8 or volumes.ndim != 4:
+            raise ValueError(f"{file}: volumes of {volumes.dtype} {volumes.shape}, expected uint8 (n, 32, 32, 32)")
+        if (
+            malignancy.dtype.kind not in "iuf"
+            or malignancy.shape != (len(volumes),)
+            or not np.isin(malignancy, RATINGS).all()
+        ):
+            raise ValueError(f"{file}: malignancy of shape {malignancy.shape}, expected 1 to 5 for each volume")
         rated = malignancy != INDETERMINATE
         name = numbered("lidc", len(volumes))[rated]
         return Images(

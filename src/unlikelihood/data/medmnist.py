@@ -192,7 +192,7 @@ def _others(known: Iterable[int], given: Container[int]) -> tuple[int, ...]:
 
 def _refuse_images(where: str, images: NDArray[Any], shape: tuple[int, ...]) -> None:
     if images.dtype != np.uint8:
-        raise TypeError(f"{where}: images of type {images.dtype}, expected uint8")
+        raise ValueError(f"{where}: images of type {images.dtype}, expected uint8")
     if images.shape[1:] != shape:
         raise ValueError(f"{where}: images of shape {images.shape[1:]}, expected {shape}")
 

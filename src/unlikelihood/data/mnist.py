@@ -1,9 +1,7 @@
 """MNIST, as in the thesis: one digit is the anomaly, the other nine are normal."""
 
-import gzip
 import math
 import struct
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -18,6 +16,7 @@ from unlikelihood.data.images import numbered
 from unlikelihood.data.mapped import WHOLE, joined
 from unlikelihood.data.source import cache, data_folders, existing, first_file
 from unlikelihood.data.unpacked import unpacked
+from unlikelihood.storage.reading import naming
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -64,10 +63,15 @@ class MNIST(DigitSource):
     def digits(self) -> StoredDigits:
         pixels, digit, name = [], [], []
         for part, title in (("train", "train"), ("t10k", "test")):
-            pixels.append(read_idx(self._file(f"{part}-images-idx3-ubyte"), axes=3))
-            digit.append(read_idx(self._file(f"{part}-labels-idx1-ubyte"), axes=1))
+            images, labels = (self._file(f"{part}-{kind}-ubyte") for kind in ("images-idx3", "labels-idx1"))
+            pixels.append(read_idx(images, axes=3))
+            digit.append(read_idx(labels, axes=1))
             if len(pixels[-1]) != len(digit[-1]):
-                raise ValueError(f"{part} files: {len(pixels[-1])} images, {len(digit[-1])} labels, expected as many")
+                raise ValueError(
+                    f"{images} holds {len(pixels[-1])} images, {labels} {len(digit[-1])} labels, expected as many"
+                )
+            if digit[-1].max(initial=0) > 9:
+                raise ValueError(f"{labels} holds the label {digit[-1].max()}, expected the digits 0 to 9")
             name.append(numbered(title, len(digit[-1])))
         trainable = np.arange(sum(map(len, digit))) < len(digit[0])
         return StoredDigits(joined(pixels), np.concatenate(digit), np.concatenate(name), trainable, ~trainable)
@@ -102,12 +106,9 @@ def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
         If the file is not of this format, or not whole.
     """
     header = 4 + 4 * axes
-    try:
-        with opened(path) as file:
-            read = file.read(header + WHOLE // 4 + 1)
-            content = np.frombuffer(read, np.uint8) if len(read) <= header + WHOLE // 4 else _mapped(path)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path}: expected a whole gzip file, but {error}") from error
+    with naming(path, "a file of digits"), opened(path) as file:
+        read = file.read(header + WHOLE // 4 + 1)
+        content = np.frombuffer(read, np.uint8) if len(read) <= header + WHOLE // 4 else _mapped(path)
     magic = bytes([0, 0, 8, axes])  # 8 stands for unsigned bytes
     if bytes(content[:4]) != magic:
         raise ValueError(

@@ -1,12 +1,12 @@
 """What lies in a folder: the files that are images, and a count of those that are not."""
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from unlikelihood.data.dicom_image import no_image
 from unlikelihood.data.image_files import is_dicom, is_image
+from unlikelihood.data.walk import walk
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class Tree:
 
 
 def tree_of(folder: Path) -> Tree:
-    """Walk a folder; links are followed, but not into a folder that they lie in."""
+    """Walk a folder; see `walk`. What has the name of an image is one, whatever it is: reading it will say."""
     images: list[str] = []
     tables: list[str] = []
     left_out: Counter[str] = Counter()
-    for file in _walk(folder, (folder.resolve(),), left_out):
+    for file in walk(folder, left_out):
         path = file.relative_to(folder).as_posix()
         if is_image(file):
             if is_dicom(file) and (kind := no_image(file)):
@@ -47,17 +47,4 @@ def tree_of(folder: Path) -> Tree:
             tables.append(path)
         else:
             left_out[f"files that are no images ({file.suffix.lower() or 'no suffix'})"] += 1
-    return Tree(folder, tuple(sorted(images)), tuple(sorted(tables)), dict(left_out))
-
-
-def _walk(folder: Path, above: tuple[Path, ...], left_out: Counter[str]) -> Iterator[Path]:
-    for place in sorted(folder.iterdir()):
-        # Dot files are what a file system left behind, such as the ._ files of macOS.
-        if place.name.startswith(".") or place.name == "__MACOSX":
-            left_out["hidden files and folders"] += 1
-        elif not place.is_dir():
-            yield place
-        elif (resolved := place.resolve()) in above:
-            left_out["links to a folder that they lie in"] += 1
-        else:
-            yield from _walk(place, (*above, resolved), left_out)
+    return Tree(folder, tuple(images), tuple(tables), dict(left_out))

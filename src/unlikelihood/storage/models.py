@@ -20,6 +20,7 @@ from sklearn.base import clone
 from unlikelihood.parameters import Component, check_parameters
 from unlikelihood.storage.discovery import public_class
 from unlikelihood.storage.files import recover, replacing
+from unlikelihood.storage.reading import Unreadable, naming
 from unlikelihood.storage.records import canonical, seal, sha256
 
 FORMAT = 1  # a later one reads this one too, which tests/golden holds
@@ -31,7 +32,7 @@ DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BOOL": "bool"} 
 POLARITY = "higher = more normal"
 
 
-class ModelFileError(ValueError):
+class ModelFileError(Unreadable):
     """A model folder is missing, broken, changed or of an unknown kind."""
 
 
@@ -100,14 +101,14 @@ def read(path: str | os.PathLike[str], **runtime: Any) -> Storable:
 
 def contents(folder: Path, runtime: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return the record and the arrays of a model folder, checked."""
-    try:
-        record = json.loads((folder / "detector.json").read_text(encoding="utf-8"))
+    for name in ("detector.json", WEIGHTS):
+        if not (folder / name).exists():
+            raise ModelFileError(f"{folder} is not a model folder: {name} is missing")
+    with naming(folder / WEIGHTS, "weights", ModelFileError):
         weights = digest(folder / WEIGHTS)
-    except FileNotFoundError as error:
-        raise ModelFileError(f"{folder} is not a model folder: {Path(error.filename).name} is missing") from None
-    except ValueError as error:
-        raise ModelFileError(f"{folder}/detector.json is not JSON: {error}") from None
-    check_sums(folder, record, weights)
+    with naming(folder / "detector.json", "the record of a model, it is not JSON", ModelFileError):
+        record = json.loads((folder / "detector.json").read_text(encoding="utf-8"))
+        check_sums(folder, record, weights)
     try:
         with safe_open(folder / WEIGHTS, "numpy") as file:
             parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a mapping

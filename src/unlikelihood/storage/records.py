@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from unlikelihood.storage.reading import naming
+
 
 def seal(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return a record of plain values with its checksum, for a JSON file that `read_sealed` reads."""
@@ -25,15 +27,15 @@ def read_sealed(path: Path) -> dict[str, Any]:
     OSError
         If there is no such file.
     """
-    try:
+    if not path.exists() and not path.is_symlink():
+        raise FileNotFoundError(f"{path}: no such file")
+    with naming(path, "a record"):
         record = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(record, dict):
             raise ValueError(f"it holds a {type(record).__name__}")
         kept = record.pop("checksum", None)
         if kept is not None and kept != sha256(canonical(record)):
-            raise ValueError("its checksum does not fit")
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged, or was changed after it was written: {error}") from error
+            raise ValueError("it was changed after it was written: its checksum does not fit")
     return record
 
 

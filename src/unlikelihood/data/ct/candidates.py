@@ -113,6 +113,8 @@ class Candidates(Cubes):
             found = find_blobs(scan.read(resample=self.resample, intercept=self.intercept), self.per_scan)
         except UnreadableScan as error:
             return k, str(error)
+        except MemoryError as error:
+            return k, f"{scan.name}: takes more memory than there is ({error})"
         with replacing(place) as part:
             part.write_text(json.dumps(found), encoding="utf-8")
         return k, ""

@@ -8,6 +8,7 @@ from hashlib import file_digest
 from pathlib import Path
 
 from unlikelihood.storage.files import replacing
+from unlikelihood.storage.reading import no_file
 
 SETTLED = 2 * 10**9  # ns after a change, from which on another one is sure to get another time
 
@@ -37,6 +38,8 @@ def content_hashes(memory: Path) -> Iterator[Callable[[Path], str]]:
     before = len(known), list(known.values())
 
     def content_hash(file: Path) -> str:
+        if no_file(file):
+            return ""
         try:
             now = identity(file)
             entry = known.get(str(file.resolve()), [])

@@ -157,7 +157,10 @@ def _crop_once(i: int, request: Request, grid: Grid, place: Path) -> tuple[int, 
     """Crop one scan unless another run has, or does; return its number, and what is wrong with it."""
     follow_parent()
     with alone(place):
-        return i, "" if in_use(place) else _crop(request, grid, place)
+        try:
+            return i, "" if in_use(place) else _crop(request, grid, place)
+        except MemoryError as error:
+            return i, f"{request.scan.name}: takes more memory than there is ({error})"
 
 
 def _crop(request: Request, grid: Grid, place: Path) -> str:

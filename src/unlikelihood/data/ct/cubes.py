@@ -135,12 +135,13 @@ class Cubes(CTFolder):
             table.writerows([one.line, one.scan, *one.centre, one.reason] for one in rejections)
         if not rejections:
             return
+        of = "" if self.table is None else f", of table={self.table}"
         few = "\n".join(map(str, rejections[:LISTED])) + ("\n…" if len(rejections) > LISTED else "")
         if len(rejections) == total:
-            raise ValueError(f"none of {total} centres gives a cube, all are in {target}\n{few}")
+            raise ValueError(f"none of {total} centres gives a cube, all are in {target}{of}\n{few}")
         if not self.skip_rejected:
             raise ValueError(
-                f"{len(rejections)} of {total} centres give no cube, all are in {target}; "
+                f"{len(rejections)} of {total} centres give no cube, all are in {target}{of}; "
                 f"skip_rejected=True leaves them out\n{few}"
             )
         warnings.warn(f"{len(rejections)} of {total} centres skipped, all are in {target}\n{few}", stacklevel=3)

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from io import BytesIO
 from itertools import groupby
 from typing import Any
 
@@ -20,7 +21,8 @@ def hounsfield_of(slices: Sequence[Slice]) -> NDArray[Any]:
     for file, own in groupby(slices, key=lambda one: one.file):
         with naming(file), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # at what does not matter here; what does is checked
-            data = imported("pydicom").dcmread(file, force=True)
+            # Out of memory, which gives no more than there is, whatever length an element claims.
+            data = imported("pydicom").dcmread(BytesIO(file.read_bytes()), force=True)
             planes += [_scaled(_stored(data, one), data, one) for one in own]
     return np.stack(planes)
 

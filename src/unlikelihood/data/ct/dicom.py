@@ -4,6 +4,7 @@ import math
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from unlikelihood.data.ct.foreign import foreign_reason
 from unlikelihood.data.ct.formats import UnreadableScan, imported
 from unlikelihood.data.ct.phases import TAGS as PHASE_TAGS
 from unlikelihood.data.ct.phases import Part, told_apart
+from unlikelihood.storage.reading import check_scale, no_file
 
 DICOM = (".dcm", ".dicom", ".ima")  # and files of any other name that begin as DICOM does
 NEEDED = (
@@ -27,8 +29,10 @@ NEEDED = (
     "RescaleSlope",
     "RescaleIntercept",
 )
+STORED = ("BitsAllocated", "BitsStored", "PixelRepresentation")  # which are alike in the slices of a scan
 TAGS = [
     *NEEDED,
+    *STORED,
     *ENHANCED_TAGS,
     *PHASE_TAGS,
     "SOPClassUID",
@@ -60,6 +64,7 @@ class Slice(NamedTuple):
     slope: float
     intercept: float
     frame_of_reference: str
+    stored: tuple[int, ...]
     kinds: tuple[str, ...]
 
     @property
@@ -165,17 +170,19 @@ def _damage_of(uid: str, slices: list[Slice], damaged: list[Header]) -> str:
 def header_of(file: Path) -> Header | None:
     """Return what the header of a file says, None if it is not of DICOM."""
     named = file.suffix.lower() in DICOM
-    if not file.exists():
+    if reason := no_file(file):
         meant = named or not file.suffix or file.suffix[1:].isdigit()
-        return Header(file, damage=f"{file}: is a link to {file.readlink()}, which is not there") if meant else None
+        return Header(file, damage=f"{file}: {reason}") if meant else None
     marked = False
     try:
         marked, bare = _marks(file)
         if not marked and not bare:
             return Header(file, damage=f"{file}: cannot be read as DICOM, it lacks the mark of one") if named else None
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), file.open("rb") as content:
             warnings.simplefilter("ignore")  # at what does not matter here; what does is checked
-            data = imported("pydicom").dcmread(file, stop_before_pixels=True, specific_tags=TAGS, force=True)
+            # A map gives no more than there is, whatever length an element claims.
+            with mmap(content.fileno(), 0, access=ACCESS_READ) as mapped:
+                data = imported("pydicom").dcmread(mapped, stop_before_pixels=True, specific_tags=TAGS, force=True)
             return _header(file, data)
     except ImportError:
         raise
@@ -228,6 +235,7 @@ def _slice(file: Path, frame: Frame) -> Slice:
         float(data.RescaleSlope),
         float(data.RescaleIntercept),
         str(data.get("FrameOfReferenceUID") or ""),
+        tuple(int(data.get(tag, -1)) for tag in STORED),
         tuple(_text(data.get(tag)) for tag in PHASE_TAGS),
     )
 
@@ -256,9 +264,7 @@ def _check_numbers(file: Path, data: Any) -> None:
 
 
 def _check_scale(file: Path, data: Any) -> None:
-    slope, intercept = float(data.RescaleSlope), float(data.RescaleIntercept)
-    if not slope or not math.isfinite(slope) or not math.isfinite(intercept):
-        raise UnreadableScan(f"{file}: RescaleSlope and RescaleIntercept are {slope:g} and {intercept:g}")
+    check_scale(float(data.RescaleSlope), float(data.RescaleIntercept))
     if data.get("ModalityLUTSequence"):
         raise UnreadableScan(f"{file}: maps its values by a table, expected a slope and an intercept")
     if (unit := str(data.get("RescaleType") or "HU").strip().upper()) != "HU":

@@ -28,9 +28,11 @@ def as_hu(hu: NDArray[Any]) -> NDArray[Any]:
     if hu.dtype.kind not in "iuf":
         raise ValueError(f"hu of type {hu.dtype}: expected numbers")
     if hu.dtype.kind == "f":
-        if not np.isfinite(hu).all():
+        with np.errstate(over="ignore"):
+            held = np.ascontiguousarray(hu, np.float32)
+        if not np.isfinite(held).all():  # as float32, which may overflow
             raise ValueError("hu holds intensities that are not finite")
-        return np.ascontiguousarray(hu, np.float32)
+        return held
     small = hu.dtype == np.int16 or (hu.min() >= -(2**15) and hu.max() < 2**15)
     return np.ascontiguousarray(hu, np.int16 if small else np.float32)
 

@@ -1,5 +1,6 @@
 """NIfTI: .nii, .nii.gz, and .hdr with its voxels in .img."""
 
+import math
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from unlikelihood.data.ct.formats import UnreadableScan, imported, suffix_of
-from unlikelihood.data.ct.voxel_bytes import check_size, unpacked_size
+from unlikelihood.data.ct.voxel_bytes import check_axes, check_files, check_size, unpacked_size
+from unlikelihood.storage.reading import check_scale
 
 TO_LPS = np.diag((-1.0, -1.0, 1.0, 1.0))  # NIfTI's axes are right, front, head (RAS)
 REPAIRED = 30  # the level from which on what nibabel would repair, and go on, is damage
@@ -53,20 +55,24 @@ def _check_scale(file: Path, image: Any) -> None:
     # Of the file: nibabel's header says that there is none. A slope of 0 means none, by the definition of the format.
     with imported("nibabel").openers.ImageOpener(file) as content:
         slope, inter = type(image.header).from_fileobj(content, check=False)._structarr[["scl_slope", "scl_inter"]][()]
-    if slope and not np.isfinite([slope, inter]).all():
-        raise UnreadableScan(f"{file}: its intensities are scaled by {slope:g} and {inter:g}, expected finite numbers")
+    check_scale(float(slope) or 1.0, float(inter) if slope else 0.0)
 
 
 def _check_voxels(file: Path, image: Any) -> None:
     voxels = (voxel_files(file) or [file])[0]
+    check_files(file, [voxels])
     with voxels.open("rb") as content:
         packed = content.read(2) == GZIP
-    found = unpacked_size(voxels, 0, "gzip") if packed else voxels.stat().st_size
-    start = image.dataobj.offset
-    check_size(file, found - start, image.shape, image.header.get_data_dtype().itemsize)
+    start, item = image.dataobj.offset, image.header.get_data_dtype().itemsize
+    expected = start + math.prod(image.shape) * item
+    found = unpacked_size(voxels, 0, "gzip", expected) if packed else voxels.stat().st_size
+    check_size(file, found - start, image.shape, item)
 
 
 def _check_place(file: Path, image: Any) -> None:
+    check_axes(file, str(len(image.shape)), image.shape)
+    if not all(0 < step < np.inf for step in image.header["pixdim"][1:4]):
+        raise UnreadableScan(f"{file}: its pixdim is {image.header['pixdim'][1:4]}, expected lengths above 0")
     qform, sform = image.get_qform(coded=True)[0], image.get_sform(coded=True)[0]
     if qform is None and sform is None:
         raise UnreadableScan(f"{file}: does not say how it lies in the patient (qform and sform are 0)")

@@ -68,15 +68,19 @@ class Nodules(Cubes):
         named = [self.scan, *filter(None, [self.group])]
         columns, rows = read_table(table, [*named, *self.centre, *filter(None, [self.label])])
         label = self.label or (CLASS if CLASS in columns else None)
+        places: dict[tuple[str, tuple[float, float, float]], int] = {}
         for line, row in rows:
             where = f"table={table}, line {line}"
             for column in named:
                 if not row[column]:
                     raise ValueError(f"{where}: {column}={row[column]!r}, expected a name")
+            at = self._place(row, where)
+            if (first := places.setdefault((row[self.scan], at), line)) != line:
+                raise ValueError(f"{where}: the place of line {first} once more, expected it once")
             yield Centre(
                 line,
                 row[self.scan],
-                self._place(row, where),
+                at,
                 f"{row[self.scan]}/{line:05d}",
                 self.label_in(row, label, where) if label else None,
                 row[self.group] if self.group else None,

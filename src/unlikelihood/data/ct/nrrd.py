@@ -1,9 +1,19 @@
 """NRRD: .nrrd, and .nhdr with its voxels in other files."""
 
+import math
 from pathlib import Path
 
 from unlikelihood.data.ct.formats import TextHeader, UnreadableScan
-from unlikelihood.data.ct.voxel_bytes import check_size, listed_files, raw_size, unpacked_size
+from unlikelihood.data.ct.voxel_bytes import (
+    check_axes,
+    check_files,
+    check_once,
+    check_size,
+    listed_files,
+    numbers_in,
+    raw_size,
+    unpacked_size,
+)
 
 BYTES = {
     **dict.fromkeys(("signed char", "int8", "int8_t", "uchar", "unsigned char", "uint8", "uint8_t"), 1),
@@ -27,6 +37,7 @@ def header_of(file: Path) -> TextHeader:
             key, _, value = line.partition(":")
             key = key.strip().lower().replace("datafile", "data file")
             if not line.startswith("#") and not value.startswith("="):  # a comment, and what anyone may add
+                check_once(file, fields, key)
                 fields[key] = value.strip()
             if key == "data file" and value.strip().startswith("LIST"):
                 return TextHeader(fields, content.read().decode("latin-1").splitlines(), content.tell())
@@ -42,8 +53,12 @@ def voxel_files(file: Path) -> list[Path]:
 def check(file: Path) -> None:
     """Raise unless an NRRD file is whole, undamaged, in mm, and says how it lies in the patient."""
     header = header_of(file)
-    for one in (_check_place, _check_units, _check_voxels):
+    for one in (_check_axes, _check_place, _check_units, _check_voxels):
         one(file, header)
+
+
+def _check_axes(file: Path, header: TextHeader) -> None:
+    check_axes(file, header.fields["dimension"], [int(size) for size in header.fields["sizes"].split()])
 
 
 def _check_place(file: Path, header: TextHeader) -> None:
@@ -55,6 +70,11 @@ def _check_place(file: Path, header: TextHeader) -> None:
     for field in ("space directions", "space origin"):
         if field not in header.fields:
             raise UnreadableScan(f"{file}: does not say how it lies in the patient ({field})")
+        text = header.fields[field].replace("none", "")
+        vectors, expected = text.count("("), 3 if field == "space directions" else 1
+        if vectors < expected:
+            raise UnreadableScan(f"{file}: its {field} has {vectors} vectors, expected {expected}")
+        numbers_in(file, field, text, text.count(",") + vectors)
 
 
 def _check_units(file: Path, header: TextHeader) -> None:
@@ -69,14 +89,18 @@ def _check_voxels(file: Path, header: TextHeader) -> None:
     shape = [int(size) for size in fields["sizes"].split()]
     item, encoding = BYTES[fields["type"].lower()], fields["encoding"].lower()
     files = voxel_files(file)
+    check_files(file, files)
     parts, start = (files, 0) if files else ([file], header.end)
+    expected = math.prod(shape) * item
     skipped = {key: int(fields.get(key, fields.get(key.replace(" ", ""), 0))) for key in ("line skip", "byte skip")}
     if skipped["line skip"] or (skipped["byte skip"] and encoding != "raw"):
         raise UnreadableScan(f"{file}: cannot be read as a scan (it skips lines, or bytes of what is compressed)")
     if encoding in METHODS:
-        check_size(file, sum(unpacked_size(part, start, METHODS[encoding]) for part in parts), shape, item)
+        check_size(file, sum(unpacked_size(part, start, METHODS[encoding], expected) for part in parts), shape, item)
     elif encoding == "raw":
-        if (skip := skipped["byte skip"]) >= 0:  # else the voxels are what is at the end
+        if (skip := skipped["byte skip"]) < -1:
+            raise UnreadableScan(f"{file}: its byte skip is {skip}, expected -1 or more")
+        if skip >= 0:  # else the voxels are what is at the end
             check_size(file, raw_size(parts, start + skip), shape, item)
     else:
         text = b" ".join(part.read_bytes()[start:] for part in parts)

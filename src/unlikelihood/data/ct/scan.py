@@ -11,14 +11,16 @@ from scipy.optimize import linear_sum_assignment
 
 from unlikelihood.data.ct.dicom import Slice, chosen_series, headers_in, series_in
 from unlikelihood.data.ct.dicom_writer import UID, write_slices
-from unlikelihood.data.ct.formats import FORMATS, UnreadableScan, files_in, sitk, suffix_of
+from unlikelihood.data.ct.formats import FORMATS, UnreadableScan, naming, sitk, suffix_of
 from unlikelihood.data.ct.hounsfield import AIR, as_hu, in_hu
 from unlikelihood.data.ct.image_scans import image_fields
 from unlikelihood.data.ct.stack import stacked
 from unlikelihood.data.source import existing
+from unlikelihood.data.walk import files_in
 from unlikelihood.storage.files import replacing
 
 LENGTHS = (1.0, 4000.0)  # mm, from the smallest sample to more than a patient
+FARTHEST = 1e6  # mm, that a scan lies from the origin of its coordinates
 POINTS_AT_ONCE = 2**21  # interpolated points, to bound the memory
 DIRECTIONS = ("RL", "AP", "IS")  # in which the world axes x, y and z decrease and increase
 WORLD = "SPL"  # the orientation of the world axes (z, y, x)
@@ -125,10 +127,11 @@ class Scan:
             slices do not make up an even grid and `resample` is not set.
         """
         place = existing("path", path)
-        if suffix_of(place) in FORMATS and place.is_file():
-            scan = cls._made(place, image_fields(place))
-            return replace(scan, hu=in_hu(place, scan.hu, intercept))
-        headers = headers_in([place] if place.is_file() else files_in(place))
+        if suffix_of(place) in FORMATS and not place.is_dir():
+            with naming(place):
+                scan = cls._made(place, image_fields(place))
+                return replace(scan, hu=in_hu(place, scan.hu, intercept))
+        headers = headers_in(files_in(place) if place.is_dir() else [place])
         if place.is_file() and headers:  # one slice stands for its series
             beside = headers_in(files_in(place.parent))
             own = [uid for uid, one in series_in(beside, foreign=True).items() if place in {a.file for a in one.slices}]
@@ -142,14 +145,17 @@ class Scan:
     @classmethod
     def stack(cls, slices: list[Slice], *, resample: bool = False) -> Self:
         """Read the slices of one DICOM series, given by their headers in any order; see `read`."""
-        return cls._made(slices[0].file.parent, stacked(slices, resample))
+        with naming(slices[0].file):
+            return cls._made(slices[0].file.parent, stacked(slices, resample))
 
     @classmethod
     def _made(cls, where: Path, fields: dict[str, Any]) -> Self:
         try:
             scan = cls(**fields)
         except ValueError as error:
-            raise UnreadableScan(f"{where}: {error}") from error
+            raise UnreadableScan(f"{where}: {' '.join(str(error).split())}") from error
+        if np.abs(scan.origin).max() > FARTHEST:
+            raise UnreadableScan(f"{where}: its origin is {scan.origin}, expected mm in a patient")
         longest = float(scan.extent.max())
         if not LENGTHS[0] <= longest <= LENGTHS[1]:
             raise UnreadableScan(f"{where}: is {longest:g} mm long, expected lengths in mm")

@@ -10,12 +10,14 @@ from typing import NamedTuple
 
 from unlikelihood.data.ct.content import identity, remembered
 from unlikelihood.data.ct.dicom import Header, header_of, headers_in, series_in, single_images, uid_of
-from unlikelihood.data.ct.formats import FORMATS, UnreadableScan, files_in, naming, suffix_of
+from unlikelihood.data.ct.formats import FORMATS, UnreadableScan, naming, suffix_of
 from unlikelihood.data.ct.image_scans import voxel_files
 from unlikelihood.data.ct.phases import Part, told_apart
 from unlikelihood.data.ct.scan import Scan
+from unlikelihood.data.walk import files_in, real_paths
 from unlikelihood.progress import progress
 from unlikelihood.storage.files import replacing
+from unlikelihood.storage.reading import no_file
 
 VERSION = 4  # of what is remembered of headers: with another one they are read again
 
@@ -114,11 +116,12 @@ def survey(path: Path, memory: Path | None = None) -> Survey:
         whole = survey(path.parent, memory)
         return whole._replace(scans=[one for one in whole.scans if path in one.files])
     root = path if path.is_dir() else path.parent
-    files = list(files_in(path)) if path.is_dir() else [path]
+    left_out = Counter[str]()
+    files = files_in(path, left_out) if path.is_dir() else [path]
     scans = [_image_file(file, root) for file in files if suffix_of(file) in FORMATS]
     index = None if memory is None else memory / f"index-{_short_hash(path)}.json"
     known = _known([file for file in files if suffix_of(file) not in FORMATS], index)
-    others = _others([one.file for one in known if not one.says], scans, root)
+    others = left_out + _others([one.file for one in known if not one.says], scans, root)
     known = _without_single_images(_told_apart([one for one in known if one.says]))
     foreign = Counter((_name(one.file.parent, root), one.series, one.foreign) for one in known if one.foreign)
     return Survey(sorted([*scans, *_dicom(known, root)], key=lambda one: (one.name, one.series)), foreign, others)
@@ -154,8 +157,8 @@ def _others(files: list[Path], scans: list[ScanFiles], root: Path) -> Counter[st
     voxels: set[Path] = set()
     for one in scans if files else ():
         with suppress(UnreadableScan):  # as `read` will say
-            voxels.update(file.resolve() for part in one.files for file in voxel_files(part))
-    left = (file for file in files if file.resolve() not in voxels)
+            voxels.update(real for part in one.files for real in real_paths(voxel_files(part)))
+    left = (file for file, real in zip(files, real_paths(files), strict=True) if real not in voxels)
     left = (file for file in left if file.suffix.lower() != ".csv" or file.parent != root)
     return Counter(f"files that are no scans ({file.suffix.lower() or 'no suffix'})" for file in left)
 
@@ -213,8 +216,8 @@ def _name(place: Path, root: Path) -> str:
 
 def _image_file(file: Path, root: Path) -> ScanFiles:
     series, name = file.name[: -len(suffix_of(file))], _name(file, root)
-    if not file.exists():
-        return ScanFiles(series, name, (), f"{file}: is a link to {file.readlink()}, which is not there")
+    if reason := no_file(file):
+        return ScanFiles(series, name, (), f"{file}: {reason}")
     return ScanFiles(series, name, (file,))
 
 

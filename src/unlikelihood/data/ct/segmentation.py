@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from unlikelihood.data.ct.dicom import Slice, chosen_series, headers_in
-from unlikelihood.data.ct.formats import UnreadableScan, files_in, imported
+from unlikelihood.data.ct.formats import UnreadableScan, imported
 from unlikelihood.data.ct.scan import Scan
 from unlikelihood.data.source import existing
+from unlikelihood.data.walk import files_in
 from unlikelihood.storage.files import replacing
 
 

@@ -23,7 +23,7 @@ def stacked(slices: list[Slice], resample: bool) -> dict[str, Any]:
     for what, named in ONE.items():
         if len(known := sorted({getattr(one, what) for one in slices})) > 1:
             raise UnreadableScan(f"{where}: its slices are of {len(known)} {named}, {', '.join(map(repr, known[:3]))}")
-    for what in ("shape", "spacing", "axes"):
+    for what in ("shape", "stored", "spacing", "axes"):
         values = np.array([getattr(one, what) for one in slices])
         if np.ptp(values, axis=0).max() > 1e-3:
             other = slices[int(np.abs(values - values[0]).max(axis=1).argmax())]

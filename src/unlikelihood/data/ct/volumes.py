@@ -3,17 +3,20 @@
 import warnings
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from typing_extensions import override
 
-from unlikelihood.data.ct.cropping import Request
+from unlikelihood.data.ct.cropping import Cropped, Request
 from unlikelihood.data.ct.ct_folder import CTFolder
 from unlikelihood.data.ct.formats import FORMATS
 from unlikelihood.data.ct.scan_files import ScanFiles, by_name
 from unlikelihood.data.images import Images
+from unlikelihood.data.kept import sealed
 from unlikelihood.data.labelled_folder import Entry
+from unlikelihood.data.labels import refuse_nested
 from unlikelihood.data.source import existing
+from unlikelihood.data.walk import files_in, real_paths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +53,7 @@ class Volumes(CTFolder):
         if failures:
             warnings.warn(f"{len(failures)} of {len(cropped)} volumes skipped\n{reasons}", stacklevel=2)
         kept = [(entry, one) for (entry, _), one in zip(entries, cropped, strict=True) if not one.damage]
+        self._refuse_in_both_classes(kept)
         first, like = kept[0]
         for entry, one in kept:
             if one.shape != like.shape:
@@ -70,19 +74,53 @@ class Volumes(CTFolder):
         """Return the scans to read with what is known of them, and counts of what else is there."""
         if self.table is not None:
             whole = self.survey(path)
-            return [(entry, self._named(entry, by_name(whole.scans))) for entry in self.table_entries()], whole.left_out
+            known = by_name(whole.scans)
+            listed = [(entry, self._named(entry, known)) for entry in self.table_entries()]
+            self._refuse_twice(listed)
+            unlisted = len(whole.scans) - len(listed)
+            return listed, whole.left_out + Counter({"scans that the table does not list": unlisted})
         found, left_out = [], Counter[str]()
-        for place, label in self.labelled_folders(path):
+        places = self.labelled_folders(path)
+        for place, label in places:
             here = self.survey(place)
             left_out += here.left_out
             for one in here.scans:
                 found.append((Entry(one.name if label is None else f"{place.name}/{one.name}", label), one))
+        self._refuse_twice(found)
+        labels = {place.name: label for place, label in places if label is not None}
+        refuse_nested(((entry.file, PurePosixPath(entry.file).parts) for entry, _ in found), labels)
+        if places[0][0] != path:
+            read = {place.name for place, _ in places}
+            beside = [file for file in files_in(path) if file.relative_to(path).parts[0] not in read]
+            left_out["files in no folder that is normal or anomalous"] += len(beside)
         if not found:
             others = "".join(f"; {n} {reason}" for reason, n in left_out.items())
             raise ValueError(
                 f"path={str(self.path)!r} holds no {', '.join(FORMATS)} files and no DICOM series of CT{others}"
             )
         return found, left_out
+
+    def _refuse_in_both_classes(self, kept: list[tuple[Entry, Cropped]]) -> None:
+        """Raise if two volumes of different labels are the same to the byte."""
+        own: dict[str, Entry] = {}
+        for entry, one in kept:
+            first = own.setdefault(sealed(one.file) if one.file else entry.file, entry)
+            if first.label != entry.label:
+                raise ValueError(
+                    f"path={str(self.path)!r}: {first.file} and {entry.file} are the same volume, one of them "
+                    "normal and one anomalous: expected each in one class"
+                )
+
+    def _refuse_twice(self, found: list[tuple[Entry, ScanFiles]]) -> None:
+        """Raise if links lead to one scan from two classes, or a table names it twice."""
+        own: dict[tuple[str, Path], Entry] = {}
+        for entry, scan in found:
+            for real in real_paths(scan.files[:1]):
+                first = own.setdefault((scan.series, real), entry)
+                if first is not entry:
+                    raise ValueError(
+                        f"path={str(self.path)!r}: {first.file} and {entry.file} are one scan, expected it once"
+                    )
 
     def _named(self, entry: Entry, known: dict[str, list[ScanFiles]]) -> ScanFiles:
         there = known.get(entry.file, [])

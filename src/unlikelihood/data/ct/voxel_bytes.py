@@ -3,27 +3,76 @@
 import bz2
 import gzip
 import math
+import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from unlikelihood.data.ct.formats import UnreadableScan
+from unlikelihood.data.ct.formats import UnreadableScan, naming
+from unlikelihood.data.walk import inside
+from unlikelihood.storage.reading import no_file
 
-CHUNK = 2**22
+CHUNK = 2**22  # bytes
+PACKED = 2**16  # which unpack to 64 MiB at most
+FILES = 2**16  # that a scan is in at most
+MOST = 1e6  # mm, in a header
+PATTERN = re.compile(r"[^%]*%0?\d?d[^%]*")
 
 
 def listed_files(beside: Path, entry: str, following: Sequence[str]) -> list[Path]:
-    """Return the files of voxels that a header names: one, a pattern such as `a%03d.raw 1 20 1`, or a list."""
+    """Return the files of voxels that a header names: one, a pattern such as `a%03d.raw 1 20 1`, or a list.
+
+    A header may name files of its own folder, and of those in it. A pattern has one number, as decoders print it by the
+    rules of C, by which others read or write where they like.
+    """
     words = entry.split()
     if words[:1] == ["LIST"]:
         names = [line.strip() for line in following if line.strip()]
-    elif "%" in words[0] and len(words) >= 3:
+    elif "%" in entry:
+        if not PATTERN.fullmatch(words[0]) or len(words) < 3:
+            raise UnreadableScan(f"{beside}: names its voxels by {entry!r}, expected such as 'a%03d.raw 1 20 1'")
         first, last, *step = map(int, words[1:4])
-        names = [words[0] % k for k in range(first, last + 1, *step)]
+        numbers = range(first, last + 1, *step)
+        names = [words[0] % k for k in numbers[: FILES + 1]]
     else:
         names = [entry]
+    if not 0 < len(names) <= FILES:
+        raise UnreadableScan(f"{beside}: names no file of its voxels, or more than {FILES}")
+    if outside := next((name for name in names if "\0" in name or not inside(beside.parent, name)), ""):
+        raise UnreadableScan(f"{beside}: names {outside!r} as its voxels, expected a file in its folder")
     return [beside.parent / name for name in names]
+
+
+def check_files(header: Path, files: Sequence[Path]) -> None:
+    """Raise unless all files of voxels are files."""
+    for file in files:
+        if reason := no_file(file):
+            raise UnreadableScan(f"{header}: cannot be read as a scan ({file.name}: {reason})")
+
+
+def check_axes(file: Path, axes: str, sizes: Sequence[int]) -> None:
+    """Raise unless an image has as many axes as it says, and few, and something along each."""
+    if not 1 <= int(axes) <= 5 or len(sizes) != int(axes) or min(sizes) < 1:
+        listed = " x ".join(map(str, sizes[:6]))
+        raise UnreadableScan(f"{file}: has {axes[:20]} axes, of {listed} voxels; expected 3 or up to 5, each above 0")
+
+
+def check_once(file: Path, fields: Container[str], key: str) -> None:
+    """Raise if a header has said a field before, which decoders take for the one or the other."""
+    if key in fields:
+        raise UnreadableScan(f"{file}: says its {key} twice")
+
+
+def numbers_in(file: Path, name: str, text: str, count: int) -> list[float]:
+    """Return the numbers in a field of a header in mm, as many as expected and none beyond a patient."""
+    try:
+        numbers = [float(word) for word in re.sub("[(),]", " ", text).split()]
+    except ValueError:
+        numbers = []
+    if len(numbers) != count or not all(abs(number) <= MOST for number in numbers):
+        raise UnreadableScan(f"{file}: its {name} is {text[:60]!r}, expected {count} numbers up to {MOST:g}")
+    return numbers
 
 
 def check_size(file: Path, found: int, shape: Sequence[int], item: int) -> None:
@@ -42,20 +91,33 @@ def raw_size(files: Sequence[Path], skipped: int = 0) -> int:
     return sum(file.stat().st_size - skipped for file in files)
 
 
-def unpacked_size(file: Path, start: int, method: str) -> int:
-    """Return how many bytes a compressed stream unpacks to, all of it read, so that its checksums are compared."""
-    with file.open("rb") as content:
+def unpacked_size(file: Path, start: int, method: str, most: int) -> int:
+    """Return how many bytes a compressed stream unpacks to, all of it read, so that its checksums are compared.
+
+    It is given up, with more than `most` bytes, where there are more.
+    """
+    with naming(file), file.open("rb") as content:
         content.seek(start)
-        if method == "zlib":
-            return _zlib_size(file, content)
-        unpacked: Any = gzip.GzipFile(fileobj=content) if method == "gzip" else bz2.BZ2File(content)
-        return sum(len(chunk) for chunk in iter(lambda: unpacked.read(CHUNK), b""))
+        chunks = _zlib(file, content) if method == "zlib" else _stream(content, method)
+        total = 0
+        for chunk in chunks:
+            total += len(chunk)
+            if total > most:
+                break
+        return total
 
 
-def _zlib_size(file: Path, content: Any) -> int:
-    stream, total = zlib.decompressobj(32 + zlib.MAX_WBITS), 0  # with the mark of zlib or that of gzip
-    for chunk in iter(lambda: content.read(CHUNK), b""):
-        total += len(stream.decompress(chunk))
+def _stream(content: Any, method: str) -> Iterator[bytes]:
+    unpacked: Any = gzip.GzipFile(fileobj=content) if method == "gzip" else bz2.BZ2File(content)
+    return iter(lambda: unpacked.read(CHUNK), b"")
+
+
+def _zlib(file: Path, content: Any) -> Iterator[bytes]:
+    stream = zlib.decompressobj(32 + zlib.MAX_WBITS)  # with the mark of zlib or that of gzip
+    for packed in iter(lambda: content.read(PACKED), b""):
+        yield stream.decompress(packed)
         if stream.eof:
-            return total
+            if stream.unused_data.strip(b"\0\r\n") or content.read(PACKED).strip(b"\0\r\n"):
+                raise UnreadableScan(f"{file}: cannot be read as a scan (something lies behind its compressed voxels)")
+            return
     raise UnreadableScan(f"{file}: cannot be read as a scan (its compressed voxels end too early)")

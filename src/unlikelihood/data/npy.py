@@ -1,0 +1,50 @@
+"""Arrays in .npy and .npz files, whose headers say no more than there is."""
+
+import math
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unlikelihood.storage.reading import check_claim
+
+MAGIC = b"\x93NUMPY"
+HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+def npy_map(file: Path) -> NDArray[Any]:
+    """Return the array in a .npy file as a memory map.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged, holds Python objects, which are never unpickled, or is of another size than it says.
+    """
+    with file.open("rb") as content:
+        _check_size(content, file.stat().st_size)
+    return np.load(file, mmap_mode="r", allow_pickle=False)
+
+
+def check_member(arrays: Any, name: str) -> int:
+    """Return the bytes of an array in an open .npz file, if its header says as many, before any is unpacked."""
+    member = arrays.zip.getinfo(name)
+    check_claim(member.compress_size, member.file_size)
+    with arrays.zip.open(member) as content:
+        _check_size(content, member.file_size)
+    return int(member.file_size)
+
+
+def _check_size(content: BinaryIO, size: int) -> None:
+    if content.read(len(MAGIC)) != MAGIC:
+        raise ValueError("it is no array of NumPy")
+    content.seek(0)
+    version = np.lib.format.read_magic(content)
+    if version not in HEADERS:
+        raise ValueError(f"its version is {version}, expected one of {', '.join(map(str, HEADERS))}")
+    shape, _, dtype = HEADERS[version](content)
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, which are never unpickled")
+    expected = content.tell() + math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or size != expected:
+        raise ValueError(f"it holds {size} bytes, its header says {expected}: {dtype} of shape {shape}")
