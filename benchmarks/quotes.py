@@ -46,10 +46,11 @@ def ends(areas: list[Interval]) -> str:
 
 def quotes() -> list[str]:
     """Return the phrases that README.md must hold."""
-    nines, glands = (measured(task, "Auto", "Auto") for task in ("MNIST 9", "AdrenalMNIST3D"))
+    nines, glands, phantoms, lidc = (
+        measured(task, "Auto", "Auto") for task in ("MNIST 9", "AdrenalMNIST3D", "Phantom", "LIDC")
+    )
     digits = {digit: measured(f"MNIST {digit}", "Auto", "Auto")[0].value for digit in range(10)}
     worst, best = min(digits, key=digits.__getitem__), max(digits, key=digits.__getitem__)
-    thickness = measured("AdrenalMNIST3D", "thickness", "Radiomics, thickness")[0].value
     marks = read("candidates.json")["sensitivity at false positives a scan"]
     search, encoder, training = (
         read("volumes.json")[part] for part in ("LatentSearch, 200 steps", "EncoderSearch, k = 0", "training")
@@ -57,8 +58,9 @@ def quotes() -> list[str]:
     peaks = {each["detector"]: each["peak GiB"] for each in training if each["size"] == 28}
     sets = ("phantom", "adrenal", "lidc")
     gan = [area(f"nodule-gan--quick/{name}", "GAN-AD, thesis recipe") for name in sets]
-    dcgan = [area(f"nodule-dcgan--quick/{name}", "GAN-AD, thesis recipe") for name in sets]
-    volume = [area(f"nodule-dcgan--quick/{name}", "volume alone") for name in sets]
+    sensitivity = "mnist-gan-sensitivity--quick"
+    searched = sorted(row["auroc"]["value"] for name, row in rows(sensitivity).items() if "thesis" in name)
+    places = read("auto-phantom/evaluation.json")["places"]
     surface = read("mnist-vae-surface/surface.json")
     chosen = next(cell for cell in surface["cells"].values() if cell["setting"] == surface["chosen"])
     four, seven = (chosen["auroc"][digit]["value"] for digit in ("4", "7"))
@@ -87,8 +89,8 @@ def quotes() -> list[str]:
         f"**{np.mean(list(digits.values())):.3f}** in the mean over the ten digits",
         f"({digits[worst]:.3f} for {worst} to {digits[best]:.3f} for {best})",
         f"official test it has **{spread(glands)}** ({ends(glands)})",
-        f"alone {thickness:.3f} ({area('nodule-vae--quick/adrenal', 'volume alone')} for the gland's volume alone)",
-        f"On `Phantom` it has {spread(measured('Phantom', 'Auto', 'Auto'))}",
+        f"the gland's volume has {area('nodule-vae--quick/adrenal', 'volume alone')}",
+        f"On `Phantom` it has {spread(phantoms)} over 3 seeds ({ends(phantoms)})",
         f"`ForeignPatch` finds the images with an AUROC of {foreign['images']} and the pixels with {foreign['pixels']}",
         f"residual has {local['PCAResidual']['images']} and {local['PCAResidual']['pixels']}",
         f"a VAE {local['VAE']['images']} and {local['VAE']['pixels']}",
@@ -96,9 +98,14 @@ def quotes() -> list[str]:
         f"turned places ({foreign['twist']}) and smooth brighter ones ({foreign['bump']}) are",
         "finds {:.0f}, {:.0f} and {:.0f} % of the nodules".format(*(100 * marks[each] for each in ("1", "4", "8"))),
         f"the thesis' search has {gan[0]} on phantoms, {gan[1]} on the glands and {gan[2]} on LIDC",
-        f"the GAN-AD of the glands' thickness has {area('nodule-gan--quick/adrenal', 'GAN-AD of the thickness')}",
-        f"`nodule-dcgan --quick`: {dcgan[0]}, {dcgan[1]} and {dcgan[2]}; "
-        f"volume alone {volume[0]}, {volume[1]} and {volume[2]}",
+        f"the GAN-AD of the glands' thickness has {area('nodule-gan--quick/adrenal-thickness', 'GAN-AD')}",
+        f"over 3 seeds, nine settings of the thesis' search have {searched[0]:.3f} to {searched[-1]:.3f}",
+        f"those of the critic {area(sensitivity, 'contrastive features, critic, 128 samples a digit')} to "
+        f"{area(sensitivity, 'contrastive features, critic')}",
+        f"{spread(lidc)} over five folds of LIDC's patients ({ends(lidc)})",
+        f"their volume alone has {area('nodule-vae--quick/lidc', 'volume alone')}",
+        f"the pixels with {places['pixel_auroc']['value']:.3f}",
+        f"and {100 * places['regions_found_at_4']['value']:.0f} % of the nodules at four false marks a cube",
         f"takes {search['processor milliseconds an image'] / 1000:.2f} s of a processor an image, {minute} times less",
         f"the encoder alone {encoder['processor milliseconds an image']:.1f} ms",
         f"in {peaks['VAE']:.2f} (VAE), {peaks['DCGAN']:.2f} (DCGAN) and {peaks['WGANGP']:.2f} GiB (WGAN-GP)",

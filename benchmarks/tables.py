@@ -119,9 +119,9 @@ def volumes() -> str:
             Line("VAE of the central 14 mm, whitened residual", whitened, bold=True),
         ],
         "adrenal": [
-            Line("VAE, the thesis' score", "VAE, thesis recipe"),
+            Line("VAE, the thesis' score but for its likelihood of two values", "VAE, Bernoulli likelihood"),
             Line("VAE of the distance to the surface, in voxels", "VAE of the inside distance"),
-            Line("VAE of the statistics of thickness", "VAE of the thickness", bold=True),
+            Line("VAE of the statistics of thickness, more passes", "VAE", bold=True),
         ],
         "lidc": [
             Line("VAE, the thesis' score", "VAE, thesis recipe"),
@@ -132,6 +132,8 @@ def volumes() -> str:
     for name, title in data.items():
         folder = f"nodule-vae--quick/{name}"
         found = rows(folder)
+        # What is trained for longer has a table of its own.
+        found |= rows(f"{folder}-thickness") if name == "adrenal" else {}
         for k, line in enumerate(lines[name]):
             row = found[line.row]
             area = strong(f"{row['auroc']['value']:.3f}", line.bold)
