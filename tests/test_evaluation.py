@@ -227,7 +227,7 @@ def test_a_record_that_no_evaluation_finds_is_refused(tmp_path, message):
     with pytest.raises(ValueError, match=rf"evaluation\.json holds what no evaluation finds: .*{message}"):
         Evaluation.load(path.parent)
     path.write_text(json.dumps(record | {"checksum": "0" * 64}))
-    with pytest.raises(ValueError, match=r"evaluation\.json is damaged"):
+    with pytest.raises(ValueError, match=r"evaluation\.json: cannot be read as a record \(it was changed"):
         Evaluation.load(path.parent)
 
 
