@@ -1,4 +1,4 @@
-"""The figures in the sentences of README.md, made of the committed results, as the page has to say them.
+"""The figures in sentences of the hand-written pages, made of the committed results, as one of them has to say them.
 
 A phrase that quotes a figure stands here with a gap for it. `quotes` fills the gaps; a test looks for the outcome.
 """
@@ -45,7 +45,7 @@ def ends(areas: list[Interval]) -> str:
 
 
 def quotes() -> list[str]:
-    """Return the phrases that README.md must hold."""
+    """Return the phrases that README.md, RESULTS.md or the page on data must hold."""
     nines, glands, phantoms, lidc = (
         measured(task, "Auto", "Auto") for task in ("MNIST 9", "AdrenalMNIST3D", "Phantom", "LIDC")
     )
@@ -77,6 +77,10 @@ def quotes() -> list[str]:
     return [
         f"neighbours among the likeliest: they find {100 * near['recall']:.1f} % of the {near['k']} nearest of a digit "
         f"among {near['n']:,}",
+        f"nines among MNIST's other digits **{spread(nines)}**; the mean over the ten digits held out in turn "
+        f"**{np.mean(list(digits.values())):.3f}**",
+        f"official test, **{spread(glands)}**; malignant phantoms of nodules {spread(phantoms)};",
+        f"to learn from, {spread(lidc)}, near chance",
         f"{chosen['setting']['latent']} latents, width {chosen['setting']['width']}, pixels in [0, 1] "
         f"({chosen['unseen normals']['95 % quantile']:.1f}; fours {four:.3f}, sevens {seven:.3f})",
         f"it has {pair['4']['value']:.3f} on fours and {pair['7']['value']:.3f} on sevens, "

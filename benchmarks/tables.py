@@ -1,4 +1,4 @@
-"""The tables of README.md, made of the committed results.
+"""The tables of RESULTS.md, made of the committed results.
 
 python -m benchmarks.tables
 
@@ -20,7 +20,7 @@ from unlikelihood.storage.files import replacing
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
-PAGES = ("README.md",)
+PAGES = ("RESULTS.md",)
 BLOCK = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 OWN_TEST = ("phantom",)  # every seed draws its own test, so that the spread of seeds holds its sampling
 

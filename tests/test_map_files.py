@@ -93,7 +93,7 @@ def test_score_writes_maps_where_it_is_asked_to(tmp_path, capsys):
     data = ["--data", "Folder", "--data.path", str(folder)]
     out = ["--out", str(tmp_path / "a.csv"), "--maps", str(tmp_path / "maps")]
     assert main(["score", str(tmp_path / "model"), *data, *out]) == 0
-    assert "maps of the residual of the reconstruction" in capsys.readouterr().out
+    assert "maps, residual of the reconstruction: " in capsys.readouterr().out
     expected = detector.anomaly_map(normals((1, 8, 8), n=5, seed=1))
     np.testing.assert_allclose(tifffile.imread(tmp_path / "maps" / "03.tif"), expected[3], rtol=1e-5)
     assert not list(tmp_path.glob(".*"))

@@ -122,6 +122,8 @@ def fit(
         held_out = unseen(detector, split.calibration.pixels)
         if len(held_out):
             detector.calibrate(held_out)
+    if hasattr(detector, "reason_"):
+        print(f"{type(detector).__name__} took the normals for {detector.reason_}")
     detector.save(out)
     (out / DATA).write_text(json.dumps(record_of(split), indent=1), encoding="utf-8")
     done(
@@ -193,7 +195,7 @@ def score(
         found = None if maps is None else detector.anomaly_map(images.pixels)
     if maps is not None and found is not None:
         write_maps(maps, images, found, detector.map_kind)
-        print(f"maps of the {detector.map_kind}: {maps}")
+        print(f"maps, {detector.map_kind}: {maps}")
     write(table)
     if report is not None:
         ranking.save_ranking(report, display_name(detector), images, table, provenance())

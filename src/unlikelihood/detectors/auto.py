@@ -120,7 +120,7 @@ class Auto(MapOfPart):
     >>> [type(member).__name__ for member in auto.committee_.detectors_]
     ['KNN', 'LOF']
     >>> auto.reason_
-    'vectors, or too small for an encoder: the nearest normals, and how dense they lie'
+    'vectors, or samples too small for an encoder: the nearest normals, and how dense they lie'
     """
 
     _: KW_ONLY
@@ -142,7 +142,7 @@ class Auto(MapOfPart):
     def _members(self, X: np.ndarray) -> Sequence[Detector]:
         """Return the unfitted members for these normals, and remember why it is those."""
         if min(self.shape_[1:], default=1) < ENCODABLE:
-            self.reason_ = "vectors, or too small for an encoder: the nearest normals, and how dense they lie"
+            self.reason_ = "vectors, or samples too small for an encoder: the nearest normals, and how dense they lie"
             return (KNN(), LOF(n_neighbors=5))
         looked_at = max(FEWEST, min(LOOKED_AT, HELD // X[:1].size))
         some = np.asarray(X[np.sort(np.random.default_rng(self.seed).permutation(len(X))[:looked_at])])
@@ -154,7 +154,7 @@ class Auto(MapOfPart):
             self.reason_ = "drawings on a ground of one value: critics of contrastive features"
             return tuple(self._shrinking(self._critic(number, len(X))) for number in range(len(VIEWS)))
         if cut_around(some):
-            self.reason_ = "cut around something in the middle: its profile, and what the middle is like"
+            self.reason_ = "samples cut around something in the middle: its profile, and what the middle is like"
             middle = Crops(Radiomics([Intensity(), Texture()]), size=self._seen(min) // 2, drawn=0)
             whole = tuple(map(self._shrinking, (RadialProfile(), middle)))
             # In cells of volumes, the network sees too little of what is small to be worth its hours.

@@ -12,6 +12,7 @@ from unlikelihood.storage.reading import naming
 def seal(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return a record of plain values with its checksum, for a JSON file that `read_sealed` reads."""
     plain = json.loads(json.dumps(record, allow_nan=False))  # as it is read again: keys are text
+    plain.pop("checksum", None)  # of what was read
     return {**plain, "checksum": sha256(canonical(plain))}
 
 
