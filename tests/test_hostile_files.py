@@ -3,6 +3,7 @@
 import os
 import re
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -235,6 +236,11 @@ class TestClasses:
             examples.volume(0).save(tmp_path / place / f"{place[0]}.nii")
         with pytest.raises(ValueError, match=r"normal/n\.nii and anomalous/a\.nii are the same volume"):
             Volumes(tmp_path, jobs=1).read()
+
+    def test_two_series_of_the_same_voxels_are_two_volumes(self, tmp_path):
+        for k, place in enumerate(("normal", "anomalous")):
+            replace(examples.volume(0), series=f"1.2.{k}").save(tmp_path / place / "slices")
+        assert len(Volumes(tmp_path, jobs=1).read()) == 2
 
     def test_what_lies_beside_the_classes_and_the_table_is_counted(self, tmp_path):
         (tmp_path / "normal").mkdir()

@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from unlikelihood.data.ct.cropping import Cropped, Request
 from unlikelihood.data.ct.ct_folder import CTFolder
-from unlikelihood.data.ct.formats import FORMATS
+from unlikelihood.data.ct.formats import FORMATS, suffix_of
 from unlikelihood.data.ct.scan_files import ScanFiles, by_name
 from unlikelihood.data.images import Images
 from unlikelihood.data.kept import sealed
@@ -53,7 +53,7 @@ class Volumes(CTFolder):
         if failures:
             warnings.warn(f"{len(failures)} of {len(cropped)} volumes skipped\n{reasons}", stacklevel=2)
         kept = [(entry, one) for (entry, _), one in zip(entries, cropped, strict=True) if not one.damage]
-        self._refuse_in_both_classes(kept)
+        self._refuse_in_both_classes(entries, cropped)
         first, like = kept[0]
         for entry, one in kept:
             if one.shape != like.shape:
@@ -100,11 +100,14 @@ class Volumes(CTFolder):
             )
         return found, left_out
 
-    def _refuse_in_both_classes(self, kept: list[tuple[Entry, Cropped]]) -> None:
-        """Raise if two volumes of different labels are the same to the byte."""
-        own: dict[str, Entry] = {}
-        for entry, one in kept:
-            first = own.setdefault(sealed(one.file) if one.file else entry.file, entry)
+    def _refuse_in_both_classes(self, entries: list[tuple[Entry, ScanFiles]], cropped: list[Cropped]) -> None:
+        """Raise if two volumes of different labels are the same to the byte, and of one series where they have one."""
+        own: dict[tuple[str, str], Entry] = {}
+        for (entry, scan), one in zip(entries, cropped, strict=True):
+            if one.file is None:
+                continue
+            series = "" if suffix_of(scan.files[0]) in FORMATS else scan.series
+            first = own.setdefault((series, sealed(one.file)), entry)
             if first.label != entry.label:
                 raise ValueError(
                     f"path={str(self.path)!r}: {first.file} and {entry.file} are the same volume, one of them "
