@@ -17,7 +17,7 @@ from unlikelihood.detectors.feature_space import FeatureSpace
 from unlikelihood.detectors.foreign_patch import ForeignPatch
 from unlikelihood.detectors.knn import KNN
 from unlikelihood.detectors.lof import LOF
-from unlikelihood.detectors.radial_profile import RadialProfile
+from unlikelihood.detectors.radial_profile import RadialProfile, distance
 from unlikelihood.detectors.radiomics import Radiomics
 from unlikelihood.detectors.shrunk import Shrunk
 from unlikelihood.detectors.tiles import Tiles
@@ -238,10 +238,10 @@ def epochs(steps: float, n: int, batch: int) -> int:
 
 def cut_around(X: np.ndarray) -> bool:
     r"""Return whether samples (n, C, \*space) hold something in their middle, and nothing in common beyond it."""
-    x = np.asarray(X, np.float64)
-    axes = [np.arange(length) - (length - 1) / 2 for length in x.shape[2:]]
-    away = np.sqrt(sum(np.square(axis) for axis in np.meshgrid(*axes, indexing="ij")))
-    half = min(away.shape) / 2
+    space = np.array(X.shape[2:])
+    x = np.asarray(X, np.float64).reshape(*X.shape[:2], -1)
+    away = distance(np.indices(X.shape[2:]).reshape(len(space), -1), (space - 1) / 2)
+    half = min(space) / 2
     middle, beyond = away <= half / 4, away > half / 2
     contrast = x[:, :, middle].mean(axis=2) - x[:, :, beyond].mean(axis=2)
     effect = np.max(np.abs(contrast.mean(axis=0)) / (contrast.std(axis=0) + np.finfo(np.float64).tiny))

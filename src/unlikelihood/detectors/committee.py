@@ -1,12 +1,12 @@
 """Several detectors as one, by the p-values that held-out normals give their scores."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 from typing_extensions import override
 
 from unlikelihood.contract.blocks import HELD, rows
+from unlikelihood.contract.deciding import held_out
 from unlikelihood.contract.detector import Detector, fitted
 from unlikelihood.contract.maps import MapKind, Whitening
 from unlikelihood.decisions.combinations import Combination, Fisher, Tail
@@ -72,10 +72,10 @@ class Committee(Detector):
 
     def _fit(self, X: np.ndarray) -> None:
         index = self._held_out(len(X))
-        held_out = X if len(index) == len(X) else rows(X, index)
+        unseen = X if len(index) == len(X) else rows(X, index)
         for detector in self.detectors:
             if hasattr(detector, "shape_"):
-                refuse_seen(detector, held_out)
+                refuse_seen(detector, unseen)
         fitting = rows(X, np.setdiff1d(np.arange(len(X)), index))
         # A fitted member of another shape is refused, also where there is nothing left to fit.
         members = []
@@ -83,8 +83,8 @@ class Committee(Detector):
             with stage(number, len(self.detectors)):
                 members.append(fitted(detector, fitting))
         self.detectors_ = tuple(members)
-        self.shown_ = np.array(held_out[: max(1, min(SHOWN, HELD // held_out[:1].size))])
-        scores = [detector.score_samples(held_out) for detector in self.detectors_]
+        self.shown_ = np.array(unseen[: max(1, min(SHOWN, HELD // unseen[:1].size))])
+        scores = [detector.score_samples(unseen) for detector in self.detectors_]
         self.held_out_scores_ = np.sort(scores, axis=1)
 
     def _held_out(self, n: int) -> np.ndarray:
@@ -93,8 +93,7 @@ class Committee(Detector):
             return np.arange(n)
         if n < 2:
             raise ValueError(f"X has n_samples={n}, expected at least 2: one to fit and one to give p-values")
-        kept = min(math.ceil(self.held_out * n), n - 1)
-        return np.sort(np.random.default_rng(self.seed).permutation(n)[:kept])
+        return np.flatnonzero(held_out(n, self.held_out, self.seed))
 
     def _restore(self) -> None:
         self._tails = [Tail(scores) for scores in self.held_out_scores_]

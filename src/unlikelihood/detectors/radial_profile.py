@@ -1,6 +1,7 @@
 """What a sample looks like on circles or spheres around the thing in its middle."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,7 +98,7 @@ class RadialProfile(NearestEmbeddings):
     def _centred(self, X: np.ndarray) -> Iterator[tuple[Floats, Floats, NDArray[np.intp]]]:
         """Yield of each sample the values (C, m) around its thing, how far each is from its centre, and which pixel."""
         space = np.array(self.shape_[1:])
-        grid = np.indices(self.shape_[1:]).reshape(len(space), -1).astype(np.float64)
+        grid = np.indices(self.shape_[1:]).reshape(len(space), -1)
         away, sought = distance(grid, (space - 1) / 2), SOUGHT * min(space) / 2
         pixels = np.flatnonzero(away < self._count + max(1, sought))  # the centre lies at most so far from the middle
         grid, away = grid[:, pixels], away[pixels]
@@ -123,6 +124,6 @@ def shares(away: Floats, count: int) -> sparse.csr_array:
     return share / np.maximum(share.sum(axis=0), np.finfo(np.float64).tiny)
 
 
-def distance(grid: Floats, centre: Floats) -> Floats:
+def distance(grid: NDArray[Any], centre: Floats) -> Floats:
     """Return how far the points (axes, m) are from a centre (axes,), in pixels."""
-    return np.sqrt(((grid - centre[:, None]) ** 2).sum(axis=0))
+    return np.asarray(np.sqrt(((grid - centre[:, None]) ** 2).sum(axis=0)), np.float64)
