@@ -100,7 +100,18 @@ def read(path: str | os.PathLike[str], **runtime: Any) -> Storable:
 
 
 def contents(folder: Path, runtime: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return the record and the arrays of a model folder, checked."""
+    """Return the record and the arrays of a model folder, checked; anew if another is put there meanwhile."""
+    before = folder.stat() if folder.exists() else None
+    try:
+        return _contents(folder, runtime)
+    except ModelFileError:
+        now = folder.stat() if folder.exists() else None
+        if before is None or now is None or (now.st_ino, now.st_ctime_ns) == (before.st_ino, before.st_ctime_ns):
+            raise
+        return contents(folder, runtime)
+
+
+def _contents(folder: Path, runtime: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     for name in ("detector.json", WEIGHTS):
         if not (folder / name).exists():
             raise ModelFileError(f"{folder} is not a model folder: {name} is missing")
