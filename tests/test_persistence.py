@@ -94,6 +94,23 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
         load(tmp_path)
 
 
+def test_a_model_that_is_replaced_while_it_is_read_is_read_anew(saved, monkeypatch):
+    first, second = load(saved), tiny("VAE", seed=7).fit(X)
+    digest, replaced = persistence.digest, []
+
+    def replacing(file):
+        found = digest(file)
+        if not replaced:
+            replaced.append(file)
+            second.save(saved)
+        return found
+
+    monkeypatch.setattr(persistence, "digest", replacing)
+    scores = load(saved).score_samples(X)
+    assert np.array_equal(scores, second.score_samples(X))
+    assert not np.array_equal(scores, first.score_samples(X))
+
+
 def test_saving_replaces_the_whole_folder_or_nothing(saved, monkeypatch):
     before = {path.name: path.read_bytes() for path in saved.iterdir()}
     monkeypatch.setattr(persistence, "seal", lambda record: 1 / 0)

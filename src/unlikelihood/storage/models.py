@@ -100,18 +100,7 @@ def read(path: str | os.PathLike[str], **runtime: Any) -> Storable:
 
 
 def contents(folder: Path, runtime: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return the record and the arrays of a model folder, checked; anew if another is put there meanwhile."""
-    before = folder.stat() if folder.exists() else None
-    try:
-        return _contents(folder, runtime)
-    except ModelFileError:
-        now = folder.stat() if folder.exists() else None
-        if before is None or now is None or (now.st_ino, now.st_ctime_ns) == (before.st_ino, before.st_ctime_ns):
-            raise
-        return contents(folder, runtime)
-
-
-def _contents(folder: Path, runtime: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return the record and the arrays of a model folder, checked."""
     for name in ("detector.json", WEIGHTS):
         if not (folder / name).exists():
             raise ModelFileError(f"{folder} is not a model folder: {name} is missing")
@@ -299,10 +288,10 @@ def digest(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def _number(folder: Path) -> tuple[int, int] | None:
-    """Return the number by which the file system knows a folder, another one when it was replaced."""
+def _number(folder: Path) -> tuple[int, int, int] | None:
+    """Return what a folder has another of when it was replaced: numbers of removed folders are given out again."""
     try:
         found = folder.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return found.st_dev, found.st_ino, found.st_ctime_ns
