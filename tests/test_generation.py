@@ -85,6 +85,7 @@ def test_values_that_normals_repeat_are_no_copies(rng):
     known, fresh = (rng.integers(0, 3, (500, 2)).astype(float) for _ in range(2))
     assert copied_share(known, fresh) < 0.1
     assert copied_share(np.ones((500, 2)), np.ones((300, 2))) == 0
+    assert copied_share(known[:200], fresh, np.array_split(known, 7)) == copied_share(known[:200], fresh, [known])
 
 
 def test_kinds_left_out_are_told_from_chance():

@@ -3,7 +3,7 @@ r"""Whether a generator is any good: what its samples are beside real ones.
 `real` (n, d) and `made` (m, d) are features of real and of generated samples, by an encoder of their domain.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -85,7 +85,7 @@ def missing_share(real: Floats, made: Floats) -> float:
     return float((np.abs(r - g).sum() / 2 - chance) / (1 - chance))
 
 
-def copied_share(known: Floats, made: Floats) -> float:
+def copied_share(real: Floats, made: Floats, training: Iterable[Floats] | None = None) -> float:
     r"""Return the share of generated samples that lie nearer to a training sample than unseen normals would.
 
     With d₁ and d₂ the distances to the nearest and the second nearest training sample (of a training sample: among the
@@ -94,10 +94,16 @@ def copied_share(known: Floats, made: Floats) -> float:
     .. math:: \max_t \; P_\text{made}(d_1 / d_2 \le t) - P_\text{training}(d_1 / d_2 \le t).
 
     The ratio does not depend on how dense normals are (Yoon et al., 2023). Unseen normals have about 0, copies 1.
-    `known` (n, d) are the features of all training samples.
+    `training` are the features of all training samples, in blocks, where `real` are a part of them.
     """
-    index = NearestNeighbors(n_neighbors=2).fit(known)
-    made_, unseen = index.kneighbors(made)[0], index.kneighbors(known[_spaced(len(known))], 3)[0][:, 1:]
+    of_made, of_real = np.empty((len(made), 0)), np.empty((len(real), 0))
+    for block in (real,) if training is None else training:
+        index = NearestNeighbors(n_neighbors=min(3, len(block))).fit(block)
+        of_made, of_real = (
+            np.sort(np.hstack([found, index.kneighbors(features)[0]]))[:, :3]
+            for found, features in ((of_made, made), (of_real, real))
+        )
+    made_, unseen = of_made[:, :2], of_real[:, 1:]
     tiny = 1e-5 * np.median(unseen) + 1e-300
     ours, others = (np.where(d[:, 0] > tiny, d[:, 0] / d[:, 1].clip(tiny), 0) for d in (made_, unseen))
     return float(ks_2samp(ours, others, alternative="greater", method="asymp").statistic)
@@ -210,7 +216,7 @@ class Quality:
 
 
 def quality(
-    real: np.ndarray, made: np.ndarray, features: tuple[Floats, Floats], known: Floats | None = None
+    real: np.ndarray, made: np.ndarray, features: tuple[Floats, Floats], training: Iterable[Floats] | None = None
 ) -> Quality:
     r"""Compare generated samples with real ones.
 
@@ -220,8 +226,8 @@ def quality(
         Training normals and generated samples.
     features : tuple of ndarray, shapes (n, d) and (m, d)
         What an encoder of the domain makes of both.
-    known : ndarray, shape (k, d), optional
-        Features of all training normals, where `real` are a part of them.
+    training : iterable of ndarray, shapes (k, d), optional
+        Features of all training normals, in blocks, where `real` are a part of them.
     """
     one, other = (np.asarray(part, np.float64) for part in features)
     density, coverage = density_and_coverage(one, other)
@@ -235,7 +241,7 @@ def quality(
         coverage=coverage,
         diversity=_spread(other) / max(_spread(one), 1e-12),
         missing=missing_share(one, other),
-        copied=copied_share(one if known is None else np.asarray(known, np.float64), other),
+        copied=copied_share(one, other, training),
         likeness=likeness[0],
         real_likeness=likeness[1],
         inception=inception,
@@ -257,19 +263,16 @@ def quality_of(generator: Generates, X: np.ndarray, encoder: Embeds | None = Non
         Fitted to normals of this domain, such as `Contrastive`. None takes the first 32 principal components of `X`,
         an encoder of the domain too, that costs no training and sees pixels only.
     """
-    at = _spaced(len(X))
-    real = np.asarray(X[at], np.float32)
+    real = np.asarray(X[np.linspace(0, len(X) - 1, min(MOST, len(X))).astype(int)], np.float32)
     made = generator.generate(len(real))
     embed = encoder.embed if encoder else _principal(real)
-    # A part at a time, for X may be a memory map.
-    parts = np.array_split(np.arange(len(X)), -(-len(X) // MOST))
-    known = np.concatenate([_flat(embed(np.asarray(X[part[0] : part[-1] + 1], np.float32))) for part in parts])
-    return quality(real, made, (known[at], _flat(embed(made))), known)
 
+    def features(samples: np.ndarray) -> Floats:
+        return _flat(embed(np.asarray(samples, np.float32))).astype(np.float64)
 
-def _spaced(n: int) -> NDArray[np.intp]:
-    """Return the places of at most `MOST` of `n` samples, evenly spaced."""
-    return np.linspace(0, n - 1, min(MOST, n)).astype(int)
+    # Block by block, for X may be a memory map.
+    blocks = (features(X[start : start + MOST]) for start in range(0, len(X), MOST))
+    return quality(real, made, (features(real), features(made)), blocks)
 
 
 def _principal(real: np.ndarray) -> Callable[[np.ndarray], Floats]:
