@@ -12,10 +12,11 @@ import numpy as np
 from scipy.special import ndtri
 from scipy.stats import betabinom, binom, rankdata
 
-from unlikelihood import MNIST, Conformal, PCAResidual
+from unlikelihood import KNN, LOF, MNIST, Conformal, IsolationForest, PCAResidual
 from unlikelihood.decisions.drift import Martingale
 from unlikelihood.decisions.guarantees import Marginal, MonteCarlo, Simes
 from unlikelihood.decisions.pvalues import discoveries, p_values
+from unlikelihood.decisions.shift import density_ratio, weighted_discoveries, weighted_p_values
 from unlikelihood.metrics.intervals import bootstrap, delong, paired_delong
 from unlikelihood.metrics.power import cases_needed
 from unlikelihood.storage.provenance import provenance
@@ -176,6 +177,50 @@ def drift_alarms(seed: int, streams: int = 500, length: int = 500) -> dict[str, 
     return result
 
 
+def shifts(seed: int, draws: int = 1000, rate: float = 0.1) -> dict[str, object]:
+    """Count false alarms and false discoveries where a covariate of the normals has another mean than it had.
+
+    Normals are four noisy readings of a covariate, which is known of every sample; anomalies have one reading off. The
+    detector was fitted before the shift.
+    """
+    rng = np.random.default_rng(seed)
+
+    def draw(n: int, mean: float, off: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        covariate = rng.normal(mean, 1, n)
+        X = covariate[:, None] + rng.normal(0, 0.5, (n, 4))
+        X[:off, 0] += 6
+        return covariate, X
+
+    train = draw(500, 0)[1]
+    result = {}
+    for detector in (PCAResidual(1), KNN(), LOF(), IsolationForest()):
+        detector.fit(train)
+        alarms, wrong, found = ({name: [] for name in ("unweighted", "known", "estimated")} for _ in range(3))
+        for _ in range(draws):
+            (known, X), (new, Y) = draw(500, 0), draw(100, 0.7, off=20)
+            scores = detector.score_samples(X), detector.score_samples(Y)
+            ratio = density_ratio(known[:, None], new[:, None])
+            for name, weights in {
+                "unweighted": (np.ones(len(known)), np.ones(len(new))),
+                "known": (np.exp(0.7 * known), np.exp(0.7 * new)),
+                "estimated": (ratio(known[:, None]), ratio(new[:, None])),
+            }.items():
+                called = weighted_discoveries(*scores, *weights, rate)
+                alarms[name].append(np.mean(weighted_p_values(*scores, *weights)[20:] <= rate))
+                wrong[name].append(called[20:].sum() / max(called.sum(), 1))
+                found[name].append(called[:20].mean())
+        result[type(detector).__name__] = {
+            f"weights {name}": {
+                "false alarms": round(float(np.mean(alarms[name])), 4),
+                "false discoveries": round(float(np.mean(wrong[name])), 4),
+                "standard error": round(float(np.std(wrong[name]) / np.sqrt(draws)), 4),
+                "anomalies found": round(float(np.mean(found[name])), 3),
+            }
+            for name in alarms
+        }
+    return {"promised": rate, "draws": draws} | result
+
+
 PARTS = {
     "false alarms, synthetic scores": partial(synthetic_false_alarms, 0),
     "false alarms, MNIST normals, PCAResidual, 20 splits": digit_false_alarms,
@@ -183,6 +228,7 @@ PARTS = {
     "coverage of 95 % AUROC intervals": partial(coverage, 2),
     "power": partial(power, 3),
     "drift, martingale at a false-alarm rate of 0.01": partial(drift_alarms, 4),
+    "covariate shift": partial(shifts, 5),
 }
 
 

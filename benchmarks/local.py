@@ -20,6 +20,7 @@ from scipy.spatial import cKDTree
 from sklearn.metrics import roc_auc_score
 
 import unlikelihood as u
+from unlikelihood.metrics.places import aupro, pixel_auroc
 from unlikelihood.storage.files import replacing
 from unlikelihood.storage.provenance import provenance
 
@@ -155,19 +156,11 @@ DETECTORS: dict[str, Callable[[int], u.Detector]] = {
 }
 
 
-def residual(detector: u.Detector, X: NDArray[np.float32]) -> Floats:
-    return np.abs(X - detector.reconstruct(X)).mean(axis=1)  # type: ignore[attr-defined]
-
-
-MAPS: dict[str, Callable[[u.Detector, NDArray[np.float32]], Floats]] = {
-    "PCAResidual": residual,
-    "VAE": residual,
-    "ForeignPatch": lambda detector, X: detector.anomaly_map(X),  # type: ignore[attr-defined]
-}
-
-
 def measure(texture: str, name: str, seed: int) -> dict[str, object]:
-    """Fit a detector to a texture; AUROC of images against normal ones, and of the pixels of those with a defect."""
+    """Fit a detector to a texture; AUROC of images against normal ones, and of the pixels, and AUPRO, of every kind.
+
+    Places are judged among the pixels of the images with a defect.
+    """
     images = made(texture, seed)
     detector = DETECTORS[name](seed).fit(images["train"])
     started = time.perf_counter()
@@ -179,9 +172,8 @@ def measure(texture: str, name: str, seed: int) -> dict[str, object]:
     for kind in DEFECTS:
         score = np.concatenate([normal, -detector.score_samples(images[kind])])
         row[kind] = round(float(roc_auc_score(np.arange(len(score)) >= len(normal), score)), 4)
-        if name in MAPS:
-            places = MAPS[name](detector, images[kind])
-            row[f"{kind}, pixels"] = round(float(roc_auc_score(images[f"{kind}, where"].ravel(), places.ravel())), 4)
+        where, maps = images[f"{kind}, where"], detector.anomaly_map(images[kind])
+        row[f"{kind}, pixels"], row[f"{kind}, AUPRO"] = round(pixel_auroc(where, maps), 4), round(aupro(where, maps), 4)
     return row
 
 
@@ -192,13 +184,11 @@ def summary(cells: dict[str, dict[str, float]]) -> dict[str, dict[str, str]]:
         rows = [row for key, row in cells.items() if key.split(" | ")[1] == name]
         if not rows:
             continue
-        images = np.array([[row[kind] for kind in DEFECTS] for row in rows])
-        of = {"images": spread(images.mean(axis=1))} | {
-            kind: spread(column) for kind, column in zip(DEFECTS, images.T, strict=True)
-        }
-        if name in MAPS:
-            pixels = np.array([[row[f"{kind}, pixels"] for kind in DEFECTS] for row in rows])
-            of["pixels"] = spread(pixels.mean(axis=1))
+        of = {}
+        for figure, suffix in (("images", ""), ("pixels", ", pixels"), ("AUPRO", ", AUPRO")):
+            values = np.array([[row[kind + suffix] for kind in DEFECTS] for row in rows])
+            of[figure] = spread(values.mean(axis=1))
+            of |= {kind + suffix: spread(column) for kind, column in zip(DEFECTS, values.T, strict=True)}
         for texture in TEXTURES:
             if some := [row for key, row in cells.items() if key.startswith(f"{texture} | {name} |")]:
                 of[texture] = spread(np.array([np.mean([row[kind] for kind in DEFECTS]) for row in some]))

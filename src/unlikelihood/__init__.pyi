@@ -42,6 +42,9 @@ from .decisions.prevalence import at_prevalence as at_prevalence
 from .decisions.probability import Isotonic as Isotonic
 from .decisions.probability import Logistic as Logistic
 from .decisions.probability import VennAbers as VennAbers
+from .decisions.shift import density_ratio as density_ratio
+from .decisions.shift import weighted_discoveries as weighted_discoveries
+from .decisions.shift import weighted_p_values as weighted_p_values
 from .detectors.auto import Auto as Auto
 from .detectors.autoregressive import Autoregressive as Autoregressive
 from .detectors.committee import Committee as Committee
