@@ -33,8 +33,9 @@ STANDS_OUT, CERTAIN = (
     5.0,
 )  # standard deviations, and standard errors, by which the middle differs from what is beyond
 COMMON = 0.05  # share of the variance beyond that is the same in all, where samples are cut around something
-SMALL = 64 * 64  # pixels of a sample, up to which an encoder is 32 wide and sees 256 of them in a step
-BATCH = 256  # normals
+SMALL = 64 * 64  # pixels of a sample, up to which networks are 16 wide
+BATCH, FEWEST_OF_BATCH = 256, 64  # normals that an encoder sees in a step, and of larger samples at least
+PIXELS = BATCH * 28 * 28  # that it sees in a step
 # No one knows which changes leave a drawing normal, so the members differ in them; the first is for textures too.
 VIEWS = (
     Chain((Affine(), Elastic())),
@@ -92,8 +93,8 @@ class Auto(MapOfPart):
     held_out : float
         Share of the normals that gives the p-values.
     steps : int
-        Training steps of each encoder, in batches of 256 normals, or of 64 for samples of over 64x64 pixels. Its
-        critic takes two and a half times as many, and `ForeignPatch` twice as many, in batches of 16, or of 8.
+        Training steps of each encoder, in batches of 256 normals of 28x28 pixels, or of 64 at least of larger ones. Its
+        critic takes twice as many, in batches of 128, and `ForeignPatch` too, in batches of 16, or of 8.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``: of the encoders.
     checkpoint : str or None
@@ -125,7 +126,7 @@ class Auto(MapOfPart):
 
     _: KW_ONLY
     held_out: OpenFraction = 0.1
-    steps: Count = 576
+    steps: Count = 384
     device: str = "auto"
     checkpoint: str | None = None
     checkpoint_seconds: NonNegative = 30.0
@@ -171,10 +172,9 @@ class Auto(MapOfPart):
     def _critic(self, number: int, n: int) -> FeatureSpace:
         """Return the unfitted neighbours in the features of a critic of contrastive features, for n normals."""
         seed = len(VIEWS) * self.seed + number
-        # On volumes and large images, steps of the usual width and batch would take hours.
-        width, batch = (32, BATCH) if self._small else (8, BATCH // 4)
+        batch = max(FEWEST_OF_BATCH, min(BATCH, PIXELS // self._pixels))
         encoder = Contrastive(
-            width=width,
+            width=self._width,
             views=VIEWS[number],
             epochs=epochs(self.steps, n, batch),
             batch_size=batch,
@@ -182,8 +182,8 @@ class Auto(MapOfPart):
             **self._running(f"{number}.encoder"),
         )
         gan = of_embeddings(
-            epochs=epochs(2.5 * self.steps, n, BATCH),
-            batch_size=BATCH,
+            epochs=epochs(2 * self.steps, n, BATCH // 2),
+            batch_size=BATCH // 2,
             seed=seed,
             **self._running(f"{number}.critic"),
         )
@@ -191,7 +191,7 @@ class Auto(MapOfPart):
 
     def _foreign(self, n: int) -> Detector:
         """Return the unfitted network that finds what does not belong, for n normals."""
-        width, batch = (16, 16) if self._small else (8, 8)
+        width = batch = self._width
         drawn = math.ceil(WINDOWS / n) if self._large else 1
         network = ForeignPatch(
             width=width,
@@ -216,9 +216,15 @@ class Auto(MapOfPart):
         return max(self.shape_[1:]) > 2 * self._window
 
     @property
-    def _small(self) -> bool:
+    def _pixels(self) -> int:
+        """Pixels of a sample as the members see it."""
         longest = self._seen(max)
-        return math.prod(min(length, longest) for length in self.shape_[1:]) <= SMALL
+        return math.prod(min(length, longest) for length in self.shape_[1:])
+
+    @property
+    def _width(self) -> int:
+        """Channels of a network's first convolution; on volumes and large images, 16 would take hours."""
+        return 16 if self._pixels <= SMALL else 8
 
     def _seen(self, of: Callable[[Sequence[int]], int]) -> int:
         """Return the longest or the shortest axis of what the members see, in pixels."""
