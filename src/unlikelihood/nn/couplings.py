@@ -64,7 +64,7 @@ class Coupling(nn.Module):
 
     def of_rest(self, others: Tensor) -> Transform:
         """Return the map of the values that are mapped, given all others."""
-        x = others.new_zeros(len(others), len(self.unchanged))
+        x = others.new_zeros(others.shape[0], len(self.unchanged))
         x[:, self.unchanged] = others
         kept = x[:, self.places]
         seen = torch.cat([part.unflatten(1, self.shape) for part in (kept, self.keeps.to(x).expand_as(kept))], 1)
