@@ -83,7 +83,7 @@ class Deciding(OutlierMixin, ABC):
         r"""Return what `predict` says of samples (n, \*shape) after a fit to them."""
         return self.fit(X, y, **of_fit).predict(X)
 
-    def steps(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def p_value_steps(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the scores (k,), rising, at which p-values change, and the p-values (k + 1,) below, between and above.
 
         One that is a score in the list has the p-value above it.

@@ -67,16 +67,19 @@ class Graph(nn.Module):
     A score is nan where nothing can be said about a sample; its p-value is 0 and its decision anomalous.
     """
 
+    scores: Tensor
+    p_values: Tensor
+
     def __init__(self, detector: Detector) -> None:
         super().__init__()
         self.detector = detector
         self.nets = nn.ModuleList(learner.net_ for learner in learners(detector)).eval().requires_grad_(False)
         self.calibrated = hasattr(detector, "calibration_")
         if self.calibrated:
-            scores, p_values = detector.steps()
+            scores, p_values = detector.p_value_steps()
             self.register_buffer("scores", torch.from_numpy(scores))
             self.register_buffer("p_values", torch.from_numpy(p_values))
-            self.offset = detector.offset_
+            self.offset = float(detector.offset_)
 
     @override
     def forward(self, samples: Tensor) -> tuple[Tensor, ...]:
@@ -93,7 +96,7 @@ def export(detector: Detector, path: str | os.PathLike[str], dtype: str, alpha: 
     """Write a fitted detector to a file, as `Detector.export` says."""
     target = Path(path)
     if target.suffix not in FORMATS:
-        raise ValueError(f"path is {str(path)!r}, expected a name that ends in {' or '.join(FORMATS)}")
+        raise ValueError(f"{str(path)!r} is no file to export to: expected a name that ends in {' or '.join(FORMATS)}")
     if dtype not in DTYPES:
         raise ValueError(f"dtype is {dtype!r}, expected one of {', '.join(DTYPES)}")
     needed, write, open_ = FORMATS[target.suffix]
@@ -129,9 +132,7 @@ def traced(graph: Graph, dtype: str) -> ExportedProgram:
     samples = torch.zeros(3, *graph.detector.shape_, dtype=getattr(torch, dtype))
     graph(samples)  # draws the noise
     program = torch.export.export(graph, (samples,), dynamic_shapes=({0: Dim("batch", min=1)},))
-    # ONNX Runtime has it in float32 alone.
-    rewritten = {torch.ops.aten.leaky_relu.default: lambda x, slope=0.01: torch.where(x > 0, x, slope * x)}
-    return program.run_decompositions({**torch.export.default_decompositions(), **rewritten})
+    return program.run_decompositions({**torch.export.default_decompositions(), **IN_FLOAT64})
 
 
 def described(detector: Detector, dtype: str) -> dict[str, str]:
@@ -197,38 +198,65 @@ FORMATS = {
 def compared(detector: Detector, run: Run, dtype: str, target: Path) -> Parity:
     """Return how far the answers of a file are from a detector's, or raise if it is by more than rounding."""
     X = random_samples(detector, dtype)
-    silent = np.zeros(len(X), bool)
-    try:
-        expected = detector.score_samples(X)
-    except NoVerdict as error:
-        silent = error.which
-        expected = detector.score_samples(X[~silent])
-    answers = [np.concatenate(parts) for parts in zip(*map(run, (X[:1], X[1:])), strict=True)]
-    known = getattr(detector, "calibration_", expected)
-    spread = max(np.ptp(expected), np.ptp(known))
-    away = np.abs(answers[0][~silent] - expected)
-    allowed = ROUNDING * np.abs(expected).max() + OF_SPREAD * spread
-    if not (away <= allowed).all() or not np.isnan(answers[0][silent]).all():
-        row = int(np.flatnonzero(~silent)[np.argmax(np.where(np.isnan(away), np.inf, away))])
+    expected = scores_of(detector, X)
+    score, *judged = (np.concatenate(parts) for parts in zip(*map(run, (X[:1], X[1:])), strict=True))
+    known = expected[np.isfinite(expected)]
+    spread = float(np.ptp(np.r_[known, getattr(detector, "calibration_", known)])) if len(known) else 0.0
+    away = np.abs(score - expected)
+    apart = away > ROUNDING * np.abs(known).max(initial=0) + OF_SPREAD * spread
+    if (apart | (np.isnan(score) != np.isnan(expected))).any():
+        row = int(np.argmax(np.where(np.isnan(score) != np.isnan(expected), np.inf, np.nan_to_num(away))))
         raise NotExportable(
-            f"{target} was not written: its graph scores a random sample {answers[0][row]:g} that this "
-            f"{type(detector).__name__} scores {expected[row]:g}, more than rounding apart"
+            f"{target} was not written: it gives a random sample the score {score[row]:g}, more than rounding away "
+            f"from {expected[row]:g}, which this {type(detector).__name__} gives it"
         )
-    differ = 0
-    if len(answers) > 1:
-        differ = int(np.sum((answers[2][~silent] < 0) != (expected < detector.offset_)))
-    return Parity(len(X), float(away.max() / (spread or 1)), differ)
+    differ = int(np.sum((judged[1] > 0) != (expected >= detector.offset_))) if judged else 0
+    return Parity(len(X), float(np.nanmax(away, initial=0)) / (spread or 1.0), differ)
+
+
+def scores_of(detector: Detector, X: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the scores of samples, nan where nothing can be said about one."""
+    scores, known = np.full(len(X), np.nan), np.ones(len(X), bool)
+    while known.any():
+        try:
+            scores[known] = detector.score_samples(X[known])
+            break
+        except NoVerdict as error:
+            known[known] = ~error.which
+    return scores
 
 
 def random_samples(detector: Detector, dtype: str) -> NDArray[Any]:
-    r"""Return samples (n, \*shape) of a type, noise of all strengths between the lowest value of normals and the highest."""
+    r"""Return samples (n, \*shape) of a type, noise of all strengths in the range of the normals, and a nan."""
     rng, (low, high) = np.random.default_rng(0), detector.range_
     strength = rng.random((COMPARED, *[1] * len(detector.shape_)))
     X = low + (high - low) * strength * rng.random((COMPARED, *detector.shape_))
     if dtype.startswith("float"):
+        X[-1] = np.nan
         return X.astype(dtype)
     ends = (0, 1) if dtype == "bool" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
     return np.rint(X).clip(*ends).astype(dtype)
+
+
+def leaky_relu(x: Tensor, slope: float = 0.01) -> Tensor:
+    """Return what torch's operation of this name does."""
+    return torch.where(x > 0, x, slope * x)
+
+
+def group_norm(
+    x: Tensor, weight: Tensor, bias: Tensor, n: int, channels: int, positions: int, groups: int, epsilon: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what torch's operation of this name does."""
+    grouped = x.reshape(n, groups, -1)
+    variance, mean = torch.var_mean(grouped, -1, correction=0, keepdim=True)
+    scale = (variance + epsilon).rsqrt()
+    shape = (1, channels, *[1] * (x.ndim - 2))
+    made = ((grouped - mean) * scale).reshape(x.shape) * weight.view(shape) + bias.view(shape)
+    return made, mean[..., 0], scale[..., 0]
+
+
+# What ONNX Runtime has in float32 alone, in operations that it has in float64 too.
+IN_FLOAT64 = {torch.ops.aten.leaky_relu.default: leaky_relu, torch.ops.aten.native_group_norm.default: group_norm}
 
 
 @contextmanager

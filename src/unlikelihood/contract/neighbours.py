@@ -114,7 +114,7 @@ class Neighbours:
         return np.concatenate(distance), np.concatenate(index)
 
     def query_tensor(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        r"""Return what `query` does for samples (B, \*shape) in float64, by operations of torch that a file can hold."""
+        r"""Return what `query` does, for samples (B, \*shape), by operations of torch that a file can hold."""
         if self.centre is not None:
             raise NotExportable(
                 "neighbours among more than 256 MiB of samples cannot be exported: they are looked for in cells"

@@ -31,7 +31,7 @@ class Combination(Component, ABC):
 
     def of_tensor(self, log_p: "Tensor") -> "Tensor":
         """Return the same of a tensor, by operations of torch that a file can hold."""
-        raise NotExportable(f"{type(self).__name__} cannot be exported: it takes the tangent and its inverse in float64")
+        raise NotExportable(f"{type(self).__name__} cannot be exported: it takes tangents in float64")
 
 
 class Fisher(Combination):

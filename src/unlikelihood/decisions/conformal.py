@@ -190,7 +190,7 @@ class Conformal(MapOfPart):
         return np.array([of_kind[each][row] for row, each in enumerate(kinds)])
 
     @override
-    def steps(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def p_value_steps(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         scores = np.unique(self.calibration_)
         return scores, self.p_value_of([-np.inf, *scores])
 
@@ -285,9 +285,8 @@ class Conformal(MapOfPart):
     @override
     def _score_tensor(self, x: Tensor) -> Tensor:
         if not isinstance(self.detector_, Detector):
-            raise NotExportable(
-                f"Conformal cannot be exported: detector is {type(self.detector_).__name__}, expected one of this package"
-            )
+            name = type(self.detector_).__name__
+            raise NotExportable(f"Conformal cannot be exported: detector is {name}, expected one of this package")
         return self.detector_.score_tensor(x)
 
     @override

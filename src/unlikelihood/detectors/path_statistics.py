@@ -88,8 +88,8 @@ class PathStatistics(MapOfPart, Embedder):
     def _score_tensor(self, x: Tensor) -> Tensor:
         bandwidth = len(self.train_) ** -0.2
         z = (self._embed_tensor(x)[:, None] - torch.from_numpy(self.train_)) / bandwidth
-        densities = torch.logsumexp(-z.square() / 2, 1) - math.log(len(self.train_) * bandwidth * math.sqrt(2 * math.pi))
-        return densities.sum(1)
+        whole = math.log(len(self.train_) * bandwidth * math.sqrt(2 * math.pi))
+        return (torch.logsumexp(-z.square() / 2, 1) - whole).sum(1)
 
     def _statistics(self, X: np.ndarray) -> np.ndarray:
         """Return the statistics as they are, (n, 6)."""
