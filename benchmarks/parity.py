@@ -34,7 +34,7 @@ NET = SMALL | {"width": 4}
 
 
 def vae(**given: Any) -> u.VAE:
-    return u.VAE(latent=4, **NET | given)
+    return u.VAE(latent=4, **NET | {"scoring": scores.Reconstruction(samples=4)} | given)
 
 
 def gan(of: Callable[..., Any] = u.WGANGP, **given: Any) -> Any:
@@ -47,9 +47,11 @@ def encoder() -> u.Contrastive:
 
 EXAMPLES: dict[str, Callable[[], u.Detector]] = {
     "VAE": vae,
-    "VAE, ELBO": lambda: vae(scoring=scores.ELBO(), likelihood=u.LearntGaussian()),
-    "VAE, IWAE": lambda: vae(scoring=scores.IWAE(), likelihood=u.OptimalGaussian(), prior=u.Exemplars()),
-    "VAE, density of latents": lambda: vae(scoring=scores.LatentDensity(), likelihood=u.CorrelatedGaussian(rank=8)),
+    "VAE, ELBO": lambda: vae(scoring=scores.ELBO(samples=4), likelihood=u.LearntGaussian()),
+    "VAE, IWAE": lambda: vae(scoring=scores.IWAE(samples=4), likelihood=u.OptimalGaussian(), prior=u.Exemplars()),
+    "VAE, density of latents": lambda: vae(
+        scoring=scores.LatentDensity(samples=4), likelihood=u.CorrelatedGaussian(rank=8)
+    ),
     "VAE, Bernoulli": lambda: vae(likelihood=u.Bernoulli()),
     "VAE, inverse autoregressive": lambda: vae(posterior=u.InverseAutoregressive(), scoring=scores.IWAE(samples=4)),
     "Flow, splines": lambda: u.Flow(steps=2, draws=2, **NET),
@@ -153,7 +155,7 @@ def row(name: str, data: str) -> dict[str, Any]:
 def main(*names: str) -> None:
     """Run all rows, or those named, and write the table; fail if a decision differs or a detector is missing."""
     torch.set_num_threads(1)
-    kept = json.loads(RESULTS.read_text())["rows"] if names else []
+    kept = json.loads(RESULTS.read_text())["rows"] if names and RESULTS.exists() else []
     rows = {(one["detector"], one["samples"]): one for one in kept}
     for name, data in product(names or EXAMPLES, SHAPES):
         rows[name, data] = row(name, data)
