@@ -102,7 +102,8 @@ def export(detector: Detector, path: str | os.PathLike[str], dtype: str, alpha: 
     needed, write, open_ = FORMATS[target.suffix]
     for package in needed:
         try:
-            importlib.import_module(package)
+            with silent():
+                importlib.import_module(package)
         except ImportError:
             raise ImportError(f"writing {target.suffix} needs {package}: pip install 'unlikelihood[export]'") from None
     if alpha is not None and not hasattr(detector, "calibration_"):
@@ -111,7 +112,8 @@ def export(detector: Detector, path: str | os.PathLike[str], dtype: str, alpha: 
     detector.alpha = detector.alpha if alpha is None else alpha
     check_parameters(detector)
     with torch.no_grad(), silent():
-        program = traced(Graph(detector), dtype)
+        samples = torch.zeros(3, *detector.shape_, dtype=getattr(torch, dtype))
+        program = traced(Graph(detector), samples)
         with replacing(target) as file:
             write(program, file, described(detector, dtype))
             return compared(detector, open_(file), dtype, target)
@@ -127,9 +129,8 @@ def on_its_own(detector: Detector) -> Detector:
     return detector
 
 
-def traced(graph: Graph, dtype: str) -> ExportedProgram:
-    """Return the operations that a graph takes of samples of a type, for any number of them."""
-    samples = torch.zeros(3, *graph.detector.shape_, dtype=getattr(torch, dtype))
+def traced(graph: nn.Module, samples: Tensor) -> ExportedProgram:
+    """Return the operations that a graph takes of some samples, for any number of them."""
     graph(samples)  # draws the noise
     program = torch.export.export(graph, (samples,), dynamic_shapes=({0: Dim("batch", min=1)},))
     return program.run_decompositions({**torch.export.default_decompositions(), **IN_FLOAT64})
