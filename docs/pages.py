@@ -268,12 +268,13 @@ def parity(path: Path) -> str:
     refused = dict.fromkeys((row["detector"], row["refused"]) for row in record["rows"] if "refused" in row)
     lines = [(row["detector"], row["samples"], f"{row[largest]:.0e}", str(row["differing decisions"])) for row in kept]
     few = ", ".join(f"{number} by {name}" for name, number in record["decisions that differ in bfloat16"].items())
+    head = ("detector", "samples", "largest difference", "decisions that differ")
     title = "Exported files"
     return (
         f"\n{title}\n{'-' * len(title)}\n\n``python -m benchmarks.parity``\n\n"
-        f"What ONNX Runtime says of {record['raw samples']:,} raw samples, beside the detector: the largest difference of "
-        "two scores, as a share of their spread, and decisions that differ, one by one and 256 at once, with one thread "
-        f"and with two.\n\n{table(('detector', 'samples', 'largest difference', 'decisions that differ'), *lines)}\n"
+        f"What ONNX Runtime says of {record['raw samples']:,} raw samples, beside the detector: the largest difference "
+        "of two scores, as a share of their spread, and decisions that differ, one by one and 256 at once, with one "
+        f"thread and with two.\n\n{table(head, *lines)}\n"
         f"Refused:\n\n{table(('detector', 'why'), *refused)}\n"
         f"In bfloat16 other decisions of {record['raw samples']:,}: {few}. So it is not written.\n"
     )

@@ -27,7 +27,7 @@ REFUSED = {
     "TotalVolume": "measures regions",
 }
 EXPORTED = sorted(set(DETECTORS) - set(REFUSED))
-SMALLER = {"VAE": {"scoring": ELBO(samples=2)}, "Committee": {"detectors": [KNN(), TotalIntensity()]}}
+SMALLER = {"VAE": {"scoring": ELBO(samples=1)}, "Committee": {"detectors": [KNN(), TotalIntensity()]}}
 
 
 def raw(shape, n=40, seed=0, dtype="float32"):
@@ -91,8 +91,9 @@ def test_a_part_that_cannot_be_exported_is_named():
             detector.fit(raw((6,))).score_tensor(torch.zeros(2, 6))
 
 
-def test_onnx_runtime_says_of_every_detector_what_it_says(tmp_path):
-    detectors = [export.on_its_own(fitted(name)) for name in EXPORTED]
+def test_onnx_runtime_says_what_the_detectors_say(tmp_path):
+    # Of all of them, one by one, benchmarks/parity.py finds out: to write a file takes seconds.
+    detectors = [export.on_its_own(fitted(name)) for name in ("Contrastive", "Committee")]
 
     class Together(torch.nn.Module):
         def __init__(self):

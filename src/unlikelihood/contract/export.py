@@ -146,6 +146,7 @@ def described(detector: Detector, dtype: str) -> dict[str, str]:
         "dtype": dtype,
         "range": json.dumps(detector.range_),
         "score": POLARITY,
+        "alarms": "; ".join(detector.alarms()) or "none",
     }
     if hasattr(detector, "calibration_"):
         facts |= {
