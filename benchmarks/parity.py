@@ -68,7 +68,7 @@ EXAMPLES: dict[str, Callable[[], u.Detector]] = {
     "EncoderSearch": lambda: u.EncoderSearch(gan(), **NET),
     "ForeignPatch": lambda: u.ForeignPatch(**NET),
     "Contrastive": encoder,
-    "TorchEncoder": lambda: u.TorchEncoder(nn.Sequential(nn.Flatten(), nn.LazyLinear(12), nn.Tanh())),
+    "TorchEncoder": lambda: u.TorchEncoder(nn.Sequential(nn.Flatten(), nn.Softsign())),
     "InsideDistance": u.InsideDistance,
     "PatchMemory": lambda: u.PatchMemory(encoder(), size=64),
     "PatchGaussian": lambda: u.PatchGaussian(encoder(), channels=8),
