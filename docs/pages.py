@@ -260,6 +260,26 @@ def faults(path: Path) -> str:
     return f"{FAULTS.format(cells=record['cells'])}\n{table(head, *lines)}\n{made['date'][:10]}, {made['system']}.\n"
 
 
+def parity(path: Path) -> str:
+    """Return the section on exported files."""
+    largest = "largest difference, of the scores' spread"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    kept = [row for row in record["rows"] if "refused" not in row]
+    refused = dict.fromkeys((row["detector"], row["refused"]) for row in record["rows"] if "refused" in row)
+    lines = [(row["detector"], row["samples"], f"{row[largest]:.0e}", str(row["differing decisions"])) for row in kept]
+    few = ", ".join(f"{number} by {name}" for name, number in record["decisions that differ in bfloat16"].items())
+    head = ("detector", "samples", "largest difference", "decisions that differ")
+    title = "Exported files"
+    return (
+        f"\n{title}\n{'-' * len(title)}\n\n``python -m benchmarks.parity``\n\n"
+        f"What ONNX Runtime says of {record['raw samples']:,} raw samples, beside the detector: the largest difference "
+        "of two scores, as a share of their spread, and decisions that differ, one by one and 256 at once, with one "
+        f"thread and with two.\n\n{table(head, *lines)}\n"
+        f"Refused:\n\n{table(('detector', 'why'), *refused)}\n"
+        f"In bfloat16 other decisions of {record['raw samples']:,}: {few}. So it is not written.\n"
+    )
+
+
 def table(head: tuple[str, ...], *lines: tuple[str, ...]) -> str:
     """Return a table in reStructuredText."""
     rows = "".join(
@@ -278,6 +298,7 @@ def main() -> None:
     sections.append(surface(RESULTS / "mnist-vae-surface" / "surface.json"))
     sections.append(search(RESULTS / "search.json", made.parent / "search.svg"))
     sections.append(memory(RESULTS / "memory.json", RESULTS / "neighbours.json"))
+    sections.append(parity(RESULTS / "parity.json"))
     (ROOT / "docs" / "results.rst").write_text(HEAD + "".join(sections), encoding="utf-8")
     (ROOT / "docs" / "faults.rst").write_text(faults(RESULTS / "faults.json"), encoding="utf-8")
     (ROOT / "docs" / "medmnist.rst").write_text(medmnist(RESULTS / "medmnist.json"), encoding="utf-8")

@@ -19,6 +19,7 @@ COMMANDS = {
     "fit": "fit a detector to the normal training samples of a data set",
     "score": "score every sample of a data set with a fitted detector",
     "evaluate": "test a fitted detector on unseen normals and anomalies, and write the report",
+    "export": "write a fitted detector, from the raw sample to the decision, as one file for other programs",
     "reproduce": "run a named experiment over several seeds, and compare it with the published result",
     "show": "summarise a data set: counts, shape, intensities, groups, and a gallery",
     "cache": "say what is kept of decoded images and resampled scans, and clear it",
@@ -33,6 +34,7 @@ examples:
   unlikelihood fit --data MNIST --detector VAE --detector.latent 20 --out models/vae
   unlikelihood score models/vae --data Folder --data.path scans/ --out scores.csv
   unlikelihood evaluate models/vae --data MNIST --out reports/vae
+  unlikelihood export models/vae --to onnx --out vae.onnx --dtype uint8
   unlikelihood fit --train healthy/ --calibration later/ --out models/mine
   unlikelihood evaluate models/mine --test mixed/ --out reports/mine
 

@@ -112,7 +112,14 @@ class Adversarial(Generator[GAN], Embedder):
         return self.net_.critic.features(x)
 
     def _embed(self, X: np.ndarray) -> np.ndarray:
-        return self.map_batches(lambda x: F.normalize(self.features(x)[-1].flatten(1), dim=1), X, "Embedding")
+        return self.map_batches(self._embed_batch, X, "Embedding")
+
+    @override
+    def _embed_tensor(self, x: Tensor) -> Tensor:
+        return self._embed_batch(self.cast(x))
+
+    def _embed_batch(self, x: Tensor) -> Tensor:
+        return F.normalize(self.features(x)[-1].flatten(1), dim=1)
 
     def snapshots(self) -> np.ndarray:
         r"""Return what the generator made of the same latents at several moments of training.

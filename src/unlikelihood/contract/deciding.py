@@ -48,6 +48,11 @@ class Deciding(OutlierMixin, ABC):
         return self._threshold(self.calibration_)
 
     @property
+    def level(self) -> float:
+        """The share of normals that may be called anomalous: α, or 0.05 where it is None."""
+        return ALPHA if self.alpha is None else self.alpha
+
+    @property
     def undecided(self) -> str:
         """How a detector that has no threshold comes to one."""
         return (
@@ -77,6 +82,14 @@ class Deciding(OutlierMixin, ABC):
     def fit_predict(self, X: NDArray[Any], y: object = None, **of_fit: Any) -> NDArray[np.int64]:
         r"""Return what `predict` says of samples (n, \*shape) after a fit to them."""
         return self.fit(X, y, **of_fit).predict(X)
+
+    def p_value_steps(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the scores (k,), rising, at which p-values change, and the p-values (k + 1,) below, between and above.
+
+        One that is a score in the list has the p-value above it.
+        """
+        scores, counts = np.unique(self.calibration_, return_counts=True)
+        return scores, self._ladder(len(self.calibration_))[[0, *np.cumsum(counts)]]
 
     def calibrate(self, X: NDArray[Any]) -> Self:
         """Remember how normals that training never saw score, to decide by; a model file keeps it.
@@ -128,7 +141,7 @@ class Deciding(OutlierMixin, ABC):
     def _calls(self, n: int) -> int:
         """Return at most how many of n calibration normals a sample may score above to be called anomalous."""
         check_parameters(self)  # α may have been set after `fit`
-        alpha, ladder = ALPHA if self.alpha is None else self.alpha, self._ladder(n)
+        alpha, ladder = self.level, self._ladder(n)
         if ladder[0] > alpha:
             raise ValueError(
                 f"alpha is {alpha:g}, expected at least {ladder[0]:.4g}: with n_samples={n} normals to calibrate on "

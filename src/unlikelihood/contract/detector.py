@@ -4,9 +4,10 @@ import os
 import time
 import warnings
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, dataclass_transform
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
@@ -15,13 +16,26 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 import unlikelihood.contract.forks  # noqa: F401 - which sees to processes that are forked from this one
 from unlikelihood.contract import maps
 from unlikelihood.contract.deciding import Deciding
-from unlikelihood.contract.refusals import check_state, finite_maps, finite_scores, refuse_extreme, refuse_unfit
+from unlikelihood.contract.refusals import (
+    NotExportable,
+    check_state,
+    finite_maps,
+    finite_scores,
+    most_beside,
+    refuse_extreme,
+    refuse_unfit,
+)
 from unlikelihood.data.as_array import as_array
 from unlikelihood.data.mapped import lazily
 from unlikelihood.parameters import OpenFraction, check_parameters
 from unlikelihood.storage import models
 from unlikelihood.storage.identity import identities, unseen
 from unlikelihood.training.alarms import NothingLearnt, NotTrustworthy
+
+if TYPE_CHECKING:  # judging scores needs no torch
+    from torch import Tensor
+
+    from unlikelihood.contract.export import Parity
 
 AnyDetector = TypeVar("AnyDetector", bound="Detector")
 
@@ -55,6 +69,8 @@ class Detector(Deciding, BaseEstimator):
     ranks: ClassVar[tuple[int, ...]] = (1, 3, 4)
     # Parameters of where a fit runs, not of what is fitted: model files and checkpoints leave them out.
     runtime: ClassVar[tuple[str, ...]] = ()
+    # Why `export` refuses a detector without a `_score_tensor`.
+    unexportable: ClassVar[str] = "its score is not written in operations of torch"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -181,6 +197,51 @@ class Detector(Deciding, BaseEstimator):
         check_is_fitted(self, "shape_")
         return models.write(self, path)
 
+    def export(self, path: str | os.PathLike[str], dtype: str = "float32", alpha: float | None = None) -> "Parity":
+        """Write all from the raw sample to the decision as one file, for machines without this package.
+
+        The file is run on random samples and compared with this detector before it takes its place.
+
+        Parameters
+        ----------
+        path : path
+            The file: ``.onnx`` for ONNX Runtime, ``.pt2`` for ``torch.export.load``. One that is there is replaced.
+        dtype : str
+            NumPy's name of the type of the samples that it will be given, such as ``uint8``.
+        alpha : float or None
+            Share of normals that may be called anomalous; None is the detector's own, or 0.05.
+
+        Returns
+        -------
+        Parity
+            How far the file's answers are from the detector's.
+
+        Raises
+        ------
+        NotExportable
+            If the score of the detector, or of a part, is more than such a file can hold; the message says why.
+        """
+        from unlikelihood.contract.export import export  # only here: judging scores needs no torch
+
+        check_is_fitted(self, "shape_")
+        return export(self, path, dtype, alpha)
+
+    def score_tensor(self, x: "Tensor") -> "Tensor":
+        r"""Return the scores (B,), float64, of raw samples (B, \*shape), by operations of torch that a file can hold.
+
+        Where `score_samples` raises `NoVerdict`, the score is nan.
+        """
+        scores = self._score_tensor(x).double()
+        return scores.where(self._known(x) & scores.isfinite(), float("nan"))
+
+    def _score_tensor(self, x: "Tensor") -> "Tensor":
+        raise NotExportable(f"{type(self).__name__} cannot be exported: {self.unexportable}")
+
+    def _known(self, x: "Tensor") -> "Tensor":
+        """Return of which raw samples something can be said, (B,), bool."""
+        most = most_beside(getattr(self, "range_", (0.0, 0.0)))
+        return (x.flatten(1).double().abs() <= most).all(1)
+
     def alarms(self) -> tuple[str, ...]:
         """Return what was found wrong, after its training, with this detector or with what it is made of."""
         parts = [part for name, part in vars(self).items() if name.endswith("_") and isinstance(part, Detector)]
@@ -281,6 +342,17 @@ def load(path: str | os.PathLike[str], **runtime: Any) -> Detector:
     if not isinstance(found, Detector):
         raise models.ModelFileError(f"{path} holds a {type(found).__name__}, which is not a detector")
     return found
+
+
+def learners(detector: object) -> Iterator[Any]:
+    """Yield what has a network of a fitted detector and its parts."""
+    if hasattr(detector, "net_"):
+        yield detector
+    for name, part in vars(detector).items() if hasattr(detector, "__dict__") else ():
+        parts = part if isinstance(part, (list, tuple)) else [part]
+        for each in parts if name.endswith("_") else ():
+            if hasattr(each, "score_samples"):
+                yield from learners(each)
 
 
 def cloned(value: Any) -> Any:

@@ -1,14 +1,18 @@
 """Detectors that can embed: that map samples to a representation in which another detector may do better."""
 
+import math
 from abc import abstractmethod
 from dataclasses import KW_ONLY
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+from typing_extensions import override
 
 from unlikelihood.contract.blocks import by_blocks
 from unlikelihood.contract.detector import Detector
 from unlikelihood.contract.neighbours import Neighbours, cells_of
+from unlikelihood.contract.refusals import NotExportable
 from unlikelihood.parameters import Count
 
 
@@ -34,6 +38,19 @@ class Embedder(Detector):
         check_is_fitted(self, "shape_")
         return self._embed(self._checked(X, reset=False))
 
+    def embed_tensor(self, x: Tensor) -> Tensor:
+        r"""Return the embeddings of raw samples (B, \*shape), by operations of torch that a file can hold.
+
+        They are nan where nothing can be said of a sample.
+        """
+        return self._or_nan(x, self._embed_tensor(x))
+
+    def _embed_tensor(self, x: Tensor) -> Tensor:
+        raise NotExportable(f"{type(self).__name__} cannot be exported: {self.unexportable}")
+
+    def _or_nan(self, x: Tensor, found: Tensor) -> Tensor:
+        return found.where(self._known(x).view(-1, *[1] * (found.ndim - 1)), math.nan)
+
 
 class DenseEmbedder(Embedder):
     """An embedder that also describes every part of a sample, by its feature maps."""
@@ -57,6 +74,13 @@ class DenseEmbedder(Embedder):
         """
         check_is_fitted(self, "shape_")
         return self._feature_maps(self._checked(X, reset=False))
+
+    def feature_maps_tensor(self, x: Tensor) -> Tensor:
+        r"""Return the feature maps of raw samples (B, \*shape), as `embed_tensor` does."""
+        return self._or_nan(x, self._feature_maps_tensor(x))
+
+    def _feature_maps_tensor(self, x: Tensor) -> Tensor:
+        raise NotExportable(f"{type(self).__name__} cannot be exported: {self.unexportable}")
 
 
 class NearestEmbeddings(Embedder):
@@ -86,6 +110,10 @@ class NearestEmbeddings(Embedder):
 
     def _score(self, X: np.ndarray) -> np.ndarray:
         return self._nearness(self._embed(X))
+
+    @override
+    def _score_tensor(self, x: Tensor) -> Tensor:
+        return -self._neighbours.query_tensor(self._embed_tensor(x))[0].mean(1)
 
     def _nearness(self, embeddings: np.ndarray) -> np.ndarray:
         return by_blocks(lambda e: -self._neighbours.query(e)[0].mean(axis=1), embeddings, embeddings.dtype)

@@ -5,10 +5,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.neighbors import NearestNeighbors
+from torch import Tensor
 
 from unlikelihood.contract.blocks import HELD, IN_MEMORY, flat_blocks
+from unlikelihood.contract.refusals import NotExportable
 from unlikelihood.data.mapped import Mapped, Stored
 from unlikelihood.training.batches import is_mapped
 
@@ -109,6 +112,18 @@ class Neighbours:
         parts = [self._query(x[start : start + AT_ONCE], self.centre) for start in range(0, len(x), AT_ONCE)]
         distance, index = zip(*parts, strict=True)
         return np.concatenate(distance), np.concatenate(index)
+
+    def query_tensor(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        r"""Return what `query` does, for samples (B, \*shape), by operations of torch that a file can hold."""
+        if self.centre is not None:
+            raise NotExportable(
+                "neighbours among more than 256 MiB of samples cannot be exported: they are looked for in cells"
+            )
+        x, train = x.flatten(1).double(), torch.from_numpy(np.asarray(self.train)).double()
+        squared = train.square().sum(1) - 2 * x @ train.T
+        index = squared.topk(self.k, largest=False).indices
+        # Products lose small distances to rounding.
+        return (x[:, None] - train[index]).square().sum(2).sqrt(), index
 
     def _query(self, x: np.ndarray, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         near = np.argsort(_squared(x, centre), axis=1, kind="stable")

@@ -11,6 +11,10 @@ SWALLOWS = 2.0**24  # how many times larger a float32 number is than one that is
 STEPS = 8  # fewer float32 numbers than this from the lowest value to the highest tell no samples apart
 
 
+class NotExportable(ValueError):
+    """A detector whose score is more than a graph of operations can hold."""
+
+
 class NoVerdict(ValueError):
     """Nothing can be said about some of the samples.
 
@@ -78,10 +82,15 @@ def refuse_unfit(X: NDArray[np.generic], ends: tuple[float, float]) -> None:
         )
 
 
+def most_beside(seen: tuple[float, float]) -> float:
+    """Return the largest value beside which float32 does not lose those between `seen`."""
+    return SWALLOWS * (max(-seen[0], seen[1]) or 1.0)
+
+
 def refuse_extreme(detector: str, X: NDArray[np.generic], ends: tuple[float, float], seen: tuple[float, float]) -> None:
     """Raise if samples of values between `ends` have some beside which float32 loses those between `seen`."""
     refuse_infinite(X, ends)
-    most = SWALLOWS * (max(-seen[0], seen[1]) or 1.0)
+    most = most_beside(seen)
     if (largest := max(-ends[0], ends[1])) > most:
         raise NoVerdict(
             f"X has values up to {largest:g} in {{}}, but this {detector} was fitted on {seen[0]:g} to {seen[1]:g}, "

@@ -130,6 +130,10 @@ class Learner(Detector, Generic[Net]):
         weight = next(self.net_.parameters())
         return in_order(X, self.batch_size, title, weight.device, weight.dtype)
 
+    def cast(self, x: Tensor) -> Tensor:
+        """Return raw samples as `batches` hands them over."""
+        return x.float().to(next(self.net_.parameters()))
+
     def noise(self, *shape: int) -> Tensor:
         """Return standard normal noise that follows from the fitted seed, the same for every sample."""
         generator = torch.Generator().manual_seed(self.seed)
@@ -163,6 +167,10 @@ class Trained(Learner[Net]):
 
     def _score(self, X: np.ndarray) -> np.ndarray:
         return self.map_batches(self.score_batch, X, "Scoring")
+
+    @override
+    def _score_tensor(self, x: Tensor) -> Tensor:
+        return self.score_batch(self.cast(x))
 
 
 class Generator(Trained[Net]):

@@ -35,6 +35,11 @@ def cut(X: NDArray[Any], size: int, places: Any) -> NDArray[Any]:
     return windows[(np.arange(len(X)), slice(None), *first.T)]
 
 
+def window(place: Place, size: int) -> tuple[Any, ...]:
+    r"""Return the index of the windows, of samples (n, C, \*space), whose first voxels are at a place."""
+    return (..., *(slice(start, start + size) for start in place))
+
+
 def smooth_weights(space: Sequence[int]) -> NDArray[np.float32]:
     r"""Return weights (\*space), above 0, which fall evenly from the middle of a window to its edges."""
     ramps = [1 - np.abs((np.arange(length) + 0.5) * 2 / length - 1) * (1 - 1 / length) for length in space]

@@ -3,14 +3,19 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln, logsumexp, xlogy
 from typing_extensions import override
 
+from unlikelihood.contract.refusals import NotExportable
 from unlikelihood.decisions.pvalues import checked_scores
 from unlikelihood.parameters import Component
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,10 @@ class Combination(Component, ABC):
 
         Those may lie far below what their exponentials can hold.
         """
+
+    def of_tensor(self, log_p: "Tensor") -> "Tensor":
+        """Return the same of a tensor, by operations of torch that a file can hold."""
+        raise NotExportable(f"{type(self).__name__} cannot be exported: it takes tangents in float64")
 
 
 class Fisher(Combination):
@@ -45,6 +54,14 @@ class Fisher(Combination):
         j = np.arange(log_p.shape[1])
         return logsumexp(xlogy(j, t[:, None]) - gammaln(j + 1), axis=1) - t
 
+    @override
+    def of_tensor(self, log_p: "Tensor") -> "Tensor":
+        import torch  # only here: judging scores needs no torch
+
+        t = -log_p.sum(1)
+        terms = [j * t.log() - math.lgamma(j + 1) for j in range(1, log_p.shape[1])]
+        return torch.stack([torch.zeros_like(t), *terms], 1).logsumexp(1) - t
+
 
 class HarmonicMean(Combination):
     r"""The harmonic mean of p-values: one very small p-value makes it small; nearly valid for dependent detectors.
@@ -62,6 +79,10 @@ class HarmonicMean(Combination):
     @override
     def __call__(self, log_p: NDArray[np.float64]) -> NDArray[np.float64]:
         return math.log(log_p.shape[1]) - logsumexp(-np.sort(log_p, axis=1), axis=1)
+
+    @override
+    def of_tensor(self, log_p: "Tensor") -> "Tensor":
+        return math.log(log_p.shape[1]) - (-log_p).logsumexp(1)
 
 
 class Cauchy(Combination):
@@ -129,3 +150,17 @@ class Tail:
         inner = np.interp(s, self.score, self.log_p)
         outer = np.log1p(np.expm1(self.log_p[-1]) * (1 + 1 / (1 + above)) / 2)
         return np.where(above > 0, outer, inner) - below
+
+    def of_tensor(self, s: "Tensor") -> "Tensor":
+        """Return the same of a tensor (m,), by operations of torch that a file can hold."""
+        import torch  # only here: judging scores needs no torch
+
+        score, log_p = torch.from_numpy(self.score), torch.from_numpy(self.log_p)
+        below = (score[0] - s).clamp_min(0) / self.scale
+        above = (s - score[-1]).clamp_min(0) / self.spread
+        at = (score <= s[:, None]).sum(1)
+        left, right = (at - 1).clamp_min(0), at.clamp_max(len(score) - 1)
+        share = (s - score[left]) / (score[right] - score[left]).where(left < right, 1)
+        inner = log_p[left] + share.clamp(0, 1) * (log_p[right] - log_p[left])
+        outer = (1 + math.expm1(self.log_p[-1]) * (1 + 1 / (1 + above)) / 2).log()
+        return outer.where(above > 0, inner) - below

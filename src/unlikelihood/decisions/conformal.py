@@ -11,11 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 from typing_extensions import override
 
 from unlikelihood.contract.blocks import rows
 from unlikelihood.contract.deciding import held_out
 from unlikelihood.contract.detector import Detector
+from unlikelihood.contract.refusals import NotExportable
 from unlikelihood.contract.wrapper import MapOfPart
 from unlikelihood.data.as_array import as_array
 from unlikelihood.decisions import pvalues
@@ -187,6 +189,11 @@ class Conformal(MapOfPart):
             raise ValueError(f"kind holds {', '.join(unknown)}, expected kinds that fit was given: {list(of_kind)}")
         return np.array([of_kind[each][row] for row, each in enumerate(kinds)])
 
+    @override
+    def p_value_steps(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        scores = np.unique(self.calibration_)
+        return scores, self.p_value_of([-np.inf, *scores])
+
     def discoveries(self, X: NDArray[Any], rate: float = 0.1) -> NDArray[np.bool_]:
         r"""Return which samples of a batch (m, \*shape) to call anomalous so that few of the calls are wrong.
 
@@ -274,6 +281,13 @@ class Conformal(MapOfPart):
                 f"expected ({len(X)},)"
             )
         return np.maximum(scores, LOWEST)
+
+    @override
+    def _score_tensor(self, x: Tensor) -> Tensor:
+        if not isinstance(self.detector_, Detector):
+            name = type(self.detector_).__name__
+            raise NotExportable(f"Conformal cannot be exported: detector is {name}, expected one of this package")
+        return self.detector_.score_tensor(x)
 
     @override
     def state(self) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from dataclasses import KW_ONLY
 from typing import Any
 
 import numpy as np
+from torch import Tensor
+from typing_extensions import override
 
 from unlikelihood.contract.blocks import HELD
 from unlikelihood.contract.detector import Detector
@@ -139,6 +141,10 @@ class Auto(MapOfPart):
 
     def _score(self, X: np.ndarray) -> np.ndarray:
         return self.committee_.score_samples(X)
+
+    @override
+    def _score_tensor(self, x: Tensor) -> Tensor:
+        return self.committee_.score_tensor(x)
 
     def _members(self, X: np.ndarray) -> Sequence[Detector]:
         """Return the unfitted members for these normals, and remember why it is those."""

@@ -1,8 +1,11 @@
 """Several detectors as one, by the p-values that held-out normals give their scores."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
+import torch
+from torch import Tensor
 from typing_extensions import override
 
 from unlikelihood.contract.blocks import HELD, rows
@@ -101,6 +104,12 @@ class Committee(Detector):
 
     def _score(self, X: np.ndarray) -> np.ndarray:
         return self.combination(self._log_p(X))
+
+    @override
+    def _score_tensor(self, x: Tensor) -> Tensor:
+        scores = torch.stack([member.score_tensor(x) for member in self.detectors_], 1)
+        log_p = torch.stack([tail.of_tensor(s) for tail, s in zip(self._tails, scores.unbind(1), strict=True)], 1)
+        return self.combination.of_tensor(log_p).where(scores.isfinite().all(1), math.nan)
 
     @property
     @override

@@ -79,8 +79,22 @@ class Contrastive(Learner[Embedding], DenseEmbedder, NearestEmbeddings):
 
     @override
     def _embed(self, X: np.ndarray) -> np.ndarray:
-        return self.map_batches(lambda x: F.normalize(self.net_(x), dim=1), X, "Embedding")
+        return self.map_batches(self._embed_batch, X, "Embedding")
+
+    @override
+    def _embed_tensor(self, x: Tensor) -> Tensor:
+        return self._embed_batch(self.cast(x))
+
+    def _embed_batch(self, x: Tensor) -> Tensor:
+        return F.normalize(self.net_(x), dim=1)
 
     @override
     def _feature_maps(self, X: np.ndarray) -> np.ndarray:
-        return self.map_batches(lambda x: side_by_side(self.net_.feature_maps(x)), X, "Feature maps")
+        return self.map_batches(self._feature_maps_of_batch, X, "Feature maps")
+
+    @override
+    def _feature_maps_tensor(self, x: Tensor) -> Tensor:
+        return self._feature_maps_of_batch(self.cast(x))
+
+    def _feature_maps_of_batch(self, x: Tensor) -> Tensor:
+        return side_by_side(self.net_.feature_maps(x))

@@ -4,13 +4,15 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.utils.metaestimators import available_if
+from torch import Tensor
 from typing_extensions import override
 
 from unlikelihood.contract.blocks import HELD, like
 from unlikelihood.contract.detector import Detector, fitted
-from unlikelihood.contract.windows import cut, part_can, put_together, room
+from unlikelihood.contract.windows import cut, part_can, put_together, room, window
 from unlikelihood.contract.wrapper import MapOfPart
 from unlikelihood.parameters import Count, Whole
 
@@ -73,6 +75,12 @@ class Crops(MapOfPart):
         return np.mean(scores, axis=0)
 
     @override
+    def _score_tensor(self, x: Tensor) -> Tensor:
+        corners = self._corners(x)
+        crops = torch.cat([x[window(corner, self.size)] for corner in corners])
+        return self.detector_.score_tensor(crops).unflatten(0, (len(corners), -1)).mean(0)
+
+    @override
     def _map(self, X: np.ndarray) -> np.ndarray:
         if X.ndim == 2:
             return super()._map(X)
@@ -122,7 +130,7 @@ class Crops(MapOfPart):
         """The losses of the part's training, or of its generator's."""
         return getattr(self.detector_, "history_", getattr(self.generator_, "history_", {}))
 
-    def _corners(self, X: np.ndarray) -> list[tuple[int, ...]]:
+    def _corners(self, X: np.ndarray | Tensor) -> list[tuple[int, ...]]:
         """Return the places of G."""
         free = room(X.shape[1:], self.size)
         along = [np.linspace(0, each, self.grid) if self.grid > 1 else [each / 2] for each in free]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from unlikelihood.contract.queries import Query, SquaredQuery
+from unlikelihood.contract.refusals import NotExportable
 from unlikelihood.contract.search import SearchDetector, SearchResult, frozen, search, walk
 from unlikelihood.contract.trained import Learner
 from unlikelihood.nn.descents import AdamDescent, Descent
@@ -93,6 +94,15 @@ class EncoderSearch(SearchDetector, Learner[Encoder]):
 
     def _search(self, X: np.ndarray) -> SearchResult:
         return search(self.generator_, X, self._starts, self._query, steps=self.refine, descent=self.descent)
+
+    @override
+    def _score_tensor(self, x: Tensor) -> Tensor:
+        if self.refine:
+            raise NotExportable(
+                f"EncoderSearch cannot be exported: refine is {self.refine}, a search that takes gradients, expected 0"
+            )
+        x = self.cast(x)
+        return -self._query(x).losses(self.net_(x))[2]
 
     def _walk(self, x: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
         return walk(self.generator_, x, self._starts, self._query, steps=self.refine, descent=self.descent)

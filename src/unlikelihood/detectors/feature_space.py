@@ -2,6 +2,7 @@
 
 import numpy as np
 from sklearn.base import clone
+from torch import Tensor
 from typing_extensions import override
 
 from unlikelihood.contract.detector import Detector, fitted
@@ -35,6 +36,10 @@ class FeatureSpace(Detector):
 
     def _score(self, X: np.ndarray) -> np.ndarray:
         return self.detector_.score_samples(self.encoder_.embed(X))
+
+    @override
+    def _score_tensor(self, x: Tensor) -> Tensor:
+        return self.detector_.score_tensor(self.encoder_.embed_tensor(x))
 
     def _in_place(self) -> bool:
         """Return whether the embedding is an image or volume of the sample's own size."""

@@ -45,6 +45,8 @@ class GradientNorm(MapOfPart):
     detector: Trained
     damping: Positive = 1e-3
 
+    unexportable = "its score takes a gradient for every sample"
+
     def _fit(self, X: np.ndarray) -> None:
         self.detector_ = fitted(self.detector, X)
         self._check_gradient(X)

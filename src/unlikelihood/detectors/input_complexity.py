@@ -40,6 +40,8 @@ class InputComplexity(Detector):
     detector: Detector
     levels: Annotated[int, Range(2, 256)] = 256
 
+    unexportable = "its score takes a compressor"
+
     def _fit(self, X: np.ndarray) -> None:
         self.detector_ = fitted(self.detector, X)
 

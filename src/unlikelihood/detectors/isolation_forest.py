@@ -26,6 +26,8 @@ class IsolationForest(Detector):
     n_estimators: Count = 100
     subsample: Count = 256
 
+    unexportable = "its score is that of scikit-learn's trees"
+
     def _fit(self, X: np.ndarray) -> None:
         # The forest follows from its training samples and the seed, so those are what a model file holds; of many, as
         # many as all trees see, or as few as 256 MiB hold.

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 from typing_extensions import override
 
 from unlikelihood.contract.blocks import by_blocks
@@ -45,3 +46,7 @@ class KNN(Detector):
 
     def _score(self, X: np.ndarray) -> np.ndarray:
         return by_blocks(lambda x: -self._neighbours.query(x)[0].mean(axis=1), X)
+
+    @override
+    def _score_tensor(self, x: Tensor) -> Tensor:
+        return -self._neighbours.query_tensor(x.float())[0].mean(1)

@@ -60,6 +60,8 @@ class LatentSearch(SearchDetector):
     restarts: Count = 1
     layer: int = -1
 
+    unexportable = "its score is a search that takes gradients"
+
     def _fit(self, X: np.ndarray) -> None:
         self._fit_generator(X, self.layer, critic=self.discrimination > 0)
 

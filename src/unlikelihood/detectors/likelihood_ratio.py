@@ -2,6 +2,8 @@
 
 import numpy as np
 from sklearn.base import clone
+from torch import Tensor
+from typing_extensions import override
 
 from unlikelihood.contract.blocks import blocks, like
 from unlikelihood.contract.detector import Detector, fitted
@@ -43,6 +45,10 @@ class LikelihoodRatio(Detector):
 
     def _score(self, X: np.ndarray) -> np.ndarray:
         return self.detector_.score_samples(X) - self.background_.score_samples(X)
+
+    @override
+    def _score_tensor(self, x: Tensor) -> Tensor:
+        return self.detector_.score_tensor(x) - self.background_.score_tensor(x)
 
 
 def mutated(X: np.ndarray, rate: float, seed: int) -> np.ndarray:

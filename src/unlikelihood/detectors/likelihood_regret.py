@@ -57,6 +57,8 @@ class LikelihoodRegret(MapOfPart):
 
     mapped = "vae_"
 
+    unexportable = "its score is a search that takes gradients"
+
     def _fit(self, X: np.ndarray) -> None:
         self.vae_ = fitted(self.vae, X)
 

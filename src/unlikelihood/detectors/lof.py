@@ -3,7 +3,9 @@
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.neighbors import LocalOutlierFactor
+from torch import Tensor
 from typing_extensions import override
 
 from unlikelihood.contract.blocks import by_blocks, comparing, flat_blocks, rows
@@ -11,6 +13,8 @@ from unlikelihood.contract.detector import Detector
 from unlikelihood.contract.neighbours import AT_ONCE, Neighbours, cells_of, remembered, restored, stored
 from unlikelihood.parameters import Count
 from unlikelihood.storage.identity import identities
+
+LEAST = 1e-10  # of a mean distance, as scikit-learn has it, so that equal samples have a finite density
 
 
 class LOF(Detector):
@@ -44,7 +48,7 @@ class LOF(Detector):
         self.cells_ = cells_of(some, self.seed)
         self.reach_ = self.density_ = np.empty(0)
         if self.cells_:
-            self._weigh()
+            self.reach_, self.density_ = self._weights()
 
     @override
     def state(self) -> dict[str, Any]:
@@ -63,8 +67,15 @@ class LOF(Detector):
     def _score(self, X: np.ndarray) -> np.ndarray:
         return by_blocks(self._score_flat, X)
 
-    def _weigh(self) -> None:
-        """Find the k-distance and the local reachability density of each training sample, (n,) each."""
+    @override
+    def _score_tensor(self, x: Tensor) -> Tensor:
+        neighbours = Neighbours(self.train_, min(self.n_neighbors, len(self.train_) - 1), getattr(self, "cells_", {}))
+        distance, index = neighbours.query_tensor(x.float())
+        reach, density = map(torch.from_numpy, self._weights())
+        return -density[index].mean(1) * (torch.maximum(distance, reach[index]).mean(1) + LEAST)
+
+    def _weights(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the k-distance and the local reachability density of each training sample, (n,) each."""
         n_neighbors = min(self.n_neighbors, len(self.train_) - 1)
         neighbours = Neighbours(self.train_, n_neighbors + 1, self.cells_)
         distance = np.empty((len(self.train_), n_neighbors), np.float32)
@@ -74,16 +85,16 @@ class LOF(Detector):
             block = slice(start, start := start + len(x))
             # The first is the sample itself, for none repeats.
             distance[block], index[block] = (found[:, 1:] for found in neighbours.query(x))
-        self.reach_ = distance[:, -1].astype(np.float64)
-        self.density_ = np.empty(len(index))
+        reach, density = distance[:, -1].astype(np.float64), np.empty(len(index))
         for start in range(0, len(index), AT_ONCE):
             block = slice(start, start + AT_ONCE)
-            self.density_[block] = self._density(distance[block], index[block])
-
-    def _density(self, distance: np.ndarray, index: np.ndarray) -> np.ndarray:
-        """Return local reachability densities, of distances of neighbours (m, k) and their rows."""
-        # As scikit-learn does, so that equal samples have a finite one.
-        return 1 / (np.maximum(distance, self.reach_[index]).mean(axis=1) + 1e-10)
+            density[block] = reachability_density(distance[block], reach[index[block]])
+        return reach, density
 
     def _factor(self, distance: np.ndarray, index: np.ndarray) -> np.ndarray:
-        return -self.density_[index].mean(axis=1) / self._density(distance, index)
+        return -self.density_[index].mean(axis=1) / reachability_density(distance, self.reach_[index])
+
+
+def reachability_density(distance: np.ndarray, reach: np.ndarray) -> np.ndarray:
+    """Return local reachability densities (m,), of distances of neighbours (m, k) and their k-distances."""
+    return 1 / (np.maximum(distance, reach).mean(axis=1) + LEAST)

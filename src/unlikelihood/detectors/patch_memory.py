@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.neighbors import NearestNeighbors
+from torch import Tensor
 from typing_extensions import override
 
 from unlikelihood.contract.blocks import by_blocks
 from unlikelihood.contract.detector import Detector, fitted
 from unlikelihood.contract.embedder import DenseEmbedder
 from unlikelihood.contract.maps import MapKind
+from unlikelihood.contract.neighbours import Neighbours
 from unlikelihood.data.mapped import Mapped
 from unlikelihood.nn.spatial import stretch
 from unlikelihood.parameters import Count, Positive, Share
@@ -64,9 +65,23 @@ class Patches(Detector):
             yield np.moveaxis(maps.reshape(*maps.shape[:2], -1), 1, 2)
 
     def _score(self, X: np.ndarray) -> np.ndarray:
-        largest = math.ceil(self.top * math.prod(self.space_))
         parts = map(self._distances, self._patches(X))
-        return np.concatenate([-np.sort(distances, axis=1)[:, -largest:].mean(axis=1) for distances in parts])
+        return np.concatenate([-np.sort(distances, axis=1)[:, -self._largest :].mean(axis=1) for distances in parts])
+
+    @override
+    def _score_tensor(self, x: Tensor) -> Tensor:
+        patches = self.encoder_.feature_maps_tensor(x)[..., None].flatten(2).transpose(1, 2)
+        score = -self._distances_tensor(patches.double()).topk(self._largest, 1).values.mean(1)
+        return score.where(patches.isfinite().flatten(1).all(1), math.nan)
+
+    @abstractmethod
+    def _distances_tensor(self, patches: Tensor) -> Tensor:
+        """Return what `_distances` does, of patches in float64."""
+
+    @property
+    def _largest(self) -> int:
+        """How many distances are averaged."""
+        return math.ceil(self.top * math.prod(self.space_))
 
     @override
     def _map(self, X: np.ndarray) -> np.ndarray:
@@ -128,16 +143,21 @@ class PatchMemory(Patches):
         self.memory_ = candidates[coreset(candidates, self.size, rng)]
 
     def _restore(self) -> None:
-        self._index = NearestNeighbors(n_neighbors=min(self.n_neighbors, len(self.memory_))).fit(self.memory_)
+        self._neighbours = Neighbours(self.memory_, self.n_neighbors, {})
 
     @override
     def _distances(self, patches: np.ndarray) -> np.ndarray:
         flat = (patches / self.scale_).reshape(-1, patches.shape[-1])
         return by_blocks(self._nearness, flat, flat.dtype).reshape(patches.shape[:2])
 
+    @override
+    def _distances_tensor(self, patches: Tensor) -> Tensor:
+        flat = (patches / torch.from_numpy(self.scale_).double()).flatten(0, 1)
+        return self._neighbours.query_tensor(flat)[0].mean(1).unflatten(0, (-1, patches.shape[1]))
+
     def _nearness(self, flat: np.ndarray) -> np.ndarray:
         # The index finds distances from products, which lose small ones to rounding: that of a patch to itself.
-        nearest = self._index.kneighbors(flat, return_distance=False)
+        nearest = self._neighbours.query(flat)[1]
         return np.mean([np.linalg.norm(flat - self.memory_[rank], axis=1) for rank in nearest.T], axis=0)
 
 
@@ -191,6 +211,12 @@ class PatchGaussian(Patches):
     def _distances(self, patches: np.ndarray) -> np.ndarray:
         difference = np.moveaxis(patches[..., self.channels_] - self.mean_, 0, 1)
         return np.linalg.norm(np.matmul(difference, self.whitening_), axis=-1).T
+
+    @override
+    def _distances_tensor(self, patches: Tensor) -> Tensor:
+        f = patches[:, :, torch.from_numpy(self.channels_)]
+        difference = (f - torch.from_numpy(self.mean_)).transpose(0, 1)
+        return (difference @ torch.from_numpy(self.whitening_)).square().sum(-1).sqrt().T
 
 
 def coreset(points: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:

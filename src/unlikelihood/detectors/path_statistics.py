@@ -1,5 +1,6 @@
 """A density of the statistics that a variational autoencoder computes on a sample's way through it."""
 
+import math
 from functools import partial
 
 import numpy as np
@@ -77,6 +78,18 @@ class PathStatistics(MapOfPart, Embedder):
     def _score(self, X: np.ndarray) -> np.ndarray:
         columns = zip(self._densities, self._embed(X).T, strict=True)
         return np.sum([density.score_samples(column[:, None]) for density, column in columns], 0)
+
+    @override
+    def _embed_tensor(self, x: Tensor) -> Tensor:
+        found = statistics(self.vae_, self.vae_.cast(x), samples=self.samples).double()
+        return (found - torch.from_numpy(self.mean_)) / torch.from_numpy(self.scale_)
+
+    @override
+    def _score_tensor(self, x: Tensor) -> Tensor:
+        bandwidth = len(self.train_) ** -0.2
+        z = (self._embed_tensor(x)[:, None] - torch.from_numpy(self.train_)) / bandwidth
+        whole = math.log(len(self.train_) * bandwidth * math.sqrt(2 * math.pi))
+        return (torch.logsumexp(-z.square() / 2, 1) - whole).sum(1)
 
     def _statistics(self, X: np.ndarray) -> np.ndarray:
         """Return the statistics as they are, (n, 6)."""

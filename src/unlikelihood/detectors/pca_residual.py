@@ -1,9 +1,12 @@
 """The residual of a principal component analysis."""
 
 import warnings
+from typing import Any
 
 import numpy as np
+import torch
 from sklearn.decomposition import PCA
+from torch import Tensor
 from typing_extensions import override
 
 from unlikelihood.contract.blocks import HELD, IN_MEMORY, by_blocks, flat_blocks
@@ -59,15 +62,24 @@ class PCAResidual(Reconstructor):
     def _score(self, X: np.ndarray) -> np.ndarray:
         return by_blocks(self._score_flat, X, np.float64)
 
+    @override
+    def _score_tensor(self, x: Tensor) -> Tensor:
+        return residual(x.flatten(1).double(), torch.from_numpy(self.mean_), torch.from_numpy(self.axes_))
+
     def _score_flat(self, x: np.ndarray) -> np.ndarray:
-        centred = x - self.mean_
-        return -np.square(centred - centred @ self.axes_.T @ self.axes_).sum(axis=1)
+        return residual(x, self.mean_, self.axes_)
 
     def _projected(self, x: np.ndarray) -> np.ndarray:
         return ((x - self.mean_) @ self.axes_.T @ self.axes_ + self.mean_).astype(np.float32)
 
     def _length(self, x: np.ndarray) -> np.ndarray:
         return np.square(x - self.mean_).sum(axis=1)
+
+
+def residual(x: Any, mean: Any, axes: Any) -> Any:
+    """Return minus the squared distances (n,) of vectors (n, D), all arrays or all tensors, to the subspace."""
+    centred = x - mean
+    return -((centred - centred @ axes.T @ axes) ** 2).sum(1)
 
 
 def principal_axes(X: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -50,6 +50,8 @@ class RadialProfile(NearestEmbeddings):
 
     map_kind = MapKind("distance from the shells of the nearest normals", "standard deviations of a shell")
 
+    unexportable = "its shells are laid anew around the thing in each sample"
+
     @override
     def _fit(self, X: np.ndarray) -> None:
         profiles = self._profiles(X)

@@ -51,6 +51,8 @@ class Radiomics(NearestEmbeddings):
 
     families: Sequence[Family] = (Size(), Shape(), Thickness(), Intensity(), Texture())
 
+    unexportable = "its score measures regions by algorithms that no graph has operations for"
+
     @override
     def _fit(self, X: np.ndarray) -> None:
         if len(self.shape_) > 1:

@@ -5,11 +5,13 @@ the mean of q(z|x).
 """
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from unlikelihood.contract.blocks import HELD
 from unlikelihood.contract.detector import fitted
@@ -34,6 +36,18 @@ class RaPP(MapOfPart):
 
     def _fit(self, X: np.ndarray) -> None:
         self.autoencoder_ = fitted(self.autoencoder, X)
+
+    def _score(self, X: np.ndarray) -> np.ndarray:
+        return self._of_differences(self._score_difference, X)
+
+    @override
+    def _score_tensor(self, x: Tensor) -> Tensor:
+        part = self.autoencoder_  # in its own precision: there are no convolutions in float64 everywhere
+        return self._score_difference(differences(part, part.cast(x)).double())
+
+    @abstractmethod
+    def _score_difference(self, d: Tensor) -> Tensor:
+        """Return the scores (B,) of h(x) - h(x̂), (B, activations)."""
 
     def _of_differences(self, function: Callable[[Tensor], Tensor], X: np.ndarray) -> np.ndarray:
         """Return what `function` makes of h(x) - h(x̂), the activations of all layers side by side."""
@@ -60,8 +74,9 @@ class SAP(RaPP):
     Kim et al., "RaPP: novelty detection with reconstruction along projection pathway", 2020, section 3.2.
     """
 
-    def _score(self, X: np.ndarray) -> np.ndarray:
-        return -self._of_differences(lambda d: d.square().sum(1), X)
+    @override
+    def _score_difference(self, d: Tensor) -> Tensor:
+        return -d.square().sum(1)
 
 
 class NAP(RaPP):
@@ -95,9 +110,10 @@ class NAP(RaPP):
         for start in range(0, len(X), step):
             yield self._of_differences(lambda d: d, X[start : start + step])
 
-    def _score(self, X: np.ndarray) -> np.ndarray:
+    @override
+    def _score_difference(self, d: Tensor) -> Tensor:
         mean, whitening = map(torch.from_numpy, (self.mean_, self.whitening_))
-        return -self._of_differences(lambda d: ((d - mean.to(d)) @ whitening.to(d)).square().sum(1), X)
+        return -((d - mean.to(d)) @ whitening.to(d)).square().sum(1)
 
 
 def mean_and_triangle(blocks: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

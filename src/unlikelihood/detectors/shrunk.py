@@ -1,8 +1,11 @@
 """Any detector on samples of fewer pixels."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 from typing_extensions import override
 
 from unlikelihood.contract.blocks import HELD, like
@@ -42,6 +45,11 @@ class Shrunk(MapOfPart):
         return self.detector_.score_samples(self._shrunk(X))
 
     @override
+    def _score_tensor(self, x: Tensor) -> Tensor:
+        smaller = self._smaller(x.shape[2:])
+        return self.detector_.score_tensor(x if smaller is None else F.interpolate(x.float(), smaller, mode="area"))
+
+    @override
     def _map(self, X: np.ndarray) -> np.ndarray:
         maps = self.detector_.anomaly_map(self._shrunk(X))
         if maps.shape[1:] == X.shape[2:] or X.ndim == 2:
@@ -49,13 +57,18 @@ class Shrunk(MapOfPart):
         return stretch(torch.from_numpy(maps[:, None]), X.shape[2:])[:, 0].numpy()
 
     def _shrunk(self, X: np.ndarray) -> np.ndarray:
-        space = X.shape[2:]
-        if max(space, default=0) <= self.size:
+        smaller = self._smaller(X.shape[2:])
+        if smaller is None:
             return X
-        smaller = tuple(max(1, round(length * self.size / max(space))) for length in space)
         shrunk = like(X, (*X.shape[:2], *smaller), np.dtype(np.float32))
         step = max(1, HELD // X[0].size)
         for start in range(0, len(X), step):
             block = torch.from_numpy(np.array(X[start : start + step], np.float32))
             shrunk[start : start + step] = F.interpolate(block, smaller, mode="area").numpy()
         return shrunk
+
+    def _smaller(self, space: Sequence[int]) -> tuple[int, ...] | None:
+        """Return what axes of the lengths `space` are averaged down to, None if they stay."""
+        if max(space, default=0) <= self.size:
+            return None
+        return tuple(max(1, round(length * self.size / max(space))) for length in space)

@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
+import torch
+from torch import Tensor
 from typing_extensions import override
 
 from unlikelihood.contract.blocks import HELD, like
 from unlikelihood.contract.detector import Detector, fitted
-from unlikelihood.contract.windows import Place, cut, put_together, room
+from unlikelihood.contract.windows import Place, cut, put_together, room, window
 from unlikelihood.contract.wrapper import MapOfPart
 from unlikelihood.parameters import Count, Fraction
 
@@ -77,6 +79,14 @@ class Tiles(MapOfPart):
             scores = np.sort(self._of_tiles(x))
             found.append(scores[: max(1, math.ceil(self.share * len(scores)))].mean())
         return np.array(found)
+
+    @override
+    def _score_tensor(self, x: Tensor) -> Tensor:
+        places = list(product(*self._along()))
+        windows = torch.cat([x[window(place, self.size)] for place in places])
+        scores = self.detector_.score_tensor(windows).unflatten(0, (len(places), -1))
+        lowest = scores.topk(max(1, math.ceil(self.share * len(places))), 0, largest=False).values.mean(0)
+        return lowest.where(scores.isfinite().all(0), math.nan)
 
     def tile_scores(self, X: np.ndarray) -> np.ndarray:
         r"""Return the score of every window, (n, \*windows along each axis), higher = more normal."""

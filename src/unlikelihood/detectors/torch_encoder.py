@@ -110,13 +110,27 @@ class TorchEncoder(DenseEmbedder, NearestEmbeddings):
     def _embed(self, X: np.ndarray) -> np.ndarray:
         dtype = torch.float64 if len(self.shape_) == 1 else torch.float32
         device = fabric_for(self.device, "32-true").device
-        return np.concatenate([self._embed_batch(x) for x in in_order(X, self.batch_size, "Embedding", device, dtype)])
+        return np.concatenate([self._finite(x) for x in in_order(X, self.batch_size, "Embedding", device, dtype)])
+
+    @override
+    def _embed_tensor(self, x: Tensor) -> Tensor:
+        return self._embed_batch(x.float().double() if len(self.shape_) == 1 else x.float())
+
+    @override
+    def _feature_maps_tensor(self, x: Tensor) -> Tensor:
+        return self._embed_tensor(x)
 
     @override
     def _feature_maps(self, X: np.ndarray) -> np.ndarray:
         return self._embed(X)
 
-    def _embed_batch(self, x: Tensor) -> np.ndarray:
+    def _finite(self, x: Tensor) -> np.ndarray:
+        embedding = self._embed_batch(x)
+        if not embedding.isfinite().all():
+            raise ValueError(f"{type(self).__name__}: module makes values that are not finite")
+        return embedding.cpu().numpy()
+
+    def _embed_batch(self, x: Tensor) -> Tensor:
         embedding = self.net_(x)
         if isinstance(embedding, (list, tuple)) and embedding and all(_is_map(level, x) for level in embedding):
             embedding = side_by_side(embedding)
@@ -126,9 +140,7 @@ class TorchEncoder(DenseEmbedder, NearestEmbeddings):
                 f"{type(self).__name__}: module makes {made} of a batch {tuple(x.shape)}, expected a tensor with a "
                 "row, image or volume for each sample"
             )
-        if not embedding.isfinite().all():
-            raise ValueError(f"{type(self).__name__}: module makes values that are not finite")
-        return embedding.cpu().numpy()
+        return embedding
 
     @override
     def state(self) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """The total intensity of a sample: the ink of a digit, the volume of a mask."""
 
 import numpy as np
+from torch import Tensor
+from typing_extensions import override
 
 from unlikelihood.contract.blocks import blocks
 from unlikelihood.contract.detector import Detector
@@ -19,6 +21,10 @@ class TotalIntensity(Detector):
 
     def _score(self, X: np.ndarray) -> np.ndarray:
         return -np.abs(self._total(X) - self.median_)
+
+    @override
+    def _score_tensor(self, x: Tensor) -> Tensor:
+        return -(x.flatten(1).double().sum(1) - self.median_).abs()
 
     def _total(self, X: np.ndarray) -> np.ndarray:
         return np.concatenate([x.reshape(len(x), -1).sum(axis=1, dtype=np.float64) for x in blocks(X)])

@@ -27,6 +27,8 @@ class TotalVolume(Detector):
     threshold: float = 0.5
     neck: NonNegative = 0.0
 
+    unexportable = "its score measures regions by algorithms that no graph has operations for"
+
     def _fit(self, X: np.ndarray) -> None:
         pass
 

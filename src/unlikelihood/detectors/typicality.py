@@ -1,6 +1,8 @@
 """How typical a log-likelihood is, rather than how high."""
 
 import numpy as np
+from torch import Tensor
+from typing_extensions import override
 
 from unlikelihood.contract.detector import Detector, fitted
 
@@ -31,4 +33,8 @@ class Typicality(Detector):
         self.entropy_ = float(-self.detector_.score_samples(X).mean())
 
     def _score(self, X: np.ndarray) -> np.ndarray:
-        return -np.abs(-self.detector_.score_samples(X) - self.entropy_)
+        return -abs(-self.detector_.score_samples(X) - self.entropy_)
+
+    @override
+    def _score_tensor(self, x: Tensor) -> Tensor:
+        return -abs(-self.detector_.score_tensor(x) - self.entropy_)

@@ -32,6 +32,7 @@ class Coupling(nn.Module):
     places: Tensor
     keeps: Tensor
     mapped: Tensor
+    changed: Tensor
     unchanged: Tensor
 
     def __init__(
@@ -52,7 +53,8 @@ class Coupling(nn.Module):
             "places": places.flatten(),
             "keeps": keeps.flatten(),
             "mapped": (~keeps).flatten().nonzero()[:, 0][order],
-            "unchanged": torch.ones(size, dtype=torch.bool).index_fill(0, mapped, False),
+            "changed": mapped.sort().values,
+            "unchanged": torch.ones(size, dtype=torch.bool).index_fill(0, mapped, False).nonzero()[:, 0],
         }
         for name, constant in constants.items():
             self.register_buffer(name, constant, persistent=False)
@@ -60,15 +62,25 @@ class Coupling(nn.Module):
 
     @override
     def forward(self) -> Transform:
-        return CouplingTransform(self.of_rest, self.unchanged)
+        return Halves(self.of_rest, self.unchanged, self.changed)
 
     def of_rest(self, others: Tensor) -> Transform:
         """Return the map of the values that are mapped, given all others."""
-        x = others.new_zeros(len(others), len(self.unchanged))
+        x = others.new_zeros(others.shape[0], len(self.unchanged) + len(self.changed))
         x[:, self.unchanged] = others
         kept = x[:, self.places]
         seen = torch.cat([part.unflatten(1, self.shape) for part in (kept, self.keeps.to(x).expand_as(kept))], 1)
         return DependentTransform(self.of_values(self.network(seen).to(x.dtype)[:, self.mapped]), 1)
+
+
+class Halves(CouplingTransform):
+    """A coupling that is told where both halves are, rather than a mask: a graph holds no search for its places."""
+
+    def __init__(self, meta: Callable[[Tensor], Transform], unchanged: Tensor, changed: Tensor) -> None:
+        Transform.__init__(self)
+        self.meta = meta
+        self.idx_a = unchanged
+        self.idx_b = changed
 
 
 class Conditioner(nn.Module):

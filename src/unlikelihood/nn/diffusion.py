@@ -110,7 +110,7 @@ class Diffuser(nn.Module):
     def predict_noise(self, z: Tensor, snr: Tensor) -> Tensor:
         """Return the estimate of ε."""
         where = (CLEANEST - snr) / (CLEANEST - NOISIEST)
-        return self.network(z, where.expand(len(z))).to(z.dtype)
+        return self.network(z, where.expand(z.shape[0])).to(z.dtype)
 
     def error(self, y: Tensor, snr: Tensor, epsilon: Tensor) -> Tensor:
         """Return the mean squared error of the estimate of ε for each sample, (B,)."""

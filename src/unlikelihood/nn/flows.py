@@ -205,7 +205,7 @@ class NormalisingFlow(nn.Module):
 
     def log_prob(self, x: Tensor, u: Tensor) -> Tensor:
         r"""Return log p(x) in nats, (B,), given uniform noise of a sample's shape if there are levels."""
-        y, log_det = self.levels.opened(x, u) if self.levels else (x, x.new_zeros(len(x)))
+        y, log_det = self.levels.opened(x, u) if self.levels else (x, x.new_zeros(x.shape[0]))
         if self.levels:
             log_det = log_det - self.levels.beyond(x).flatten(1).sum(1)
         y, log_det_scale = self.standardised(y)

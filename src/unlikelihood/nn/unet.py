@@ -104,7 +104,7 @@ class PixelNet(nn.Module):
 
     @override
     def forward(self, x: Tensor) -> Tensor:
-        time = torch.zeros(len(x), dtype=x.dtype, device=x.device)
+        time = torch.zeros(x.shape[0], dtype=x.dtype, device=x.device)
         if x.ndim == 2:
             return self.unet(x, time)
         return from_cells(self.unet(to_cells(x, self.side), time), self.side, x.shape[2:])

@@ -1,10 +1,11 @@
 """The layers of the networks that a fitted detector has: seen by running each once, whatever it is made of."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from unlikelihood.contract.detector import learners
 
 SAME = {"average": "generator"}  # the moving average of a generator is one
 
@@ -34,20 +35,10 @@ class Network:
 def networks(detector: object) -> list[Network]:
     """Return the networks of a fitted detector and of its parts, those of a part but once; none if it has none."""
     found: dict[str, Network] = {}
-    for learner in _learners(detector):
+    for learner in learners(detector):
         for network in _networks(learner):
             found.setdefault(network.name, network)
     return list(found.values())
-
-
-def _learners(detector: object) -> Iterator[Any]:
-    if hasattr(detector, "net_"):
-        yield detector
-    for name, part in vars(detector).items() if hasattr(detector, "__dict__") else ():
-        parts = part if isinstance(part, (list, tuple)) else [part]
-        for each in parts if name.endswith("_") else ():
-            if hasattr(each, "score_samples"):
-                yield from _learners(each)
 
 
 def _networks(learner: Any) -> list[Network]:
