@@ -6,11 +6,15 @@ from collections.abc import Sequence
 
 import lightning_fabric
 import torch
+from lightning_fabric.plugins.environments import TorchElasticEnvironment
+from lightning_fabric.strategies import DDPStrategy
 from torch import nn
+
+from unlikelihood.nn.shares import size
 
 
 def fabric_for(device: str, precision: str) -> lightning_fabric.Fabric:
-    """Return the Fabric of one device.
+    """Return the Fabric of one device; in a process group of torch, that of this rank's device among those of all.
 
     Parameters
     ----------
@@ -26,11 +30,26 @@ def fabric_for(device: str, precision: str) -> lightning_fabric.Fabric:
     """
     if device not in (known := available()):
         raise ValueError(f"device is {device!r}, expected one of those that there are here: {', '.join(known)}")
+    if size() > 1 and ":" in device:
+        raise ValueError(f"device is {device!r}, expected one without a number, for each of {size()} ranks takes its own")
     accelerator, _, index = device.partition(":")
     if precision == "auto":
         cuda = accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available()
         precision = "bf16-mixed" if cuda and torch.cuda.is_bf16_supported() else "32-true"
-    return lightning_fabric.Fabric(accelerator=accelerator, devices=[int(index)] if index else 1, precision=precision)  # type: ignore[arg-type]
+    if size() == 1:
+        devices = [int(index)] if index else 1
+        return lightning_fabric.Fabric(accelerator=accelerator, devices=devices, precision=precision)  # type: ignore[arg-type]
+    here = int(os.environ["LOCAL_WORLD_SIZE"])
+    strategy = DDPStrategy(cluster_environment=TorchElasticEnvironment(), broadcast_buffers=False)
+    fabric = lightning_fabric.Fabric(
+        accelerator=accelerator,
+        devices=here,
+        num_nodes=size() // here,
+        strategy=strategy,
+        precision=precision,  # type: ignore[arg-type]
+    )
+    fabric.launch()
+    return fabric
 
 
 def available() -> list[str]:
