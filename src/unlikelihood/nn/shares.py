@@ -26,6 +26,14 @@ def size() -> int:
     return distributed.get_world_size() if _together() else 1
 
 
+def first(known: Any) -> Any:
+    """Return what rank 0 knows, on every rank."""
+    told = [known]
+    if size() > 1:
+        distributed.broadcast_object_list(told)
+    return told[0]
+
+
 def share_of(n: int) -> slice:
     """Return which of the `n` samples of a batch are this rank's; the shares differ by one sample at most."""
     each, more = divmod(n, size())

@@ -2,6 +2,7 @@
 
 import math
 import os
+import warnings
 from collections.abc import Sequence
 
 import lightning_fabric
@@ -40,7 +41,9 @@ def fabric_for(device: str, precision: str) -> lightning_fabric.Fabric:
         devices = [int(index)] if index else 1
         return lightning_fabric.Fabric(accelerator=accelerator, devices=devices, precision=precision)  # type: ignore[arg-type]
     here = int(os.environ["LOCAL_WORLD_SIZE"])
-    strategy = DDPStrategy(cluster_environment=TorchElasticEnvironment(), broadcast_buffers=False)
+    # Of a kernel with one channel, channels first and last are one layout by two names.
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
+    strategy = DDPStrategy(cluster_environment=TorchElasticEnvironment())
     fabric = lightning_fabric.Fabric(
         accelerator=accelerator,
         devices=here,
