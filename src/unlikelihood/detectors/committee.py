@@ -12,6 +12,7 @@ from unlikelihood.contract.deciding import held_out
 from unlikelihood.contract.detector import Detector, fitted
 from unlikelihood.contract.maps import MapKind, Whitening
 from unlikelihood.decisions.combinations import Combination, Fisher, Tail
+from unlikelihood.nn.shares import size
 from unlikelihood.parameters import Count, OpenFraction
 from unlikelihood.progress import stage
 from unlikelihood.storage.identity import refuse_seen
@@ -89,7 +90,7 @@ class Committee(Detector):
         fitting = rows(X, np.setdiff1d(np.arange(len(X)), index))
         # A fitted member of another shape is refused, also where there is nothing left to fit.
         jobs = [partial(self._member, number, fitting) for number in range(len(self.detectors))]
-        self.detectors_ = tuple(each(jobs, self.workers, "Fitting members"))
+        self.detectors_ = tuple(each(jobs, self.workers if size() == 1 else 1, "Fitting members"))
         self.shown_ = np.array(unseen[: max(1, min(SHOWN, HELD // unseen[:1].size))])
         scores = [detector.score_samples(unseen) for detector in self.detectors_]
         self.held_out_scores_ = np.sort(scores, axis=1)

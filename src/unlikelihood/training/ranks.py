@@ -5,6 +5,7 @@ import os
 import pickle
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack, redirect_stdout
@@ -22,7 +23,7 @@ from unlikelihood.progress import silent
 from unlikelihood.storage.workers import follow_parent
 
 PATIENCE = timedelta(minutes=10)  # for a rank that neither answers nor ends, as when its machine is gone
-GRACE = 10.0  # seconds in which a process may end
+GRACE, SETTLED = 10.0, 2.0  # seconds in which a process may end, once told to, and once another has
 
 
 class Lost(RuntimeError):
@@ -90,6 +91,10 @@ def _launch(work: Callable[[], None], devices: int) -> None:
         while (running := [one for one in processes if one.exitcode is None]) and not any(map(_failed, processes)):
             wait([one.sentinel for one in running])
         if any(map(_failed, processes)):
+            # The first to end may have missed another, which is about to.
+            deadline = time.monotonic() + SETTLED
+            for process in processes:
+                process.join(max(0, deadline - time.monotonic()))
             raise _reason(processes, raised)
     finally:
         for process in processes:
@@ -108,28 +113,33 @@ def _failed(process: BaseProcess) -> bool:
 
 def _reason(processes: list[Any], raised: Any) -> Exception:
     """Return why the processes of a fit did not end well: the cause, not what followed from it."""
-    told = []
+    told: dict[str, Exception] = {}
     while not raised.empty():
-        told.append(raised.get())
+        told |= [raised.get()]
+    for error in told.values():
+        if not isinstance(error, Lost):
+            return error
     for process in processes:
-        if process.exitcode is not None and process.exitcode < 0:
-            by = signal.Signals(-process.exitcode).name
-            return Lost(f"{process.name} of {len(processes)} was ended by {by}: the same command resumes the fit")
-    for error in (*(error for error in told if not isinstance(error, Lost)), *told):
-        return error
-    ended = next(process for process in processes if process.exitcode)
-    return Lost(f"{ended.name} of {len(processes)} ended with {ended.exitcode}: the same command resumes the fit")
+        if process.exitcode and process.name not in told:
+            return Lost(f"{process.name} of {len(processes)} {_end(process.exitcode)}; the same command resumes the fit")
+    return next(iter(told.values()))
+
+
+def _end(code: int) -> str:
+    by = -code if code < 0 else code - 128
+    return f"was ended by {signal.Signals(by).name}" if by in set(signal.Signals) else f"ended with {code}"
 
 
 def _work(work: Callable[[], None], environment: dict[str, str], raised: Any) -> None:
     os.environ.update(environment)
     follow_parent()
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         work()
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        raised.put(_plain(error))
+        raised.put((f"rank {environment['RANK']}", _plain(error)))
         sys.exit(1)
 
 
@@ -164,8 +174,8 @@ def _join(work: Callable[[], None], devices: int | None, nodes: int | None) -> N
     except RuntimeError as error:
         if isinstance(error, distributed.DistError) or "gloo" in str(error):
             raise Lost(
-                f"rank {os.environ['RANK']} of {world} waited for another in vain: one has ended, or its machine does "
-                f"not answer; the same command resumes the fit ({' '.join(str(error).split())})"
+                f"rank {os.environ['RANK']} of {world} waited for another in vain: that one has ended, or its machine "
+                "does not answer; the same command resumes the fit"
             ) from error
         raise
     finally:
