@@ -184,18 +184,19 @@ def _join(work: Callable[[], None], devices: int | None, nodes: int | None) -> N
 
 
 def _by_slurm() -> bool:
-    return SLURMEnvironment.detect() and int(os.environ["SLURM_NTASKS"]) > 1
+    # Of the step that srun started; in a batch script itself there is one process, whatever the job may start.
+    return int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1 and SLURMEnvironment.detect()
 
 
 def _as_torchrun(slurm: SLURMEnvironment) -> None:
     """Set the environment as torchrun does."""
-    nodes = int(os.environ["SLURM_NNODES"])
+    world = int(os.environ["SLURM_STEP_NUM_TASKS"])
     os.environ |= {
         "MASTER_ADDR": slurm.main_address,
         "MASTER_PORT": str(slurm.main_port),
         "RANK": str(slurm.global_rank()),
         "LOCAL_RANK": str(slurm.local_rank()),
         "GROUP_RANK": str(slurm.node_rank()),
-        "WORLD_SIZE": str(slurm.world_size()),
-        "LOCAL_WORLD_SIZE": str(slurm.world_size() // nodes),
+        "WORLD_SIZE": str(world),
+        "LOCAL_WORLD_SIZE": str(world // int(os.environ["SLURM_STEP_NUM_NODES"])),
     }
