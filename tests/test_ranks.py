@@ -2,9 +2,7 @@
 
 import os
 import signal
-import time
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -57,9 +55,10 @@ def interrupted(monkeypatch, path):
     def stop():
         raise Stopped
 
-    with monkeypatch.context() as patch, pytest.raises(Stopped):
+    with monkeypatch.context() as patch:
         stop_after(patch, 30, stop)
-        fitted("VAE", checkpoint=str(path), **VAE)
+        with pytest.raises(Stopped):
+            fitted("VAE", checkpoint=str(path), **VAE)
 
 
 def work(folder):

@@ -6,6 +6,7 @@ Losses are written for a batch, and see this rank's share of it. A loss that mix
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import torch
@@ -77,7 +78,7 @@ def gathered(x: Tensor) -> Tensor:
 
 def summed(x: Tensor) -> Tensor:
     """Return the sum over the ranks, differentiably."""
-    return x if size() == 1 else _Sum.apply(x)  # type: ignore[no-untyped-call]
+    return x if size() == 1 else _Sum.apply(x)
 
 
 class _Sum(torch.autograd.Function):
@@ -103,7 +104,7 @@ def normalising_together(net: nn.Module) -> Iterator[None]:
     """
     layers = [layer for layer in net.modules() if isinstance(layer, _BatchNorm)] if size() > 1 else []
     for layer in layers:
-        layer.forward = _Normalisation(layer)  # type: ignore[method-assign]
+        layer.forward = partial(_normalised, layer)  # type: ignore[method-assign]
     try:
         yield
     finally:
@@ -111,35 +112,28 @@ def normalising_together(net: nn.Module) -> Iterator[None]:
             del layer.forward
 
 
-class _Normalisation:
-    """Maps (B, C, ...) to the output of a layer of batch normalisation over all ranks."""
-
-    def __init__(self, layer: _BatchNorm) -> None:
-        self.layer = layer
-
-    def __call__(self, x: Tensor) -> Tensor:
-        layer = self.layer
-        if not layer.training:
-            return type(layer).forward(layer, x)
-        y = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-        others = [0, *range(2, x.ndim)]
-        along = (1, -1, *[1] * (x.ndim - 2))
-        count = x.new_tensor([x.numel() / x.shape[1]], dtype=y.dtype)
-        total = summed(torch.cat([y.sum(others), count]))
-        n = total[-1]
-        mean = total[:-1] / n
-        centred = y - mean.view(along)
-        variance = summed(centred.square().sum(others)) / n
-        if layer.running_mean is not None and layer.running_var is not None and layer.num_batches_tracked is not None:
-            with torch.no_grad():
-                layer.num_batches_tracked.add_(1)
-                step = 1 / float(layer.num_batches_tracked) if layer.momentum is None else layer.momentum
-                layer.running_mean.lerp_(mean.to(layer.running_mean), step)
-                layer.running_var.lerp_((variance * n / (n - 1)).to(layer.running_var), step)
-        y = centred * (variance + layer.eps).rsqrt().view(along)
-        if layer.affine:
-            y = y * layer.weight.view(along) + layer.bias.view(along)
-        return y.to(x.dtype)
+def _normalised(layer: _BatchNorm, x: Tensor) -> Tensor:
+    """Return what a layer of batch normalisation makes of a batch (B, C, ...), of which this is a share."""
+    if not layer.training:
+        return type(layer).forward(layer, x)
+    y = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    others, along = [0, *range(2, x.ndim)], (1, -1, *[1] * (x.ndim - 2))
+    count = y.new_tensor([y.numel() / y.shape[1]])
+    total = summed(torch.cat([y.sum(others), count]))
+    n = total[-1]
+    mean = total[:-1] / n
+    centred = y - mean.view(along)
+    variance = summed(centred.square().sum(others)) / n
+    if layer.running_mean is not None and layer.running_var is not None and layer.num_batches_tracked is not None:
+        with torch.no_grad():
+            layer.num_batches_tracked.add_(1)
+            step = 1 / float(layer.num_batches_tracked) if layer.momentum is None else layer.momentum
+            layer.running_mean.lerp_(mean.to(layer.running_mean), step)
+            layer.running_var.lerp_((variance * n / (n - 1)).to(layer.running_var), step)
+    y = centred * (variance + layer.eps).rsqrt().view(along)
+    if layer.affine:
+        y = y * layer.weight.view(along) + layer.bias.view(along)
+    return y.to(x.dtype)
 
 
 def _together() -> bool:

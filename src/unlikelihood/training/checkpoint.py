@@ -81,7 +81,9 @@ class Checkpoint:
         known = self._read(net, len(optimizers), steps) if rank() == 0 else None
         fit_hash, known = first((self.fit_hash, known))
         if fit_hash != self.fit_hash:
-            raise ValueError(f"rank {rank()} has other data or parameters than rank 0: expected the same on every machine")
+            raise ValueError(
+                f"rank {rank()} has other data or parameters than rank 0: expected the same on every machine"
+            )
         if known is None:
             return None
         meta, tensors = known

@@ -32,7 +32,9 @@ def fabric_for(device: str, precision: str) -> lightning_fabric.Fabric:
     if device not in (known := available()):
         raise ValueError(f"device is {device!r}, expected one of those that there are here: {', '.join(known)}")
     if size() > 1 and ":" in device:
-        raise ValueError(f"device is {device!r}, expected one without a number, for each of {size()} ranks takes its own")
+        raise ValueError(
+            f"device is {device!r}, expected one without a number, for each of {size()} ranks takes its own"
+        )
     accelerator, _, index = device.partition(":")
     if precision == "auto":
         cuda = accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available()
@@ -40,6 +42,8 @@ def fabric_for(device: str, precision: str) -> lightning_fabric.Fabric:
     if size() == 1:
         devices = [int(index)] if index else 1
         return lightning_fabric.Fabric(accelerator=accelerator, devices=devices, precision=precision)  # type: ignore[arg-type]
+    if "LOCAL_WORLD_SIZE" not in os.environ:
+        raise ValueError(f"LOCAL_WORLD_SIZE is not set: expected the {size()} ranks to be started by torchrun")
     here = int(os.environ["LOCAL_WORLD_SIZE"])
     # Of a kernel with one channel, channels first and last are one layout by two names.
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")

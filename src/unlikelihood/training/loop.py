@@ -113,8 +113,8 @@ def train(
 ) -> dict[str, tuple[float, ...]]:
     r"""Train `net` in place, one objective after the other in every step, until the data was seen `epochs` times.
 
-    Where there is a process group of torch, all its ranks call this alike and share every batch, so that the net becomes
-    what one process makes of it, but for the order of float32 sums: the noise is that of one process, and batch
+    All ranks of torch's process group, where there is one, call this alike and share every batch. The net becomes what
+    one process makes of it, but for the order of float32 sums: the noise is that of one process, and batch
     normalisation takes in the whole batch.
 
     Parameters

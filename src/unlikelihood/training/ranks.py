@@ -121,7 +121,9 @@ def _reason(processes: list[Any], raised: Any) -> Exception:
             return error
     for process in processes:
         if process.exitcode and process.name not in told:
-            return Lost(f"{process.name} of {len(processes)} {_end(process.exitcode)}; the same command resumes the fit")
+            return Lost(
+                f"{process.name} of {len(processes)} {_end(process.exitcode)}; the same command resumes the fit"
+            )
     return next(iter(told.values()))
 
 
