@@ -14,7 +14,7 @@ import numpy as np
 from jsonargparse import ArgumentParser
 
 from unlikelihood.cli import columns
-from unlikelihood.cli.results import DATA, done, fitted_on, refuse_existing
+from unlikelihood.cli.results import DATA, done, fitted_on, refuse_existing, warning_in_one_line
 from unlikelihood.contract.detector import Detector, load
 from unlikelihood.contract.refusals import naming
 from unlikelihood.data import kept
@@ -123,6 +123,7 @@ def fit(
     together(partial(_fit, source, detector, out), devices, nodes)
 
 
+@warning_in_one_line()  # in a process of its own, too
 def _fit(data: Source, detector: Detector, out: Path) -> None:
     started = time.perf_counter()
     with stage(1, 3):
