@@ -26,6 +26,7 @@ TRAINS = {
     "test_nade",
     "test_medmnist_table",
     "test_radiomics",
+    "test_ranks",
     "test_reproduction",
     "test_real_nvp",
     "test_search",

@@ -8,7 +8,7 @@ from scipy import stats
 from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 
-from tiny import normals
+from tiny import normals, tiny
 from unlikelihood import KNN, Cauchy, Committee, Fisher, HarmonicMean, IsolationForest, PCAResidual, load
 from unlikelihood.cli.main import main
 from unlikelihood.decisions.combinations import Tail
@@ -130,3 +130,17 @@ def test_the_command_line_takes_a_list_of_members(tmp_path):
 def test_a_calibration_that_is_not_finite_has_no_tail(calibration):
     with pytest.raises(ValueError, match="calibration must hold"):
         Tail(np.array(calibration))
+
+
+def test_members_that_workers_fit_are_the_same_to_the_bit(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    shape = (1, 8, 8)
+    members = [tiny("VAE"), KNN(), tiny("Contrastive")]
+    one, two = (Committee(members, workers=workers).fit(normals(shape)) for workers in (1, 2))
+    for alone, apart in zip(one.detectors_, two.detectors_, strict=True):
+        known = alone.state()
+        assert apart.state().keys() == known.keys()
+        for name in known.keys() - {"fit_seconds_"}:
+            np.testing.assert_array_equal(apart.state()[name], known[name])
+    new = normals(shape, n=20, seed=1)
+    np.testing.assert_array_equal(two.score_samples(new), one.score_samples(new))

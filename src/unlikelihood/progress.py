@@ -39,6 +39,17 @@ def _console() -> "Console":
 
 
 _stages: ContextVar[str] = ContextVar("_stages", default="")
+_silent: ContextVar[bool] = ContextVar("_silent", default=False)
+
+
+@contextmanager
+def silent(whether: bool = True) -> Iterator[None]:
+    """Show no progress within, as where another process shows its own for both."""
+    before = _silent.set(whether or _silent.get())
+    try:
+        yield
+    finally:
+        _silent.reset(before)
 
 
 @contextmanager
@@ -114,6 +125,9 @@ def progress(title: str, total: int | None, start: int = 0) -> Iterator[Update]:
     ...         update(note=f"n = {n}")
     """
     title = title and _stages.get() + title
+    if _silent.get():
+        yield _lines("", total, start)
+        return
     # Not `console.is_terminal`, which FORCE_COLOR switches on in the log files of a CI.
     if not (sys.stderr.isatty() or _in_jupyter()):
         yield _lines(title, total, start)

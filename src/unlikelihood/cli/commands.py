@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ import numpy as np
 from jsonargparse import ArgumentParser
 
 from unlikelihood.cli import columns
-from unlikelihood.cli.results import DATA, done, fitted_on, refuse_existing
+from unlikelihood.cli.results import DATA, done, fitted_on, refuse_existing, warning_in_one_line
 from unlikelihood.contract.detector import Detector, load
 from unlikelihood.contract.refusals import naming
 from unlikelihood.data import kept
@@ -22,6 +23,7 @@ from unlikelihood.data.source import RandomSplitSource, Source
 from unlikelihood.data.splits import Split
 from unlikelihood.evaluation import evaluation
 from unlikelihood.evaluation.experiment import Runnable, keep_checkpoints
+from unlikelihood.nn.shares import rank, size
 from unlikelihood.parameters import check_parameters
 from unlikelihood.progress import stage
 from unlikelihood.report import plots, ranking
@@ -31,6 +33,7 @@ from unlikelihood.storage.files import replacing
 from unlikelihood.storage.identity import seen, unseen
 from unlikelihood.storage.provenance import display_name, provenance
 from unlikelihood.training.devices import fabric_for
+from unlikelihood.training.ranks import together
 
 GALLERY = 40
 
@@ -91,6 +94,11 @@ def fit_arguments(parser: ArgumentParser) -> None:
     auto = discovery.public_class("Auto")()
     parser.add_argument("--detector", type=Detector, default=auto, help="what is fitted")
     _add_out(parser, "folder of the fitted detector")
+    started = "; those that torchrun or Slurm started unless given, else 1"
+    parser.add_argument(
+        "--devices", type=int | None, help=f"processes on a machine that share every batch, one a device{started}"
+    )
+    parser.add_argument("--nodes", type=int | None, help=f"machines{started}")
 
 
 def fit(
@@ -101,6 +109,8 @@ def fit(
     detector: Detector,
     out: Path,
     overwrite: bool,
+    devices: int | None = None,
+    nodes: int | None = None,
 ) -> None:
     """Fit a detector to the training normals of a source and save it, with a record of where its samples went."""
     check_parameters(detector)
@@ -109,15 +119,25 @@ def fit(
     if not overwrite and (date := fitted_on(out)):
         raise ValueError(f"out is {str(out)!r}, where the same command ended on {date}: --overwrite fits again")
     refuse_existing(overwrite, out=out)
+    source = apart(data, train=train, calibration=calibration, test=test)
+    together(partial(_fit, source, detector, out), devices, nodes)
+
+
+@warning_in_one_line()  # in a process of its own, too
+def _fit(data: Source, detector: Detector, out: Path) -> None:
     started = time.perf_counter()
     with stage(1, 3):
-        split = apart(data, train=train, calibration=calibration, test=test).split()
+        split = data.split()
     print(split.summary())
+    if size() > 1:
+        print(f"{size()} processes share every batch, of batch_size samples on all of them together")
     if not len(split.train):
         raise ValueError("train is empty: expected normals to fit the detector to")
     keep_checkpoints(detector, out)
     with stage(2, 3):
         detector.fit(split.train.pixels)
+    if rank() > 0:
+        return
     with stage(3, 3):
         held_out = unseen(detector, split.calibration.pixels)
         if len(held_out):

@@ -3,11 +3,9 @@
 import signal
 import sys
 import threading
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
-from typing import TextIO
 
 from jsonargparse import ActionConfigFile, Namespace
 
@@ -108,9 +106,9 @@ def _with_source(given: list[str], command: str | None) -> list[str]:
 
 def _run(parser: Parser, parsed: Namespace, typed: Sequence[str]) -> int:
     from unlikelihood.cli import commands
+    from unlikelihood.cli.results import warning_in_one_line
 
-    with _ending_in_order(), warnings.catch_warnings():
-        warnings.showwarning = _one_line
+    with _ending_in_order(), warning_in_one_line():
         try:
             arguments = vars(parser.instantiate(parsed)[parsed.command])
             arguments.pop("config", None)
@@ -144,17 +142,6 @@ def _ending_in_order() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _one_line(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    print(f"unlikelihood: warning: {message}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,12 @@
 """What a command leaves behind: never in place of something else unasked, and named in its last line."""
 
 import json
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from unlikelihood.storage.provenance import provenance
 
@@ -29,3 +33,22 @@ def done(command: str, **facts: Any) -> None:
     """Print what a command did, as the last line: names and values, for people and for programs."""
     values = {name: f"{value:.1f}" if isinstance(value, float) else str(value) for name, value in facts.items()}
     print(f"{command}:", *(f"{name}={json.dumps(v) if ' ' in v else v}" for name, v in values.items()), flush=True)
+
+
+@contextmanager
+def warning_in_one_line() -> Iterator[None]:
+    """Print what is warned of in the block without the place in the code."""
+    with warnings.catch_warnings():
+        warnings.showwarning = _one_line
+        yield
+
+
+def _one_line(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    print(f"unlikelihood: warning: {message}", file=sys.stderr)

@@ -39,7 +39,7 @@ class Learner(Detector, Generic[Net]):
     epochs : int
         Passes over the training samples.
     batch_size : int
-        Samples in a batch.
+        Samples in a batch, of all processes together where several share the fit.
     learning_rate : float
         Step size of the optimiser.
     clip : float or None

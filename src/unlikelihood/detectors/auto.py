@@ -103,6 +103,8 @@ class Auto(MapOfPart):
         What the files that an interrupted `fit` resumes from are named after; None keeps none.
     checkpoint_seconds : float
         Time between two saves of one.
+    workers : int
+        Processes that fit the members, as of `Committee`.
 
     Attributes
     ----------
@@ -132,12 +134,14 @@ class Auto(MapOfPart):
     device: str = "auto"
     checkpoint: str | None = None
     checkpoint_seconds: NonNegative = 30.0
+    workers: Count = 1
 
     mapped = "committee_"
-    runtime = ("device", "checkpoint", "checkpoint_seconds")
+    runtime = ("device", "checkpoint", "checkpoint_seconds", "workers")
 
     def _fit(self, X: np.ndarray) -> None:
-        self.committee_ = Committee(self._members(X), held_out=self.held_out, seed=self.seed).fit(X)
+        committee = Committee(self._members(X), held_out=self.held_out, seed=self.seed, workers=self.workers)
+        self.committee_ = committee.fit(X)
 
     def _score(self, X: np.ndarray) -> np.ndarray:
         return self.committee_.score_samples(X)

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import KW_ONLY
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,9 +15,11 @@ from unlikelihood.contract.deciding import held_out
 from unlikelihood.contract.detector import Detector, fitted
 from unlikelihood.contract.maps import MapKind, Whitening
 from unlikelihood.decisions.combinations import Combination, Fisher, Tail
-from unlikelihood.parameters import OpenFraction
+from unlikelihood.nn.shares import size
+from unlikelihood.parameters import Count, OpenFraction
 from unlikelihood.progress import stage
 from unlikelihood.storage.identity import refuse_seen
+from unlikelihood.storage.workers import each
 
 SHOWN = 16  # held-out normals whose maps are looked at
 
@@ -46,6 +50,9 @@ class Committee(Detector):
         Share of the normals that gives the p-values where a member has to be fitted; the others fit it.
     seed : int
         Seeds the choice of those.
+    workers : int
+        Processes that fit the members, each one at a time. The members are the same, to the bit where each has as many
+        threads. Where ranks share a fit, they share that of one member after the other instead.
 
     Attributes
     ----------
@@ -72,6 +79,10 @@ class Committee(Detector):
     detectors: Sequence[Detector]
     combination: Combination = Fisher()
     held_out: OpenFraction = 0.2
+    _: KW_ONLY
+    workers: Count = 1
+
+    runtime = ("workers",)
 
     def _fit(self, X: np.ndarray) -> None:
         index = self._held_out(len(X))
@@ -81,14 +92,15 @@ class Committee(Detector):
                 refuse_seen(detector, unseen)
         fitting = rows(X, np.setdiff1d(np.arange(len(X)), index))
         # A fitted member of another shape is refused, also where there is nothing left to fit.
-        members = []
-        for number, detector in enumerate(self.detectors, 1):
-            with stage(number, len(self.detectors)):
-                members.append(fitted(detector, fitting))
-        self.detectors_ = tuple(members)
+        jobs = [partial(self._member, number, fitting) for number in range(len(self.detectors))]
+        self.detectors_ = tuple(each(jobs, self.workers if size() == 1 else 1, "Fitting members"))
         self.shown_ = np.array(unseen[: max(1, min(SHOWN, HELD // unseen[:1].size))])
         scores = [detector.score_samples(unseen) for detector in self.detectors_]
         self.held_out_scores_ = np.sort(scores, axis=1)
+
+    def _member(self, number: int, fitting: np.ndarray) -> Detector:
+        with stage(number + 1, len(self.detectors)):
+            return fitted(self.detectors[number], fitting)
 
     def _held_out(self, n: int) -> np.ndarray:
         """Return the indices of the normals that give the p-values."""

@@ -15,6 +15,7 @@ from unlikelihood.contract.trained import Learner
 from unlikelihood.nn.augment import Affine, Augment, Chain, Elastic, Swap
 from unlikelihood.nn.contrast import contrast
 from unlikelihood.nn.networks import Embedding
+from unlikelihood.nn.shares import gathered
 from unlikelihood.nn.spatial import side_by_side
 from unlikelihood.parameters import Count, Positive
 from unlikelihood.training.loop import Objective, one_cycle
@@ -66,12 +67,15 @@ class Contrastive(Learner[Embedding], DenseEmbedder, NearestEmbeddings):
     def objectives(self, net: Embedding) -> list[Objective]:
         view = self.views or (Chain((Affine(), Elastic())) if len(self.shape_) > 1 else Swap())
 
-        def loss(x: Tensor) -> Tensor:
-            views = torch.cat([view(x), view(x)])
-            return contrast(F.normalize(net(views).to(x.dtype), dim=1), self.temperature)
+        def pair(x: Tensor) -> tuple[Tensor, Tensor]:
+            return view(x), view(x)
+
+        def loss(one: Tensor, other: Tensor) -> Tensor:
+            embedding = F.normalize(net(torch.cat([one, other])).to(one.dtype), dim=1)
+            return contrast(torch.cat([gathered(half) for half in embedding.chunk(2)]), self.temperature)
 
         adam = partial(torch.optim.Adam, lr=self.learning_rate)
-        return [Objective("contrastive loss", net, loss, optimizer=adam, schedule=one_cycle)]
+        return [Objective("contrastive loss", net, loss, prepare=pair, optimizer=adam, schedule=one_cycle)]
 
     @override
     def _finish(self, X: np.ndarray) -> None:

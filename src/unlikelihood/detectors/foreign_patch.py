@@ -107,15 +107,17 @@ class ForeignPatch(Standardising[PixelNet]):
         blend = self.blend or (Interpolate() if vectors else AnyBlend())
         donor = self.donor or (Chain() if vectors else DONORS)
 
-        def loss(x: Tensor) -> Tensor:
+        def patched(x: Tensor) -> tuple[Tensor, Tensor]:
             y = self._standardised()(x)[0]
             weight = patch(y)
             blended = blend(y, donor(y[permutation(len(y), y.device)]), weight)
-            target = 1 - (-change(y, blended, weight) / self.tau).exp()
-            return F.binary_cross_entropy_with_logits(RARE + net(blended).to(y.dtype), target)
+            return blended, 1 - (-change(y, blended, weight) / self.tau).exp()
+
+        def loss(blended: Tensor, target: Tensor) -> Tensor:
+            return F.binary_cross_entropy_with_logits(RARE + net(blended).to(target.dtype), target)
 
         adam = partial(torch.optim.Adam, lr=self.learning_rate)
-        return [Objective("cross-entropy", net, loss, optimizer=adam, schedule=one_cycle)]
+        return [Objective("cross-entropy", net, loss, prepare=patched, optimizer=adam, schedule=one_cycle)]
 
     @override
     def score_batch(self, x: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from unlikelihood.nn.levels import Levels, Standardised
 from unlikelihood.nn.noise import normal_like, uniform
+from unlikelihood.nn.shares import shared, whole
 from unlikelihood.parameters import Component, Steps
 
 CLEANEST, NOISIEST = 13.3, -10.0  # log signal-to-noise ratios at which a diffusion starts and ends
@@ -121,7 +122,8 @@ class Diffuser(nn.Module):
 
         .. math:: E_{t, \epsilon} \lVert \epsilon - \hat\epsilon(\alpha y + \sigma \epsilon, \lambda_t) \rVert^2 / D
         """
-        even = torch.arange(len(x), dtype=x.dtype, device=x.device) / len(x)
+        n = whole(len(x))
+        even = shared(torch.arange(n, dtype=x.dtype, device=x.device) / n)
         t = (even + uniform(device=x.device, dtype=x.dtype)) % 1
         return self.error(self.scaled(x), self.schedule(t), normal_like(x)).mean()
 

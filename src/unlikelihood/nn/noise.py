@@ -1,11 +1,17 @@
-"""Random numbers for losses, latents and augmentations: from the generator of a block of code, such as a fit."""
+"""Random numbers for losses, latents and augmentations: from the generator of a block of code, such as a fit.
 
-from collections.abc import Iterator
+Where ranks share a batch, each draws for the whole of it and takes its share: the numbers are those of one process.
+"""
+
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 
 import torch
 from torch import Tensor
+
+from unlikelihood.nn.shares import shared, whole
 
 GENERATOR: ContextVar[torch.Generator | None] = ContextVar("GENERATOR", default=None)
 
@@ -35,18 +41,17 @@ def uniform(*shape: int, device: torch.device | None = None, dtype: torch.dtype 
 
 def normal_like(x: Tensor) -> Tensor:
     """Return standard normal numbers in the shape, type and layout of `x`, as `torch.randn_like` does."""
-    return _empty_like(x).normal_(generator=GENERATOR.get()).to(x.device)
+    return _filled(x, Tensor.normal_)
 
 
 def uniform_like(x: Tensor) -> Tensor:
     """Return numbers uniform on [0, 1) in the shape, type and layout of `x`, as `torch.rand_like` does."""
-    return _empty_like(x).uniform_(generator=GENERATOR.get()).to(x.device)
+    return _filled(x, Tensor.uniform_)
 
 
 def integers(high: int, n: int, device: torch.device | None = None) -> Tensor:
     """Return `n` integers from 0 to `high` - 1."""
-    numbers = torch.empty(n, dtype=torch.int64, device=device)
-    return _empty_like(numbers).random_(high, generator=GENERATOR.get()).to(numbers.device)
+    return _filled(torch.empty(n, dtype=torch.int64, device=device), partial(Tensor.random_, to=high))
 
 
 def permutation(n: int, device: torch.device | None = None) -> Tensor:
@@ -56,6 +61,12 @@ def permutation(n: int, device: torch.device | None = None) -> Tensor:
     return torch.randperm(n, generator=generator, device=source).to(device or source)
 
 
-def _empty_like(x: Tensor) -> Tensor:
+def _filled(x: Tensor, fill: Callable[..., Tensor]) -> Tensor:
     generator = GENERATOR.get()
-    return torch.empty_like(x, device=x.device if generator is None else generator.device)
+    numbers = torch.empty_like(x, device=x.device if generator is None else generator.device)
+    if not x.ndim or (n := whole(len(x))) == len(x):
+        return fill(numbers, generator=generator).to(x.device)
+    # In the layout of `x`, for numbers are drawn in the order in which they lie in memory.
+    shape, strides = (n, *x.shape[1:]), (numbers[0].numel(), *numbers.stride()[1:])
+    numbers = torch.empty_strided(shape, strides, dtype=numbers.dtype, device=numbers.device)
+    return shared(fill(numbers, generator=generator)).to(x.device)

@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from unlikelihood.nn.shares import first, rank
 from unlikelihood.storage.files import recover, replacing
 from unlikelihood.storage.locks import SOON, alone
 
@@ -24,7 +25,8 @@ class Checkpoint:
     """The state of an unfinished fit, in one safetensors file.
 
     Random numbers and the order of the data follow from the seed and the step alone, so the step, the network and
-    the optimisers are all the state there is.
+    the optimisers are all the state there is. It is that of every rank of a process group, whose first writes and reads
+    the file for all: a fit resumes with as many ranks as there are then.
 
     Parameters
     ----------
@@ -44,8 +46,8 @@ class Checkpoint:
 
     @property
     def due(self) -> bool:
-        """Whether the time between two saves has passed."""
-        return time.monotonic() - self.saved_at >= self.seconds
+        """Whether this process is to save, as the time between two saves has passed."""
+        return rank() == 0 and time.monotonic() - self.saved_at >= self.seconds
 
     def save(
         self,
@@ -74,25 +76,17 @@ class Checkpoint:
     ) -> tuple[int, list[list[float]]] | None:
         """Load the file, if there is one, and return how many of the `steps` are done and each objective's losses.
 
-        A ValueError says that the file is broken or belongs to another fit.
+        A ValueError says that the file is broken or belongs to another fit, or that another rank fits something else.
         """
-        recover(self.path)
-        if not self.path.exists():
-            return None
-        try:
-            with safe_open(self.path, "pt") as file:
-                meta = json.loads(file.metadata()["checkpoint"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-            other = meta["fit_hash"] != self.fit_hash
-            if not other:
-                check(meta, tensors, net, len(optimizers), steps)
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"checkpoint {self.path} cannot be read ({error}); delete it to start again") from error
-        if other:
+        known = self._read(net, len(optimizers), steps) if rank() == 0 else None
+        fit_hash, known = first((self.fit_hash, known))
+        if fit_hash != self.fit_hash:
             raise ValueError(
-                f"checkpoint {self.path} belongs to a fit of other data or parameters; "
-                "delete it, or name another checkpoint"
+                f"rank {rank()} has other data or parameters than rank 0: expected the same on every machine"
             )
+        if known is None:
+            return None
+        meta, tensors = known
         net.load_state_dict({name[4:]: tensor for name, tensor in tensors.items() if name.startswith("net.")})
         for objective, optimizer in enumerate(optimizers):
             state: dict[int, dict[str, Tensor]] = {}
@@ -103,9 +97,30 @@ class Checkpoint:
             optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
         return meta["step"], meta["losses"]
 
+    def _read(self, net: nn.Module, objectives: int, steps: int) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+        recover(self.path)
+        if not self.path.exists():
+            return None
+        try:
+            with safe_open(self.path, "pt") as file:
+                meta = json.loads(file.metadata()["checkpoint"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            other = meta["fit_hash"] != self.fit_hash
+            if not other:
+                check(meta, tensors, net, objectives, steps)
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"checkpoint {self.path} cannot be read ({error}); delete it to start again") from error
+        if other:
+            raise ValueError(
+                f"checkpoint {self.path} belongs to a fit of other data or parameters; "
+                "delete it, or name another checkpoint"
+            )
+        return meta, tensors
+
     def remove(self) -> None:
         """Delete the file: the fit is done."""
-        self.path.unlink(missing_ok=True)
+        if rank() == 0:
+            self.path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -128,7 +143,7 @@ def checkpoint_of(
     if path is None:
         yield None
         return
-    with alone(Path(path), SOON):
+    with alone(Path(path), SOON) if rank() == 0 else nullcontext():
         yield Checkpoint(path, fit_hash(describe(), X), seconds)
 
 

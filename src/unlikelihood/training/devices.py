@@ -2,15 +2,20 @@
 
 import math
 import os
+import warnings
 from collections.abc import Sequence
 
 import lightning_fabric
 import torch
+from lightning_fabric.plugins.environments import TorchElasticEnvironment
+from lightning_fabric.strategies import DDPStrategy
 from torch import nn
+
+from unlikelihood.nn.shares import size
 
 
 def fabric_for(device: str, precision: str) -> lightning_fabric.Fabric:
-    """Return the Fabric of one device.
+    """Return the Fabric of one device; in a process group of torch, that of this rank's device among those of all.
 
     Parameters
     ----------
@@ -26,11 +31,32 @@ def fabric_for(device: str, precision: str) -> lightning_fabric.Fabric:
     """
     if device not in (known := available()):
         raise ValueError(f"device is {device!r}, expected one of those that there are here: {', '.join(known)}")
+    if size() > 1 and ":" in device:
+        raise ValueError(
+            f"device is {device!r}, expected one without a number, for each of {size()} ranks takes its own"
+        )
     accelerator, _, index = device.partition(":")
     if precision == "auto":
         cuda = accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available()
         precision = "bf16-mixed" if cuda and torch.cuda.is_bf16_supported() else "32-true"
-    return lightning_fabric.Fabric(accelerator=accelerator, devices=[int(index)] if index else 1, precision=precision)  # type: ignore[arg-type]
+    if size() == 1:
+        devices = [int(index)] if index else 1
+        return lightning_fabric.Fabric(accelerator=accelerator, devices=devices, precision=precision)  # type: ignore[arg-type]
+    if "LOCAL_WORLD_SIZE" not in os.environ:
+        raise ValueError(f"LOCAL_WORLD_SIZE is not set: expected the {size()} ranks to be started by torchrun")
+    here = int(os.environ["LOCAL_WORLD_SIZE"])
+    # Of a kernel with one channel, channels first and last are one layout by two names.
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
+    strategy = DDPStrategy(cluster_environment=TorchElasticEnvironment())
+    fabric = lightning_fabric.Fabric(
+        accelerator=accelerator,
+        devices=here,
+        num_nodes=size() // here,
+        strategy=strategy,
+        precision=precision,  # type: ignore[arg-type]
+    )
+    fabric.launch()
+    return fabric
 
 
 def available() -> list[str]:

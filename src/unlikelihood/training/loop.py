@@ -3,7 +3,9 @@
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import lru_cache
+from typing import NamedTuple
 
 import lightning_fabric
 import numpy as np
@@ -12,7 +14,8 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from unlikelihood.nn.noise import drawing_from
-from unlikelihood.progress import progress
+from unlikelihood.nn.shares import normalising_together, rank, share_of, sharing, size, summed
+from unlikelihood.progress import progress, silent
 from unlikelihood.training.alarms import NothingLearnt
 from unlikelihood.training.batches import batches_of
 from unlikelihood.training.checkpoint import Checkpoint
@@ -37,8 +40,11 @@ class Objective(nn.Module):
     module : Module
         The module whose parameters are optimised. All other parameters are frozen meanwhile.
     loss : callable
-        Maps a batch (B, \*shape) to a scalar, in nats or whatever unit the paper has. Random numbers come from
-        `nn.noise`.
+        Maps a batch (B, \*shape) to its mean, a scalar, in nats or whatever unit the paper has. Random numbers come
+        from `nn.noise`. Where ranks share a batch, each computes the loss of its share.
+    prepare : callable
+        Maps the whole batch to the tensors (B, ...) that the loss takes instead of it, on every rank alike: what mixes
+        the samples of a batch, or changes some of them.
     repeat : int
         Optimiser steps per training step, each on a batch of its own.
     optimizer : callable
@@ -51,8 +57,9 @@ class Objective(nn.Module):
         self,
         name: str,
         module: nn.Module,
-        loss: Callable[[Tensor], Tensor],
+        loss: Callable[..., Tensor],
         *,
+        prepare: Callable[[Tensor], Sequence[Tensor]] | None = None,
         optimizer: Callable[..., torch.optim.Optimizer],
         repeat: int = 1,
         schedule: Callable[[float], float] = lambda done: 1.0,
@@ -61,13 +68,14 @@ class Objective(nn.Module):
         self.name = name
         self.module = module
         self.loss = loss
+        self.prepare = prepare
         self.optimizer = optimizer
         self.repeat = repeat
         self.schedule = schedule
 
     @override
-    def forward(self, x: Tensor) -> Tensor:
-        return self.loss(x)
+    def forward(self, *prepared: Tensor) -> Tensor:
+        return self.loss(*prepared)
 
 
 def one_cycle(done: float, warmup: float = 0.1) -> float:
@@ -105,6 +113,10 @@ def train(
 ) -> dict[str, tuple[float, ...]]:
     r"""Train `net` in place, one objective after the other in every step, until the data was seen `epochs` times.
 
+    All ranks of torch's process group, where there is one, call this alike and share every batch. The net becomes what
+    one process makes of it, but for the order of float32 sums: the noise is that of one process, and batch
+    normalisation takes in the whole batch.
+
     Parameters
     ----------
     net : Module
@@ -116,7 +128,7 @@ def train(
     epochs : int
         Passes over the data.
     batch_size : int
-        Samples in a batch, at most; the batches of an epoch are of equal size, give or take one.
+        Samples in a batch, of all ranks together, at most; the batches of an epoch are of equal size, give or take one.
     clip : float or None
         Largest norm of an objective's gradient; longer ones are shortened to it. None leaves them.
     augment : callable or None
@@ -139,12 +151,20 @@ def train(
     ------
     Diverged
         If a loss is not finite.
+    ValueError
+        If a batch has less samples than there are ranks.
     """
     place(net, fabric.device, X.shape[1:]).train()
     optimisations = [Optimisation(objective, fabric, clip) for objective in objectives]
     optimizers = [optimisation.optimizer.optimizer for optimisation in optimisations]
     batch_of = batches_of(X, fabric.device)
     batches_per_epoch = math.ceil(len(X) / batch_size)
+    if len(X) // batches_per_epoch < size():
+        raise ValueError(
+            f"batch_size={batch_size} makes batches of {len(X) // batches_per_epoch} of the {len(X)} samples, expected "
+            f"at least one sample for each of {size()} ranks"
+        )
+    mixing = augment is not None or any(objective.prepare for objective in objectives)
     rounds = max(objective.repeat for objective in objectives)
     steps = max(1, epochs * batches_per_epoch // rounds)
     start, losses = (checkpoint and checkpoint.resume(net, optimizers, steps)) or (0, [[] for _ in objectives])
@@ -152,11 +172,19 @@ def train(
     unread: list[Tensor] = []
     note = ""
 
-    with drawing_from(generator), progress(title, steps, start) as advance:
+    def batch(position: int) -> Batch:
+        index = indices(len(X), batches_per_epoch, seed, position)
+        x = batch_of(index if mixing else index[share_of(len(index))])
+        return Batch(len(index), augment(x) if augment else x)
+
+    with ExitStack() as inside:
+        inside.enter_context(drawing_from(generator))
+        inside.enter_context(normalising_together(net))
+        inside.enter_context(silent(rank() > 0))
+        advance = inside.enter_context(progress(title, steps, start))
         for step in range(start, steps):
             generator.manual_seed(number(seed, step))
-            chosen = [indices(len(X), batches_per_epoch, seed, step * rounds + round_) for round_ in range(rounds)]
-            batches = [augment(batch_of(index)) if augment else batch_of(index) for index in chosen]
+            batches = [batch(step * rounds + round_) for round_ in range(rounds)]
             for optimisation in optimisations:
                 if len(optimisations) > 1 or step == start:  # else nothing has changed
                     stand_still(net, except_for=optimisation.objective.module)
@@ -179,6 +207,13 @@ def train(
     }
 
 
+class Batch(NamedTuple):
+    """The samples of a batch, or this rank's share of them, and how many the whole batch has."""
+
+    n: int
+    x: Tensor
+
+
 class Optimisation:
     """An objective with its optimiser, on a device."""
 
@@ -189,18 +224,22 @@ class Optimisation:
         self.loss, self.optimizer = fabric.setup(objective, objective.optimizer(objective.module.parameters()))
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
 
-    def step(self, batches: Sequence[Tensor], done: float) -> Tensor:
+    def step(self, batches: Sequence[Batch], done: float) -> Tensor:
         """Optimise on as many of the batches as the objective repeats, and return the last loss."""
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * self.objective.schedule(done)
-        for x in batches[: self.objective.repeat]:
+        for n, x in batches[: self.objective.repeat]:
             self.optimizer.zero_grad()
-            loss = self.loss(x)
-            self.fabric.backward(loss)
+            prepared = self.objective.prepare(x) if self.objective.prepare else [x]
+            with sharing(n) as share:
+                loss = self.loss(*(part[share] if len(part) == n else part for part in prepared))
+                # The gradient is the mean over the ranks, whose shares may differ by a sample.
+                loss = loss * ((share.stop - share.start) * size() / n)
+                self.fabric.backward(loss)
             if self.clip is not None:
                 self.fabric.clip_gradients(self.loss, self.optimizer, max_norm=self.clip, error_if_nonfinite=False)
             self.optimizer.step()
-        return loss.detach()
+        return summed(loss.detach()) / size()
 
 
 def indices(n: int, batches_per_epoch: int, seed: int, batch: int) -> np.ndarray:
