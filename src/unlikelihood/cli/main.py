@@ -18,6 +18,7 @@ from unlikelihood.storage.discovery import names
 COMMANDS = {
     "fit": "fit a detector to the normal training samples of a data set",
     "score": "score every sample of a data set with a fitted detector",
+    "triage": "make a page of samples without labels, the most anomalous first, to review them on",
     "evaluate": "test a fitted detector on unseen normals and anomalies, and write the report",
     "reproduce": "run a named experiment over several seeds, and compare it with the published result",
     "show": "summarise a data set: counts, shape, intensities, groups, and a gallery",
@@ -32,6 +33,7 @@ examples:
   unlikelihood reproduce mnist-vae --quick --out reports/demo
   unlikelihood fit --data MNIST --detector VAE --detector.latent 20 --out models/vae
   unlikelihood score models/vae --data Folder --data.path scans/ --out scores.csv
+  unlikelihood triage models/vae --data Folder --data.path scans/ --out triage/
   unlikelihood evaluate models/vae --data MNIST --out reports/vae
   unlikelihood fit --train healthy/ --calibration later/ --out models/mine
   unlikelihood evaluate models/mine --test mixed/ --out reports/mine

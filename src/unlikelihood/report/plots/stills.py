@@ -101,9 +101,7 @@ def laid_over(
     return overlaid(view(image), values, limits, scale)
 
 
-def sheet(
-    volume: NDArray[Any], limits: tuple[float, float], *, along: int = THINNED, most: int | None = None
-) -> Sheet:
+def sheet(volume: NDArray[Any], limits: tuple[float, float], *, along: int = THINNED, most: int | None = None) -> Sheet:
     """Return all slices of a volume (C, D, H, W) in one picture, of `most` bytes if that is given.
 
     It is thinned where an axis has more voxels than `along`.
