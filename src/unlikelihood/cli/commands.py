@@ -225,8 +225,8 @@ def triage_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--normals",
         type=Path | None,
-        help="folder of normals, read as --data is, of which the nearest stand beside each case; unless given, what the "
-        "model was fitted to where that still lies there, else the samples themselves that look most normal",
+        help="folder of normals, read as --data is, of which the nearest stand beside each case; unless given, what "
+        "the model was fitted to where that still lies there, else the samples themselves that look most normal",
     )
     parser.add_argument("--most", type=int, default=200, help="cases that are shown with pictures; the table has all")
     parser.add_argument(

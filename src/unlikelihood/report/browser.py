@@ -87,7 +87,7 @@ def drawn(cases: Cases, captions: Sequence[Caption], drawing: Drawing, room: flo
 
 
 def values_of(cases: Cases, shown: Sequence[Mapping[str, Any]], drawing: Drawing) -> dict[str, Any]:
-    """Return the values of `cases.html.j2` for cases that are drawn; of `cases` the shape and the maps are looked at."""
+    """Return the values of `cases.html.j2` for cases that are drawn; `cases` tell the shape and what the maps are."""
     spacing, shape = drawing.geometry["spacing"], cases.pixels.shape[1:]
     slices = min(shape[1], plots.MONTAGE) if len(shape) == 4 else 1
     maps = cases.maps

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,13 @@ from unlikelihood.storage.tables import Columns, write_csv
 
 LISTED = 2000  # rows of the page's table; all are in ranked.csv
 PAGE_BYTES, CASE_BYTES = 10_000_000, 44_000  # of pictures before base64: of all, and of a case at most
-AT_ONCE = 16  # cases that are drawn together
+AT_ONCE, HELD = 16, 2**25  # cases that are drawn together, and values of them, at most
 COMPARED = 2**12  # pixels of what is compared to find the nearest normals
 LOOKED_AT = 2000  # normals among which these are sought
+KEYS = (
+    "Keys: n normal, a anomalous, u unsure, the same again takes it back; j or → goes on, k or ← back, m takes the map "
+    "off. The browser keeps the review. Its export goes back into score, evaluate and triage with --reviews."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +117,7 @@ def save_triage(
         # What a browser keeps of a review is kept for these samples, scores and reviews.
         "key_of_page": blake2b(text.encode(), digest_size=8).hexdigest(),
         "rows": listed,
-        "rest": _rest(ranked),
+        "rest": _rest(ranked, max(LISTED, most)),
         "calibrated": "p_value" in ranked,
         "decided": "decision" in ranked,
     }
@@ -147,44 +152,39 @@ def _section(
 ) -> Section:
     """Return the cases, as `cases.html.j2` has them, under a heading and with what is to be known of them."""
     if normals is None or not len(chosen):
-        return Section("Cases", "There is nothing to show.", panel=Panel("cases.html.j2", {"cases": []}))
+        return Section("Cases", "There is nothing to show.", panel=Panel("cases.html.j2", {"cases": [], "notes": ""}))
     geometry = {"spacing": images.spacing, "orientation": images.orientation}
     few = normals.pixels[_spread(len(normals.pixels), NORMALS if images.pixels[:1].nbytes <= LARGE else NORMALS // 3)]
-    first = np.asarray(images.pixels[chosen[:AT_ONCE]])
-    limits = plots.limits_of(np.concatenate([first, few[:AT_ONCE]]))
+    step = max(1, min(AT_ONCE, HELD // images.pixels[:1].size))
+    limits = plots.limits_of(np.concatenate([np.asarray(images.pixels[chosen[:step]]), np.asarray(few[:step])]))
     drawing = Drawing(limits, geometry, normals.words, min(CASE_BYTES, PAGE_BYTES // len(chosen)))
     cases, shown = None, []
     looked_at = normals.pixels[_spread(len(normals.pixels), LOOKED_AT)]
     small, unusual = _thumbnails(looked_at), Unusual.of(detector, few)
     with progress("Drawing cases", total=len(chosen)) as update:
-        for start in range(0, len(chosen), AT_ONCE):
-            pixels = np.asarray(images.pixels[chosen[start : start + AT_ONCE]])
+        for start in range(0, len(chosen), step):
+            pixels = np.asarray(images.pixels[chosen[start : start + step]])
             rows, distance = nearest_normals(small, _thumbnails(pixels), NEIGHBOURS)
             near = np.array([looked_at[each] for each in rows])
             values, failed = unusual(pixels)
             if cases is None:
                 unusual = unusual.brightened(values)
             apart = distance / math.sqrt(small[0].size)  # the root of the mean over the pixels
-            cases = Cases(chosen[start : start + AT_ONCE], pixels, near, apart, maps=unusual.maps(values))
+            cases = Cases(chosen[start : start + step], pixels, near, apart, maps=unusual.maps(values))
             captions = [_caption(ranked, start + row, failed.get(row)) for row in range(len(pixels))]
             shown += drawn(cases, captions, drawing)
             update(len(pixels))
     assert cases is not None
-    text = (
-        "Say what each case is with the buttons or the keys: n normal, a anomalous, u unsure, the same again takes it "
-    )
-    text += (
-        "back; j and k or the arrow keys go on and back, m takes the map off. This browser keeps the review; export "
-    )
-    text += "it, and `--reviews` of `score`, `evaluate` and `triage` reads it. Below the normals that look most like a "
-    text += "case stands how far they are: the root of the mean squared difference of intensity. "
-    text += explained(cases, shown, drawing)
-    return Section("Cases", text, panel=Panel("cases.html.j2", values_of(cases, shown, drawing) | {"reviewed": True}))
+    notes = "Thumbnails of what is called anomalous have a double lower edge. " if "decision" in ranked else ""
+    notes += "Below the normals that look most like a case stands how far they are: the root of the mean squared "
+    notes += f"difference of intensity. {explained(cases, shown, drawing)}"
+    values = values_of(cases, shown, drawing) | {"reviewed": True, "notes": notes}
+    return Section("Cases", KEYS, panel=Panel("cases.html.j2", values))
 
 
 @dataclass(frozen=True, eq=False)
 class Unusual:
-    """How unusual each place of a sample is, in standard deviations of the maps of normals, and what is drawn brightest."""
+    """How unusual each place of a sample is, in standard deviations of maps of normals, and what is drawn brightest."""
 
     detector: Detector
     whiten: Whitening
@@ -253,17 +253,11 @@ def _rows(ranked: Columns, why: Mapping[str, str], drawn: int, reviews: Mapping[
         yield unknown | {"name": name, "why": reason, "review": reviews.get(name, "")}
 
 
-def _rest(ranked: Columns) -> list[tuple[str, str, str]]:
+def _rest(ranked: Columns, listed: int) -> list[tuple[str, str, str]]:
     """Return name, anomaly score and p-value of what the table has no room for: an export lists all."""
-    p = ranked.get("p_value")
-    return [
-        (
-            str(ranked["name"][rank]),
-            repr(float(ranked["anomaly_score"][rank])),
-            "" if p is None else repr(float(p[rank])),
-        )
-        for rank in range(LISTED, len(ranked["name"]))
-    ]
+    beyond = {key: ranked[key][listed:].tolist() for key in ("name", "anomaly_score", "p_value") if key in ranked}
+    p = map(repr, beyond["p_value"]) if "p_value" in beyond else repeat("")
+    return list(zip(map(str, beyond["name"]), map(repr, beyond["anomaly_score"]), p, strict=False))
 
 
 def _with_reasons(ranked: Columns, why: Mapping[str, str]) -> Columns:

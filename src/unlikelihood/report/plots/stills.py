@@ -181,7 +181,7 @@ def _address(image: Image.Image, most: int | None) -> str:
 
 
 def _heated(share: Image.Image, most: int | None, *, clear: bool = True) -> str:
-    """Return a map, whose grey levels are shares of its scale, in the colours of maps, as `glow` has them if `clear`."""
+    """Return a map, whose grey levels are shares of its scale, in colours, if `clear` with the opacity of `glow`."""
     for levels in LEVELS:
         steps = np.linspace(0, 1, levels)
         colours = colormaps[HEAT](steps)[:, :3]
