@@ -15,7 +15,7 @@ from jsonargparse import ArgumentParser
 
 from unlikelihood.cli import columns
 from unlikelihood.cli.results import DATA, done, fitted_on, refuse_existing
-from unlikelihood.cli.triage import forgiving, found_by, normals_beside, origin_of
+from unlikelihood.cli.triage import found_by, normals_beside, origin_of, read_forgivingly
 from unlikelihood.contract.detector import Detector, load
 from unlikelihood.contract.refusals import naming
 from unlikelihood.data import kept
@@ -264,7 +264,7 @@ def triage(
     alpha = _held(alpha, len(getattr(detector, "calibration_", ())))
     decide = columns.decider(detector, alpha)
     with stage(1, 3):
-        images = named(forgiving(data).read())
+        images = named(read_forgivingly(data))
     print(images.summary())
     if said is not None:
         said.refuse_unknown([*np.asarray(images.name).tolist(), *images.unread])
@@ -399,9 +399,14 @@ def reviewed(data: Source, reviews: Path, *, test: Path | None = None, **others:
     if given := next((part for part, place in others.items() if place is not None), None):
         raise ValueError(f"{given} is {str(others[given])!r}, expected none with reviews, which label the test")
     source: Any = data
-    images = (source if test is None else replace(source, path=test)).read()
-    said = read_reviews(reviews)
-    tested = labelled(images, said)
+    images = read_forgivingly(source if test is None else replace(source, path=test))
+    tested = labelled(images, read_reviews(reviews))
+    if len(tested) < len(images):
+        print(
+            f"note: {len(tested)} of the {len(images)} samples were reviewed as normal or anomalous: figures are of "
+            "these alone, which are like the others only if they were drawn at random",
+            file=sys.stderr,
+        )
     return Split(train=replace(tested[[]], left_out={}), calibration=replace(tested[[]], left_out={}), test=tested)
 
 

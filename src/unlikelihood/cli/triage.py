@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,12 @@ from unlikelihood.storage.identity import seen
 LEAVES_OUT = ("skip_unreadable", "skip_rejected")  # of sources: leave out what cannot be read, and say why
 
 
-def forgiving(data: Source) -> Any:
-    """Return a source that leaves out what it cannot read, and says why, where it can do that."""
-    return replace(data, **{name: True for name in LEAVES_OUT if hasattr(data, name)})
+def read_forgivingly(data: Source) -> Images:
+    """Return the images of a source, without what it cannot read where it can leave that out: `unread` says why."""
+    source: Any = replace(data, **{name: True for name in LEAVES_OUT if hasattr(data, name)})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"\d+ of \d+ .* skipped", UserWarning)  # each of them is named by `unread`
+        return source.read()
 
 
 def origin_of(source: Source, train: Path | None) -> dict[str, str] | None:
@@ -70,7 +74,7 @@ def normals_beside(model: Path, detector: Detector, data: Source, found: Found, 
 
 def _normals_in(data: Any, path: Path) -> Images:
     """Return the normals in a folder that is read as a source reads its own; of what has no labels, all."""
-    images: Images = replace(forgiving(data), path=path, **({"table": None} if hasattr(data, "table") else {})).read()
+    images = read_forgivingly(replace(data, path=path, **({"table": None} if hasattr(data, "table") else {})))
     return images if images.label is None else images.normal
 
 

@@ -103,7 +103,7 @@ def named(images: Images) -> Images:
     names, counts = np.unique(images.name, return_counts=True)
     if (counts > 1).any():
         raise ValueError(
-            f"two samples have the name {names[counts > 1][0]!r}: expected names that differ, to review by"
+            f"two samples have the name {str(names[counts > 1][0])!r}: expected names that differ, to review by"
         )
     return images
 

@@ -165,22 +165,13 @@ def _case(cases: Cases, row: int, caption: Caption, drawing: Drawing) -> dict[st
 
 def _volume(name: str, cases: Cases, row: int, drawing: Drawing) -> dict[str, Any]:
     """Return what the page needs to scroll a volume: its pictures, of all slices each, and how they are laid out."""
-    size, limits = cases.pixels.shape[2:], drawing.limits
+    size = cases.pixels.shape[2:]
     spacing, orientation = drawing.geometry["spacing"], drawing.geometry["orientation"]
-    # A voxel takes about a quarter of a byte where a picture must be small.
-    along = plots.THINNED if drawing.most is None else min(plots.THINNED, int((2 * drawing.most) ** (1 / 3)))
-    below: dict[str, Any] = {"along": along, "most": drawing.share(0.45)}
-    sheets = {"as it is": plots.sheet(cases.pixels[row], limits, **below)}
-    start = [extent // 2 for extent in size]
-    if cases.reconstructed is not None:
-        sheets["as the detector would have it"] = plots.sheet(cases.reconstructed[row], limits, **below)
-    if cases.mask is not None:
-        sheets["anomalous where white"] = plots.sheet(cases.mask[row][None], (0, 1), **below)
-    if cases.maps is not None:
-        values = cases.maps.values[row]
-        above: dict[str, Any] = {"along": along, "most": drawing.share(0.25)}
-        sheets["unusual where coloured"] = plots.hot_sheet(values, cases.maps.scale, **above)
-        start = list(plots.busiest(values))
+    start = [extent // 2 for extent in size] if cases.maps is None else list(plots.busiest(cases.maps.values[row]))
+    sheets, along = _sheets(cases, row, drawing, plots.THINNED), plots.THINNED
+    while drawing.most is not None and sum(plots.weight(each.source) for each in sheets.values()) > 0.7 * drawing.most:
+        along = 3 * along // 4
+        sheets = _sheets(cases, row, drawing, along)
     first = sheets["as it is"]
     planes = (plots.AXIAL, plots.CORONAL, plots.SAGITTAL)
     return {
@@ -201,6 +192,20 @@ def _volume(name: str, cases: Cases, row: int, drawing: Drawing) -> dict[str, An
             for caption, each in sheets.items()
         ],
     }
+
+
+def _sheets(cases: Cases, row: int, drawing: Drawing, along: int) -> dict[str, plots.Sheet]:
+    """Return the pictures of a volume with so many voxels along an axis at most, by what they show, its map last."""
+    below: dict[str, Any] = {"along": along, "most": drawing.share(0.45)}
+    sheets = {"as it is": plots.sheet(cases.pixels[row], drawing.limits, **below)}
+    if cases.reconstructed is not None:
+        sheets["as the detector would have it"] = plots.sheet(cases.reconstructed[row], drawing.limits, **below)
+    if cases.mask is not None:
+        sheets["anomalous where white"] = plots.sheet(cases.mask[row][None], (0, 1), **below)
+    if cases.maps is not None:
+        values, above = cases.maps.values[row], drawing.share(0.25)
+        sheets["unusual where coloured"] = plots.hot_sheet(values, cases.maps.scale, along=along, most=above)
+    return sheets
 
 
 def _stills(name: str, cases: Cases, row: int, drawing: Drawing) -> list[dict[str, Any]]:

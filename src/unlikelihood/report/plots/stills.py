@@ -1,7 +1,9 @@
 """Single pictures of single samples, as files inside the page: PNG, or JPEG where that must be smaller."""
 
 import base64
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -74,24 +76,19 @@ def still(
         ``data:image/png;base64,…``
     """
     plane = _laid_out(sample) if whole and sample.ndim == 4 else view(sample)
-    image = _reduced(_shown(_strip(plane), limits), largest)
-    address = _address(image, most)
-    while most is not None and len(address) * 3 > 4 * (most + 100) and min(image.size) > 1:
-        image = image.reduce(2)
-        address = _address(image, most)
-    return address
+    return _fitting(_reduced(_shown(_strip(plane), limits), largest), most, _address)
 
 
 def heat(values: NDArray[Any], scale: float, most: int | None = None) -> str:
     r"""Return an anomaly map, (\*space) or (F,), as the address of a picture, black at 0."""
     plane = view(values if values.ndim == 1 else values[None])
-    return _heated(_reduced(_shown(_strip(plane), (0.0, scale)), LARGEST), most, clear=False)
+    return _fitting(_reduced(_shown(_strip(plane), (0.0, scale)), LARGEST), most, partial(_heated, clear=False))
 
 
 def hot_still(values: NDArray[Any], scale: float, most: int | None = None) -> str:
     r"""Return an anomaly map (H, W) or (D, H, W) as a picture to lay over `still` of its sample."""
     plane = _laid_out(values[None]) if values.ndim == 3 else np.asarray(values, np.float64)
-    return _heated(_reduced(_shown(plane, (0.0, scale)), LARGEST), most)
+    return _fitting(_reduced(_shown(plane, (0.0, scale)), LARGEST), most, _heated)
 
 
 def laid_over(
@@ -168,6 +165,20 @@ def _reduced(shown: NDArray[np.float64], largest: int | None = None) -> Image.Im
     image = Image.fromarray(np.round(255 * shown).astype(np.uint8))
     step = 1 if largest is None else max(1, -(-max(image.size) // largest))
     return image if step == 1 else image.reduce(step)
+
+
+def _fitting(image: Image.Image, most: int | None, address_of: Callable[[Image.Image, int | None], str]) -> str:
+    """Return the address of a picture, which is halved until it is of `most` bytes if it cannot lose enough."""
+    address = address_of(image, most)
+    while most is not None and weight(address) > most and max(image.size) > 1:
+        image = image.reduce(2)
+        address = address_of(image, most)
+    return address
+
+
+def weight(address: str) -> int:
+    """Return the bytes of a picture that its address holds, to about two."""
+    return 3 * (len(address) - address.index(",")) // 4
 
 
 def _address(image: Image.Image, most: int | None) -> str:
