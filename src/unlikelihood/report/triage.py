@@ -178,8 +178,8 @@ def _section(
     notes = "Thumbnails of what is called anomalous have a double lower edge. " if "decision" in ranked else ""
     notes += "Below the normals that look most like a case stands how far they are: the root of the mean squared "
     notes += f"difference of intensity. {explained(cases, shown, drawing)}"
-    values = values_of(cases, shown, drawing) | {"reviewed": True, "notes": notes}
-    return Section("Cases", KEYS, panel=Panel("cases.html.j2", values))
+    on_page = values_of(cases, shown, drawing) | {"reviewed": True, "notes": notes}
+    return Section("Cases", KEYS, panel=Panel("cases.html.j2", on_page))
 
 
 @dataclass(frozen=True, eq=False)
