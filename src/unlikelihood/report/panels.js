@@ -52,7 +52,7 @@ for (const browser of document.querySelectorAll("[data-browser]")) {
       each.tabIndex = index === (place < 0 ? list[0] : current) ? 0 : -1;
     });
     browser.querySelector("output").textContent =
-      `${place < 0 ? "not" : place + 1} of ${list.length}: ${cases[current].dataset.summary}`;
+      `${place < 0 ? "Not in the list" : `${place + 1} of ${list.length}`}: ${cases[current].dataset.summary}`;
     browser.dispatchEvent(new CustomEvent("case", { detail: current }));
   };
   const step = (by) => {

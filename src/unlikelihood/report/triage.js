@@ -8,10 +8,10 @@ for (const triage of document.querySelectorAll("[data-triage]")) {
   // A case is a row that has pictures; rows and cases are in the order of their rank until they are sorted.
   const cases = rows.filter((row) => row.dataset.row !== "");
   const thumbs = browser ? [...browser.querySelectorAll("[data-case]")] : [];
-  let reviews = Object.fromEntries(rows.filter((row) => row.dataset.review).map((row) => [row.dataset.name, row.dataset.review]));
+  let reviews = new Map(rows.filter((row) => row.dataset.review).map((row) => [row.dataset.name, row.dataset.review]));
   let current = 0;
   try {
-    reviews = JSON.parse(localStorage.getItem(key)) ?? reviews;
+    reviews = new Map(JSON.parse(localStorage.getItem(key)) ?? reviews);
   } catch {
     find("[data-kept]").hidden = false;
   }
@@ -21,7 +21,7 @@ for (const triage of document.querySelectorAll("[data-triage]")) {
   const paint = () => {
     const count = { normal: 0, anomalous: 0, unsure: 0 };
     for (const row of rows) {
-      const said = reviews[row.dataset.name] ?? "";
+      const said = reviews.get(row.dataset.name) ?? "";
       if (said) count[said] += 1;
       row.dataset.review = said;
       row.querySelector("select").value = said;
@@ -45,10 +45,10 @@ for (const triage of document.querySelectorAll("[data-triage]")) {
     if (browser) browser.dispatchEvent(new Event("list"));
   };
   const say = (name, verdict) => {
-    if (verdict) reviews[name] = verdict;
-    else delete reviews[name];
+    if (verdict) reviews.set(name, verdict);
+    else reviews.delete(name);
     try {
-      localStorage.setItem(key, JSON.stringify(reviews));
+      localStorage.setItem(key, JSON.stringify([...reviews]));
     } catch {
       find("[data-kept]").hidden = false;
     }
@@ -103,7 +103,8 @@ for (const triage of document.querySelectorAll("[data-triage]")) {
   if (browser) {
     browser.addEventListener("case", ({ detail }) => { current = detail; mark(); });
     document.addEventListener("keydown", (event) => {
-      const { target, key: pressed } = event, moved = target.matches("input[type=range]");
+      const { target } = event, moved = target.matches("input[type=range]");
+      const pressed = event.key.length === 1 ? event.key.toLowerCase() : event.key;
       if (event.altKey || event.ctrlKey || event.metaKey || (target.matches("input, select") && !moved)) return;
       const verdict = { n: "normal", a: "anomalous", u: "unsure" }[pressed], fade = find("[data-fade]");
       if (verdict) judge(verdict);
