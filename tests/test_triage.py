@@ -104,6 +104,9 @@ def test_beside_each_case_stand_the_normals_that_the_model_was_fitted_to(place, 
         assert triage(place, tmp_path / "a") == 0
         said = capsys.readouterr()
         assert "the half of these samples that looks most normal" in said.out
+        apart = re.findall(r"<figcaption>([\d.e-]+)</figcaption>", (tmp_path / "a" / "report.html").read_text())
+        assert len(apart) == 3 * 20
+        assert all(float(distance) > 0 for distance in apart)  # none is said to be like itself
         assert "what the model was fitted to is not shown" in said.err
         assert triage(place, tmp_path / "b", "--normals", str(place / "moved")) == 0
         assert f"normals of {place / 'moved'}" in capsys.readouterr().out
@@ -289,3 +292,8 @@ def test_a_name_that_two_samples_have_is_refused(place, tmp_path, capsys):
     with pytest.raises(ValueError, match="two samples have the name 'same'"):
         commands.triage(place / "model", data, tmp_path / "p", False, None, 200, None, None, "cpu")
     assert not (tmp_path / "p").exists()
+
+
+def test_an_error_about_a_place_names_the_flag_that_was_typed(place, tmp_path, capsys):
+    assert triage(place, tmp_path / "p", "--normals", "no where") == 1
+    assert capsys.readouterr().err.endswith("error: --normals='no where': no such file or folder\n")

@@ -58,6 +58,8 @@ def normals_beside(model: Path, detector: Detector, data: Source, found: Found, 
         return None
     if given is not None:
         normals = _normals_in(data, given)
+        if not len(normals):
+            raise ValueError(f"normals is {str(given)!r}, where all samples are anomalous; expected normals")
         if normals.shape != images.shape:
             raise ValueError(
                 f"normals is {str(given)!r}, with samples of shape {normals.shape}, expected {images.shape}"

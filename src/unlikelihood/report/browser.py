@@ -105,12 +105,17 @@ def values_of(cases: Cases, shown: Sequence[Mapping[str, Any]], drawing: Drawing
     }
 
 
-def explained(cases: Cases, shown: Sequence[Mapping[str, Any]], drawing: Drawing) -> str:
-    """Return in sentences what the maps are, and how volumes are scrolled."""
+def explained(
+    cases: Cases,
+    shown: Sequence[Mapping[str, Any]],
+    drawing: Drawing,
+    scaled_by: str = "these and of calibration normals",
+) -> str:
+    """Return in sentences what the maps are and of what their scale is, and how volumes are scrolled."""
     text = ""
     if cases.maps is not None:
         text += f"The maps are of the {cases.maps.kind}, in {cases.maps.unit}. "
-        text += "All share one scale, which at most 0.5 % of the pixels exceed, of these and of calibration normals. "
+        text += f"All share one scale, which at most 0.5 % of the pixels exceed, of {scaled_by}. "
     if cases.pixels.ndim > 4:
         text += _scrolling(shown, cases.maps is not None, drawing.geometry["orientation"])
     return text

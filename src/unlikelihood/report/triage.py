@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unlikelihood.contract.blocks import blocks
+from unlikelihood.contract.blocks import rows as some_of
 from unlikelihood.contract.detector import Detector
 from unlikelihood.contract.maps import Whitening
 from unlikelihood.contract.refusals import NoVerdict
@@ -20,8 +22,8 @@ from unlikelihood.data.images import Images
 from unlikelihood.progress import progress
 from unlikelihood.report import plots
 from unlikelihood.report.browser import Caption, Drawing, drawn, explained, values_of
-from unlikelihood.report.exhibits import LARGE, NEIGHBOURS, NORMALS, Cases
-from unlikelihood.report.maps import UNIT, Maps, common_scale, enough, nearest_normals
+from unlikelihood.report.exhibits import NEIGHBOURS, NORMALS, Cases
+from unlikelihood.report.maps import FEW, UNIT, Maps, common_scale, enough, nearest_normals
 from unlikelihood.report.page import THIN, Panel, Section, draft, number, write_page
 from unlikelihood.report.ranking import data_sheet
 from unlikelihood.storage.provenance import display_name
@@ -109,13 +111,12 @@ def save_triage(
     """
     order = np.argsort(-found.columns["anomaly_score"], kind="stable")
     ranked = {key: values[order] for key, values in found.columns.items()}
-    section = _section(detector, found.images, ranked, order[:most], normals)
+    text, cases = _cases(detector, found.images, ranked, order[:most], normals)
     listed = list(_rows(ranked, found.why, len(order[:most]), reviews or {}))
-    text = json.dumps([[row["name"], row["score"], row["review"]] for row in listed])
-    assert section.panel is not None
-    values = dict(section.panel.values) | {
+    reviewed = json.dumps([[row["name"], row["score"], row["review"]] for row in listed])
+    values = cases | {
         # What a browser keeps of a review is kept for these samples, scores and reviews.
-        "key_of_page": blake2b(text.encode(), digest_size=8).hexdigest(),
+        "key_of_page": blake2b(reviewed.encode(), digest_size=8).hexdigest(),
         "rows": listed,
         "rest": _rest(ranked, max(LISTED, most)),
         "calibrated": "p_value" in ranked,
@@ -129,7 +130,7 @@ def save_triage(
             kind="Triage: samples by their anomaly score, to be reviewed",
             title=display_name(detector),
             lede=_lede(ranked, found.why, len(order[:most])),
-            sections=[Section(section.title, section.text, panel=panel), data_sheet(found.images)],
+            sections=[Section("Cases", text, panel=panel), data_sheet(found.images)],
             provenance=provenance,
         )
     return Path(path)
@@ -147,39 +148,53 @@ def _lede(ranked: Columns, why: Mapping[str, str], shown: int) -> str:
     return f"{text} A rank is no diagnosis: what each of them is, a reviewer says."
 
 
-def _section(
+def _cases(
     detector: Detector, images: Images, ranked: Columns, chosen: NDArray[np.intp], normals: Normals | None
-) -> Section:
-    """Return the cases, as `cases.html.j2` has them, under a heading and with what is to be known of them."""
+) -> tuple[str, dict[str, Any]]:
+    """Return what stands above the cases, and the values of `cases.html.j2` with what is to be known of them."""
     if normals is None or not len(chosen):
-        return Section("Cases", "There is nothing to show.", panel=Panel("cases.html.j2", {"cases": [], "notes": ""}))
+        return "There is nothing to show.", {"cases": [], "notes": ""}
     geometry = {"spacing": images.spacing, "orientation": images.orientation}
-    few = normals.pixels[_spread(len(normals.pixels), NORMALS if images.pixels[:1].nbytes <= LARGE else NORMALS // 3)]
-    step = max(1, min(AT_ONCE, HELD // images.pixels[:1].size))
+    size = math.prod(images.shape)
+    step = max(1, min(AT_ONCE, HELD // size))
+    few = normals.pixels[_spread(len(normals.pixels), max(FEW, min(NORMALS, 2 * HELD // size)))]
     limits = plots.limits_of(np.concatenate([np.asarray(images.pixels[chosen[:step]]), np.asarray(few[:step])]))
     drawing = Drawing(limits, geometry, normals.words, min(CASE_BYTES, PAGE_BYTES // len(chosen)))
     cases, shown = None, []
-    looked_at = normals.pixels[_spread(len(normals.pixels), LOOKED_AT)]
+    looked_at = some_of(normals.pixels, _spread(len(normals.pixels), LOOKED_AT))
     small, unusual = _thumbnails(looked_at), Unusual.of(detector, few)
     with progress("Drawing cases", total=len(chosen)) as update:
         for start in range(0, len(chosen), step):
             pixels = np.asarray(images.pixels[chosen[start : start + step]])
-            rows, distance = nearest_normals(small, _thumbnails(pixels), NEIGHBOURS)
-            near = np.array([looked_at[each] for each in rows])
+            near, apart = _nearest(pixels, looked_at, small)
             values, failed = unusual(pixels)
             if cases is None:
                 unusual = unusual.brightened(values)
-            apart = distance / math.sqrt(small[0].size)  # the root of the mean over the pixels
             cases = Cases(chosen[start : start + step], pixels, near, apart, maps=unusual.maps(values))
             captions = [_caption(ranked, start + row, failed.get(row)) for row in range(len(pixels))]
             shown += drawn(cases, captions, drawing)
             update(len(pixels))
-    assert cases is not None
+    assert cases is not None  # for there is at least one
     notes = "Thumbnails of what is called anomalous have a double lower edge. " if "decision" in ranked else ""
     notes += "Below the normals that look most like a case stands how far they are: the root of the mean squared "
-    notes += f"difference of intensity. {explained(cases, shown, drawing)}"
-    on_page = values_of(cases, shown, drawing) | {"reviewed": True, "notes": notes}
-    return Section("Cases", KEYS, panel=Panel("cases.html.j2", on_page))
+    notes += f"difference of intensity. {explained(cases, shown, drawing, 'the first of these and of normals')}"
+    return KEYS, values_of(cases, shown, drawing) | {"reviewed": True, "notes": notes}
+
+
+def _nearest(
+    pixels: NDArray[Any], normals: Any, small: NDArray[np.float32]
+) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    r"""Return the normals (k, m, \*shape) that look most like samples (k, \*shape), other than themselves.
+
+    Beside them stands how far they are, (k, m): the root of the mean square over the pixels of thumbnails, of which
+    `small` are those of the normals.
+    """
+    rows, distance = nearest_normals(small, _thumbnails(pixels), NEIGHBOURS + 1)
+    near = np.array([normals[each] for each in rows])
+    itself = np.array([[np.array_equal(x, normal) for normal in each] for x, each in zip(pixels, near, strict=True)])
+    order = np.argsort(itself, axis=1, kind="stable")[:, :NEIGHBOURS]
+    place = np.arange(len(pixels))[:, None]
+    return near[place, order], distance[place, order] / math.sqrt(small[0].size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,7 +292,7 @@ def _thumbnails(pixels: NDArray[Any]) -> NDArray[np.float32]:
     space = pixels.shape[2:]
     step = max(1, math.ceil((math.prod(space) / COMPARED) ** (1 / max(1, len(space)))))
     thin = (slice(None), slice(None), *[slice(None, None, step)] * len(space))
-    return np.stack([np.asarray(each[None][thin][0], np.float32) for each in pixels])
+    return np.concatenate([np.asarray(block[thin[: block.ndim]], np.float32) for block in blocks(pixels)])
 
 
 def _spread(count: int, most: int) -> NDArray[np.intp]:
