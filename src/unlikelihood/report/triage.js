@@ -101,7 +101,12 @@ for (const triage of document.querySelectorAll("[data-triage]")) {
     thumbs[open.dataset.open].focus();
   });
   if (browser) {
-    browser.addEventListener("case", ({ detail }) => { current = detail; mark(); });
+    browser.addEventListener("case", ({ detail }) => {
+      current = detail;
+      mark();
+      const box = thumbs[current].closest("ol"), frame = box.getBoundingClientRect(), { top, bottom } = thumbs[current].getBoundingClientRect();
+      if (top < frame.top || bottom > frame.bottom) box.scrollTop += top - frame.top - frame.height / 2;
+    });
     document.addEventListener("keydown", (event) => {
       const { target } = event, moved = target.matches("input[type=range]");
       const pressed = event.key.length === 1 ? event.key.toLowerCase() : event.key;
