@@ -84,7 +84,7 @@ class Chromium:
 
     def press(self, key, times=1):
         for _ in range(times):
-            code = {"key": key, "code": key, "windowsVirtualKeyCode": KEYS[key]}
+            code = {"key": key, "code": key, "windowsVirtualKeyCode": KEYS.get(key) or ord(key.upper())}
             self.send("Input.dispatchKeyEvent", type="rawKeyDown", **code)
             self.send("Input.dispatchKeyEvent", type="keyUp", **code)
 

@@ -1,5 +1,7 @@
 """The report in a real browser: offline, without errors, by mouse and by keyboard, at two widths."""
 
+import csv
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +9,11 @@ import pytest
 
 from chromium import PROGRAM, Chromium
 from test_evaluation import Distance, judged
+from tiny import normals
+from unlikelihood import PCAResidual
+from unlikelihood.cli.columns import decider, table_of
+from unlikelihood.data.images import Images
+from unlikelihood.data.reviews import read_reviews
 from unlikelihood.metrics.ranking import anomaly_score
 from unlikelihood.report.comparison import Row, save_comparison
 from unlikelihood.report.exhibits import choose as choose_exhibits
@@ -14,6 +21,7 @@ from unlikelihood.report.maps import Maps
 from unlikelihood.report.plots import limits_of
 from unlikelihood.report.plots.planes import PLANES
 from unlikelihood.report.single import draw
+from unlikelihood.report.triage import Found, Normals, save_triage
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="Chromium is not installed")
 WIDTHS = {"wide": 1280, "narrow": 390}
@@ -299,3 +307,113 @@ def test_without_scripts_volumes_are_laid_out_slice_by_slice(browser, volumes, t
     assert browser.run("[...document.querySelectorAll('.scroller')].every((each) => !each.offsetParent)")
     shape = browser.run("((r) => r.height / r.width)(document.querySelector('.volume img').getBoundingClientRect())")
     assert shape == pytest.approx(2 * 6 * 2 / (3 * 7 * 1), rel=0.03)
+
+
+def triage(path, shape=(1, 8, 8), most=6):
+    """Write the page of nine samples, of which so many have pictures, and of one that cannot be judged."""
+    known, new = normals(shape, 60), normals(shape, 9, seed=1)
+    detector = PCAResidual(n_components=3).fit(known[:30]).calibrate(known[30:])
+    images = Images(new, name=np.array([f'{number}, "b".png' for number in range(9)]))
+    columns = table_of(images, detector.score_samples(new), decider(detector, 0.1))
+    found = Found(images, columns, {"bad.png": "it is broken"})
+    return save_triage(path, detector, found, Normals(known, "normals"), {}, most=most) / "report.html"
+
+
+def ranked(path):
+    with (path.parent / "ranked.csv").open(newline="", encoding="utf-8") as file:
+        return [row["name"] for row in csv.DictReader(file)]
+
+
+TALLY = "document.querySelector('[data-tally]').textContent"
+THUMBS = "[...document.querySelectorAll('.thumbs li:not([hidden]) > button')].map((each) => Number(each.dataset.case))"
+
+
+def test_a_review_by_keyboard_is_kept_and_exported(browser, tmp_path):
+    page = triage(tmp_path / "page")
+    names = ranked(page)
+    browser.open(page)
+    browser.run("localStorage.clear()")
+    browser.open(page)
+    for key in "anu":  # each goes on to the next case
+        browser.press(key)
+    assert visible(browser) == names[3:4]
+    browser.press("k", times=3)
+    assert visible(browser) == names[:1]
+    assert browser.run("document.querySelector('[data-verdict=anomalous]').getAttribute('aria-pressed')") == "true"
+    browser.press("ArrowRight")
+    browser.press("n")  # the same again takes it back
+    assert visible(browser) == names[1:2]
+    browser.press("j", times=3)
+    browser.press("n")
+    assert browser.run(TALLY) == "3 of 10 reviewed: 1 normal, 1 anomalous, 1 unsure"
+    box = "document.querySelector('tr[data-name=\"bad.png\"] select')"
+    browser.run(f"({box}.value = 'anomalous', {box}.dispatchEvent(new Event('change')))")
+    expected = {names[0]: "anomalous", names[2]: "unsure", names[4]: "normal", "bad.png": "anomalous"}
+    browser.open(page)
+    assert browser.run(TALLY) == "4 of 10 reviewed: 1 normal, 2 anomalous, 1 unsure"
+    browser.send("Page.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    browser.run("document.querySelector('[data-export]').click()")
+    until = time.monotonic() + 20
+    while not (tmp_path / "reviews.csv").exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    reviews = read_reviews(tmp_path / "reviews.csv")
+    assert reviews.said == expected
+    assert reviews.name.tolist() == names
+    assert np.isfinite(reviews.anomaly_score[:9]).all()
+    assert np.isfinite(reviews.p_value[:9]).all()
+    assert browser.requested == []
+    assert browser.complaints == []
+
+
+def test_a_review_is_filtered_and_sorted_and_steps_go_along_what_is_shown(browser, tmp_path):
+    page = triage(tmp_path / "page")
+    names = ranked(page)
+    browser.open(page)
+    browser.run("localStorage.clear()")
+    browser.open(page)
+    browser.press("n")
+    browser.press("n")
+    set_to = "((at, to) => { const box = document.querySelector(at); box.value = to; "
+    set_to += "['input', 'change'].forEach((kind) => box.dispatchEvent(new Event(kind))); })"
+    browser.run(f"{set_to}('[data-show]', 'unreviewed')")
+    assert browser.run(THUMBS) == [2, 3, 4, 5]
+    assert visible(browser) == names[2:3]
+    browser.press("a")  # it leaves the list, and the next is looked at
+    assert visible(browser) == names[3:4]
+    assert browser.run(THUMBS) == [3, 4, 5]
+    browser.run(f"{set_to}('[data-sort]', '-rank')")
+    assert browser.run(THUMBS) == [5, 4, 3]
+    browser.press("k")
+    assert visible(browser) == names[4:5]
+    browser.run(f"{set_to}('[data-show]', '')")
+    browser.run(f"{set_to}('[data-search]', {names[1][:2]!r})")
+    assert browser.run(THUMBS) == [1]
+    assert visible(browser) == names[1:2]
+    shown = browser.run("[...document.querySelectorAll('tbody tr:not([hidden])')].map((each) => each.dataset.name)")
+    assert shown == names[1:2]
+    assert browser.complaints == []
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("shape", [(12,), (3, 9, 12), (1, 8, 8, 8)])
+def test_a_triage_opens_without_network_errors_or_sideways_scrolling(browser, tmp_path, shape, width):
+    browser.open(triage(tmp_path / "page", shape), WIDTHS[width])
+    assert browser.requested == []
+    assert browser.complaints == []
+    assert browser.run("document.documentElement.scrollWidth") <= WIDTHS[width]
+    assert browser.run("[...document.images].every((each) => each.complete && each.naturalWidth > 0)")
+
+
+def test_a_key_takes_the_map_off_and_puts_it_back(browser, tmp_path):
+    browser.open(triage(tmp_path / "page"))
+    strength = "getComputedStyle(document.querySelector('.laid .map')).opacity"
+    assert browser.run(strength) == "1"
+    browser.press("m")
+    assert browser.run(strength) == "0"
+    browser.run("document.querySelector('[data-fade]').focus()")
+    browser.press("m")
+    assert browser.run(strength) == "1"
+    before = browser.run(TALLY)
+    browser.run("document.querySelector('[data-search]').focus()")
+    browser.press("n")  # is typed
+    assert browser.run(TALLY) == before

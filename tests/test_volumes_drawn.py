@@ -6,7 +6,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from matplotlib.image import imread
+from PIL import Image
 
 from test_evaluation import judged
 from unlikelihood.cli.main import main
@@ -21,7 +21,8 @@ def numbered(*size):
 
 
 def decoded(address):
-    return imread(BytesIO(base64.b64decode(address.removeprefix("data:image/png;base64,"))))
+    content = BytesIO(base64.b64decode(address.removeprefix("data:image/png;base64,")))
+    return np.asarray(Image.open(content).convert("RGBA")) / 255
 
 
 def frames(figure):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from unlikelihood.contract.detector import Detector
 from unlikelihood.data.images import Images
+from unlikelihood.data.reviews import LABELS, read_reviews
 from unlikelihood.decisions.conformal import Conformal
 from unlikelihood.decisions.prevalence import at_prevalence
 from unlikelihood.decisions.probability import Logistic
@@ -67,6 +68,35 @@ def learnt_probability(detector: Detector, path: Path, prevalence: float | None)
     deployed = fitted.prevalence_ if prevalence is None else prevalence
     return lambda scores: {
         "probability": at_prevalence(fitted.predict_proba(scores)[:, 1], fitted.prevalence_, deployed),
+        "prevalence": np.full(len(scores), deployed),
+    }
+
+
+def reviewed_probability(detector: Detector, path: Path, prevalence: float | None) -> ColumnsOf:
+    """Return what gives scores their ``probability`` at a ``prevalence``, by the reviews of a triage of the same model.
+
+    A logistic regression is fitted to what was reviewed as normal and as anomalous in the table `path`. That mostly the
+    most anomalous were reviewed does not bend it: given the score, they are like the others. The share of anomalies
+    where the reviews come from is the mean of the probability over the whole table, and that without a prevalence.
+    """
+    reviews = read_reviews(path)
+    score, label = -reviews.anomaly_score, reviews.label
+    known = np.isfinite(score)
+    counts = {word: int(np.sum(label[known] == place)) for word, place in LABELS.items()}
+    if not all(counts.values()):
+        raise ValueError(
+            f"reviews={path}: {' and '.join(f'{count} {word}' for word, count in counts.items())} samples with an "
+            "anomaly_score, expected at least 1 of each to learn probabilities from"
+        )
+    judged = known & np.isfinite(reviews.p_value)
+    own = decider(detector, None)(score[judged]).get("p_value") if judged.any() else None
+    if own is not None and not np.allclose(own, reviews.p_value[judged], rtol=1e-6):
+        raise ValueError(f"reviews is {str(path)!r}, expected those of this model: their p-values differ")
+    fitted = Logistic().fit(score[known & (label >= 0)], label[known & (label >= 0)])
+    source = float(fitted.predict_proba(score[known])[:, 1].mean())
+    deployed = source if prevalence is None else prevalence
+    return lambda scores: {
+        "probability": at_prevalence(fitted.predict_proba(scores)[:, 1], source, deployed),
         "prevalence": np.full(len(scores), deployed),
     }
 

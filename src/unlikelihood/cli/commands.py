@@ -4,7 +4,8 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -15,12 +16,15 @@ from jsonargparse import ArgumentParser
 
 from unlikelihood.cli import columns
 from unlikelihood.cli.results import DATA, done, fitted_on, refuse_existing, warning_in_one_line
+from unlikelihood.cli.triage import found_by, normals_beside, origin_of, read_forgivingly
 from unlikelihood.contract.detector import Detector, load
 from unlikelihood.contract.refusals import naming
 from unlikelihood.data import kept
+from unlikelihood.data.images import Images
 from unlikelihood.data.parts import Parts
+from unlikelihood.data.reviews import labelled, named, read_reviews
 from unlikelihood.data.source import RandomSplitSource, Source
-from unlikelihood.data.splits import Split
+from unlikelihood.data.splits import Split, Unlabelled
 from unlikelihood.evaluation import evaluation
 from unlikelihood.evaluation.experiment import Runnable, keep_checkpoints
 from unlikelihood.nn.shares import rank, size
@@ -28,6 +32,7 @@ from unlikelihood.parameters import check_parameters
 from unlikelihood.progress import stage
 from unlikelihood.report import plots, ranking
 from unlikelihood.report.map_files import write_maps
+from unlikelihood.report.triage import save_triage
 from unlikelihood.storage import discovery, tables
 from unlikelihood.storage.files import replacing
 from unlikelihood.storage.identity import seen, unseen
@@ -80,9 +85,9 @@ def apart(data: Source, **places: Path | None) -> Source:
     return Parts(**given, **shared)
 
 
-def record_of(data: Split) -> dict[str, Any]:
-    """Return what a fit notes of its data."""
-    return {"layout": data.layout, "parts": dict(data.counts)} | provenance()
+def record_of(data: Split, source: Source, train: Path | None) -> dict[str, Any]:
+    """Return what a fit notes of its data: how they are arranged, and where its normals lie if that is a path."""
+    return {"layout": data.layout, "parts": dict(data.counts), "train": origin_of(source, train)} | provenance()
 
 
 def fit_arguments(parser: ArgumentParser) -> None:
@@ -145,7 +150,7 @@ def _fit(data: Source, detector: Detector, out: Path) -> None:
     if hasattr(detector, "reason_"):
         print(f"{type(detector).__name__} took the normals for {detector.reason_}")
     detector.save(out)
-    (out / DATA).write_text(json.dumps(record_of(split), indent=1), encoding="utf-8")
+    (out / DATA).write_text(json.dumps(record_of(split, data, train), indent=1), encoding="utf-8")
     done(
         "fit",
         detector=type(detector).__name__,
@@ -176,6 +181,11 @@ def score_arguments(parser: ArgumentParser) -> None:
         help="folder of an evaluation of this model, to whose labels probabilities are fitted",
     )
     parser.add_argument(
+        "--reviews",
+        type=Path | None,
+        help="table of reviews that the page of triage exports, to which probabilities are fitted instead",
+    )
+    parser.add_argument(
         "--prevalence", type=float | None, help="share of anomalies where the model is used, for the probabilities"
     )
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1 or mps")
@@ -190,6 +200,7 @@ def score(
     report: Path | None,
     alpha: float | None,
     evaluation: Path | None,
+    reviews: Path | None,
     prevalence: float | None,
     device: str,
 ) -> None:
@@ -198,18 +209,20 @@ def score(
     refuse_existing(overwrite, out=out, maps=maps, report=report)
     started = time.perf_counter()
     detector = load(model, device=device)
-    if evaluation is None and prevalence is not None:
-        raise ValueError(f"prevalence is {prevalence:g}, expected with an evaluation to learn probabilities from")
+    if evaluation is None and reviews is None and prevalence is not None:
+        raise ValueError(
+            f"prevalence is {prevalence:g}, expected with an evaluation, or reviews, to learn probabilities from"
+        )
+    if evaluation is not None and reviews is not None:
+        raise ValueError(f"reviews is {str(reviews)!r}, expected without an evaluation: probabilities come from one")
     decide = [columns.decider(detector, alpha)]
+    if reviews is not None:
+        decide.append(columns.reviewed_probability(detector, reviews, prevalence))
     if evaluation is not None:
         decide.append(columns.learnt_probability(detector, evaluation, prevalence))
     images = data.read()
     print(images.summary())
-    if trained_on := int(seen(detector, images.pixels).sum()):
-        print(
-            f"note: {trained_on} of the {len(images)} samples were trained on: their p-values are too high",
-            file=sys.stderr,
-        )
+    _note_seen(detector, images)
     with naming(images.name):
         table = columns.table_of(images, detector.score_samples(images.pixels), *decide)
         found = None if maps is None else detector.anomaly_map(images.pixels)
@@ -222,6 +235,101 @@ def score(
         print(f"report: {report / 'report.html'}")
     called = {} if alpha is None else {"anomalous": (table["decision"] == "anomalous").sum(), "alpha": f"{alpha:g}"}
     done("score", samples=len(images), **called, seconds=time.perf_counter() - started, out=out)
+
+
+def triage_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of `triage`."""
+    parser.add_argument("model", type=Path, help="folder of a fitted detector")
+    _add_data(parser)
+    _add_out(parser, "folder of the page, report.html, and of ranked.csv")
+    parser.add_argument(
+        "--normals",
+        type=Path | None,
+        help="folder of normals, read as --data is, of which the nearest stand beside each case; unless given, what "
+        "the model was fitted to where that still lies there, else the samples themselves that look most normal",
+    )
+    parser.add_argument("--most", type=int, default=200, help="cases that are shown with pictures; the table has all")
+    parser.add_argument(
+        "--alpha", type=float | None, default=0.05, help="share of normals that may be called anomalous"
+    )
+    parser.add_argument(
+        "--reviews",
+        type=Path | None,
+        help="table of reviews that such a page exported, to go on from: score --reviews "
+        "learns probabilities of it, and evaluate --reviews takes its labels",
+    )
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+
+
+def triage(
+    model: Path,
+    data: Source,
+    out: Path,
+    overwrite: bool,
+    normals: Path | None,
+    most: int,
+    alpha: float | None,
+    reviews: Path | None,
+    device: str,
+) -> None:
+    """Make a page of the samples of a source, the most anomalous first, to be reviewed; labels are not shown."""
+    if most < 1:
+        raise ValueError(f"most is {most}, expected at least 1")
+    if normals is not None and not takes_path(type(data).__name__):
+        raise ValueError(f"normals is {str(normals)!r}, expected with a source of one path, not {type(data).__name__}")
+    refuse_existing(overwrite, out=out)
+    started = time.perf_counter()
+    detector = load(model, device=device)
+    said = None if reviews is None else read_reviews(reviews)
+    alpha = _held(alpha, len(getattr(detector, "calibration_", ())))
+    decide = columns.decider(detector, alpha)
+    with stage(1, 3):
+        images = named(read_forgivingly(data))
+    print(images.summary())
+    if said is not None:
+        said.refuse_unknown([*np.asarray(images.name).tolist(), *images.unread])
+    _note_seen(detector, images)
+    with stage(2, 3):
+        found = found_by(detector, images, decide)
+    with stage(3, 3):
+        beside = normals_beside(model, detector, data, found, normals)
+        if beside is not None:
+            print(f"beside each case: {beside.words}")
+        where = provenance()
+        save_triage(out, detector, found, beside, where, most=most, reviews=None if said is None else said.said)
+    print(f"page: {out / 'report.html'}")
+    called = (
+        {} if alpha is None else {"anomalous": (found.columns["decision"] == "anomalous").sum(), "alpha": f"{alpha:g}"}
+    )
+    done(
+        "triage",
+        samples=len(found.images),
+        shown=min(most, len(found.images)),
+        not_judged=len(found.why),
+        **called,
+        seconds=time.perf_counter() - started,
+        out=out,
+    )
+
+
+def _note_seen(detector: Detector, images: Images) -> None:
+    if trained_on := int(seen(detector, images.pixels).sum()):
+        print(
+            f"note: {trained_on} of the {len(images)} samples were trained on: their p-values are too high",
+            file=sys.stderr,
+        )
+
+
+def _held(alpha: float | None, known: int) -> float | None:
+    """Return α if so many calibration normals can hold false alarms to it, else None, and say so."""
+    if alpha is None or not 0 < alpha < 1 / (known + 1):
+        return alpha
+    print(
+        f"note: no decisions: {known} calibration normals cannot hold false alarms to {alpha:g}, "
+        f"which takes {math.ceil(1 / alpha - 1e-9) - 1}",
+        file=sys.stderr,
+    )
+    return None
 
 
 def evaluate_arguments(parser: ArgumentParser) -> None:
@@ -238,6 +346,12 @@ def evaluate_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--alpha", type=float | None, default=0.05, help="share of normals that may be called anomalous"
     )
+    parser.add_argument(
+        "--reviews",
+        type=Path | None,
+        help="table of reviews that the page of triage exports: what it says is normal and anomalous is the test, by "
+        "which labels, if there are any, are replaced",
+    )
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1 or mps")
 
 
@@ -251,6 +365,7 @@ def evaluate(
     overwrite: bool,
     scores: Path | None,
     alpha: float | None,
+    reviews: Path | None,
     device: str,
 ) -> None:
     """Judge a fitted detector on the test part of a source."""
@@ -259,20 +374,18 @@ def evaluate(
     refuse_existing(overwrite, out=out, scores=scores)
     started = time.perf_counter()
     detector = load(model, device=device)
-    split = apart(data, train=train, calibration=calibration, test=test).split()
+    if reviews is not None:
+        split = reviewed(data, reviews, train=train, calibration=calibration, test=test)
+    else:
+        with _without_labels(model):
+            split = apart(data, train=train, calibration=calibration, test=test).split()
     print(split.summary())
     if not hasattr(detector, "calibration_") and len(held_out := unseen(detector, split.calibration.pixels)):
         detector.calibrate(held_out)
     known = len(getattr(detector, "calibration_", ()))
-    if alpha is not None and 0 < alpha < 1 / (known + 1):
-        print(
-            f"note: no decisions: {known} calibration normals cannot hold false alarms to {alpha:g}, "
-            f"which takes {math.ceil(1 / alpha - 1e-9) - 1}",
-            file=sys.stderr,
-        )
-        alpha = None
-    decide = columns.decider(detector, alpha)
-    judged = evaluation.evaluate(detector, split)
+    decide = columns.decider(detector, _held(alpha, known))
+    with _without_labels(model):
+        judged = evaluation.evaluate(detector, split)
     judged.save(out)
     tested = split.test if judged.split is None else judged.split.test
     write(columns.table_of(tested, judged.score, decide))
@@ -319,6 +432,34 @@ def export(model: Path, to: str | None, out: Path | None, overwrite: bool, dtype
         seconds=time.perf_counter() - started,
         out=target,
     )
+
+
+@contextmanager
+def _without_labels(model: Path) -> Iterator[None]:
+    """Let an error that there are no labels say what is done without them."""
+    try:
+        yield
+    except Unlabelled as error:
+        raise ValueError(
+            f"{error}; samples without labels are ranked, and labelled by a review, on the page of "
+            f"unlikelihood triage {model}; --reviews takes what it exports"
+        ) from error
+
+
+def reviewed(data: Source, reviews: Path, *, test: Path | None = None, **others: Path | None) -> Split:
+    """Return a split whose test are the samples of a source, or of its like in `test`, that were reviewed."""
+    if given := next((part for part, place in others.items() if place is not None), None):
+        raise ValueError(f"{given} is {str(others[given])!r}, expected none with reviews, which label the test")
+    source: Any = data
+    images = read_forgivingly(source if test is None else replace(source, path=test))
+    tested = labelled(images, read_reviews(reviews))
+    if len(tested) < len(images):
+        print(
+            f"note: {len(tested)} of the {len(images)} samples were reviewed as normal or anomalous: figures are of "
+            "these alone, which are like the others only if they were drawn at random",
+            file=sys.stderr,
+        )
+    return Split(train=replace(tested[[]], left_out={}), calibration=replace(tested[[]], left_out={}), test=tested)
 
 
 def reproduce_arguments(parser: ArgumentParser) -> None:

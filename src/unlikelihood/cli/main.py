@@ -16,6 +16,7 @@ from unlikelihood.storage.discovery import names
 COMMANDS = {
     "fit": "fit a detector to the normal training samples of a data set",
     "score": "score every sample of a data set with a fitted detector",
+    "triage": "make a page of samples without labels, the most anomalous first, to review them on",
     "evaluate": "test a fitted detector on unseen normals and anomalies, and write the report",
     "export": "write a fitted detector, from the raw sample to the decision, as one file for other programs",
     "reproduce": "run a named experiment over several seeds, and compare it with the published result",
@@ -31,6 +32,7 @@ examples:
   unlikelihood reproduce mnist-vae --quick --out reports/demo
   unlikelihood fit --data MNIST --detector VAE --detector.latent 20 --out models/vae
   unlikelihood score models/vae --data Folder --data.path scans/ --out scores.csv
+  unlikelihood triage models/vae --data Folder --data.path scans/ --out triage/
   unlikelihood evaluate models/vae --data MNIST --out reports/vae
   unlikelihood export models/vae --to onnx --out vae.onnx --dtype uint8
   unlikelihood fit --train healthy/ --calibration later/ --out models/mine

@@ -89,7 +89,8 @@ def as_typed(message: str, given: Sequence[str]) -> str:
     for flag in (word.partition("=")[0] for word in given if word.startswith("--")):
         name = flag.lstrip("-").rpartition(".")[2]
         message = re.sub(rf"(^|: ){re.escape(name)}(?= is |=)", rf"\1{flag}", message, count=1)
-        message = message.replace(f"path={value_of(given, flag)!r}", f"{flag}={value_of(given, flag)!r}", 1)
+        value = repr(value_of(given, flag))
+        message = re.sub(rf"(--data\.)?\bpath={re.escape(value)}", lambda _: f"{flag}={value}", message, count=1)  # noqa: B023
     return message
 
 

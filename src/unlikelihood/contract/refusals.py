@@ -1,6 +1,6 @@
 """Samples about which nothing can be said: whatever is not finite, or float32 loses, is an error and never a score."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -113,3 +113,28 @@ def check_state(detector: str, state: Mapping[str, Any]) -> None:
     known = np.asarray(state.get("calibration_", ()))
     if known.ndim != 1 or not np.isfinite(known).all() or (np.diff(known) < 0).any():
         raise ValueError(f"{detector}: calibration_ holds {known.shape} scores, expected finite ones in rising order")
+
+
+def judged(
+    score: Callable[[NDArray[Any]], NDArray[Any]], X: NDArray[Any]
+) -> tuple[NDArray[np.float64], dict[int, str]]:
+    r"""Return the scores (n,) of samples (n, \*shape), nan where nothing can be said, and by row the reason of that."""
+    from unlikelihood.contract.blocks import rows as chosen  # only here: a refusal needs no torch
+
+    scores, why = np.full(len(X), np.nan), {}
+    waiting = [np.arange(len(X))]
+    while waiting:
+        rows = waiting.pop()
+        try:
+            scores[rows] = score(X if len(rows) == len(X) else chosen(X, rows))
+        except NoVerdict as error:
+            if len(rows) == 1:
+                why[int(rows[0])] = error.why.format("it")
+            elif len(error.which) == len(rows) and error.which.any():
+                # Each by itself, for what is said of all together is not true of every one.
+                waiting += (
+                    [rows[~error.which], *rows[error.which][:, None]] if not error.which.all() else [*rows[:, None]]
+                )
+            else:
+                waiting += np.array_split(rows, 2)  # the samples that are named are parts of these
+    return scores, why

@@ -18,7 +18,7 @@ from unlikelihood.data.labels import Entry
 from unlikelihood.data.layouts import Found, found_in
 from unlikelihood.data.sizing import Resize, Sizing
 from unlikelihood.data.source import existing
-from unlikelihood.data.splits import Split, partition
+from unlikelihood.data.splits import Split, Unlabelled, partition
 from unlikelihood.data.tree import tree_of
 from unlikelihood.storage.identity import identities
 from unlikelihood.storage.reading import Unreadable, naming
@@ -79,7 +79,7 @@ class Folder(LabelledFolder):
         found = self._found()
         unknown = [entry.file for entry in found.entries if entry.label is None and entry.part is None]
         if nested := sorted({file.split("/")[0] for file in unknown if "/" in file}):
-            raise ValueError(
+            raise Unlabelled(
                 f"path={str(self.path)!r} has sub-folders {nested[:9]} whose images have no label: expected "
                 "anomalous to name those with anomalies; an empty one, (), says that all are normal"
             )
@@ -118,6 +118,7 @@ class Folder(LabelledFolder):
         kept = [found.entries[number] for number in decoded.kept]
         if decoded.failures:
             left_out["images that cannot be read, or differ from the first"] = len(decoded.failures)
+        failed = np.delete([entry.file for entry in found.entries], decoded.kept)
         images = Images(
             pixels=decoded.pixels,
             label=_column([entry.label for entry in kept]),
@@ -128,6 +129,7 @@ class Folder(LabelledFolder):
             part=_column([entry.part for entry in kept]),
             layout=found.layout,
             left_out=left_out,
+            unread=dict(zip(failed.tolist(), decoded.failures, strict=True)),
         )
         _refuse_in_both_classes(images)
         return images

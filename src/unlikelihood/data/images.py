@@ -44,6 +44,8 @@ class Images:
         How the files are arranged that these were read from.
     left_out : dict of str to int
         What the source did not read: how many for each reason.
+    unread : dict of str to str
+        By name, why a sample was not read that the source was to leave out if it could not be.
     centre : ndarray of shape (N, 3), optional
         Where in its patient the middle of each volume is: world coordinates (x, y, z) in mm, as in `Scan`.
 
@@ -66,6 +68,7 @@ class Images:
     part: NDArray[np.str_] | None = None
     layout: str = ""
     left_out: Mapping[str, int] = field(default_factory=dict)
+    unread: Mapping[str, str] = field(default_factory=dict)
     centre: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:

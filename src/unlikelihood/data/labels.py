@@ -101,11 +101,13 @@ def columns_of(table: Path) -> list[str]:
     return next(csv.reader(io.StringIO(start, newline="")), [])
 
 
-def read_table(table: Path, needed: Sequence[str]) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+def read_table(
+    table: Path, needed: Sequence[str], called: str = "table"
+) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """Return the columns of a CSV file, which must have those `needed`, and its rows, each after its line's number.
 
     It is in UTF-8, or in the UTF-16 that its first bytes say. A ValueError names the line that cannot be read, or has
-    not a cell for every column.
+    not a cell for every column. It names the parameter that the file was given by, which is `called` so.
     """
     with naming(table, "a table"):
         content = table.read_bytes()
@@ -119,19 +121,19 @@ def read_table(table: Path, needed: Sequence[str]) -> tuple[list[str], list[tupl
     rows = []
     try:
         for cells in reader:
-            where = f"table={table}, line {reader.line_num}"
+            where = f"{called}={table}, line {reader.line_num}"
             if any("\0" in cell for cell in cells):
                 raise ValueError(f"{where}: holds NUL, expected text")
             if not columns:
-                columns = _columns(table, cells, needed)
+                columns = _columns(f"{called}={table}", cells, needed)
             elif len(cells) != len(columns) and any(cells):
                 raise ValueError(f"{where}: has {len(cells)} cells, expected one for each of {len(columns)} columns")
             elif any(cells):
                 rows.append((reader.line_num, dict(zip(columns, cells, strict=True))))
     except csv.Error as error:
-        raise ValueError(f"table={table}, line {reader.line_num}: cannot be read as a table ({error})") from error
+        raise ValueError(f"{called}={table}, line {reader.line_num}: cannot be read as a table ({error})") from error
     if not rows:
-        raise ValueError(f"table={table} has no rows")
+        raise ValueError(f"{called}={table} has no rows")
     return columns, rows
 
 
@@ -141,11 +143,11 @@ def _text(content: bytes, errors: str = "strict") -> str:
     return content.decode("utf-16" if utf16 else "utf-8-sig", errors)
 
 
-def _columns(table: Path, columns: list[str], needed: Sequence[str]) -> list[str]:
+def _columns(table: str, columns: list[str], needed: Sequence[str]) -> list[str]:
     if missing := [column for column in needed if column not in columns]:
-        raise ValueError(f"table={table} has the columns {str(columns)[:200]}, expected {missing} too")
+        raise ValueError(f"{table} has the columns {str(columns)[:200]}, expected {missing} too")
     if twice := [column for k, column in enumerate(columns) if column and column in columns[:k]]:
-        raise ValueError(f"table={table}, line 1: the column {twice[0]!r} is there twice, expected it once")
+        raise ValueError(f"{table}, line 1: the column {twice[0]!r} is there twice, expected it once")
     return columns
 
 

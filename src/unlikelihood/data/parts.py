@@ -56,6 +56,7 @@ def _part(part: str, source: Source | str | Path) -> Images:
         label=np.zeros(len(images), np.int64) if images.label is None and part != "test" else images.label,
         name=np.array([f"{part}/{name}" for name in names]),
         part=np.full(len(images), part),
+        unread={f"{part}/{name}": reason for name, reason in images.unread.items()},
         layout=f"{part}: {images.layout or type(source).__name__}",
     )
 
@@ -76,4 +77,5 @@ def _joined(parts: Sequence[Images]) -> Images:
         columns[name] = None if any(value is None for value in values) else np.concatenate(values)
     layout = "\n".join(part.layout for part in parts)
     left_out = sum((Counter(part.left_out) for part in parts), Counter())
-    return replace(first, **columns, layout=layout, left_out=dict(left_out))
+    unread = {name: reason for part in parts for name, reason in part.unread.items()}
+    return replace(first, **columns, layout=layout, left_out=dict(left_out), unread=unread)

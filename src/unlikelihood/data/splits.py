@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 from unlikelihood.data.images import Images, in_lines
 
 
+class Unlabelled(ValueError):
+    """Raised where nothing says which samples are normal and which anomalous."""
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """The three parts of an experiment, checked to have nothing in common.
@@ -124,7 +128,7 @@ def partition(
     """
     if images.label is None:
         if images.part is not None and np.any(images.part == "test"):
-            raise ValueError("label=None: expected labelled images in the published test")
+            raise Unlabelled("label=None: expected labelled images in the published test")
         layout = f"{images.layout or 'no labels'}: all are taken as normal"
         images = replace(images, label=np.zeros(len(images), np.int64), layout=layout)
     label = np.asarray(images.label)

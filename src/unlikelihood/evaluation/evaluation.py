@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from unlikelihood.contract.detector import Detector
 from unlikelihood.contract.refusals import naming
-from unlikelihood.data.splits import Split
+from unlikelihood.data.splits import Split, Unlabelled
 from unlikelihood.decisions.probability import cross_fitted
 from unlikelihood.decisions.pvalues import p_values
 from unlikelihood.evaluation.places import places_of
@@ -193,7 +193,7 @@ def _labels(label: NDArray[np.int64] | None, group: NDArray[Any] | None, left_ou
     if min(normal, anomalous) < 2:
         kind = "samples" if group is None else "groups"
         without = f" after the {left_out} on which the detector was trained were left out" if left_out else ""
-        raise ValueError(
+        raise (ValueError if normal and anomalous else Unlabelled)(
             f"split.test holds {normal} normal and {anomalous} anomalous {kind}{without}, expected at least 2 of each"
         )
     return labels

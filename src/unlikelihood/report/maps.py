@@ -15,6 +15,7 @@ from unlikelihood.contract.maps import RESIDUAL, MapKind, Whitening, residual
 BLOCK = 2**24  # values held at once, besides what the caller holds
 FEW = 8  # normals whose maps are enough where each is slow
 SHOWN = 0.995  # share of the pixels that lie below the strongest colour
+UNIT = "standard deviations above what normals have there"
 
 
 @runtime_checkable
@@ -55,8 +56,7 @@ def maps_of(detector: object, X: NDArray[Any], x_hat: NDArray[Any] | None, norma
     reconstructed too well; of a score that is attributed, which is slow, a few of them do.
     """
     kind = detector.map_kind if isinstance(detector, Locates) else RESIDUAL
-    if not kind.own:
-        normals = normals[:: max(1, len(normals) // FEW)]
+    normals = enough(normals, kind)
     if x_hat is not None and kind == RESIDUAL and hasattr(detector, "reconstruct"):
         of_normals, found = residual(normals, detector.reconstruct(normals)), residual(X, x_hat)
     elif isinstance(detector, Locates):
@@ -64,8 +64,13 @@ def maps_of(detector: object, X: NDArray[Any], x_hat: NDArray[Any] | None, norma
     else:
         return None
     whiten = Whitening.of(of_normals)
-    values, unit = whiten(found), "standard deviations above what normals have there"
-    return Maps(values, max(common_scale(whiten(of_normals)), common_scale(values)), str(kind), unit)
+    values = whiten(found)
+    return Maps(values, max(common_scale(whiten(of_normals)), common_scale(values)), str(kind), UNIT)
+
+
+def enough(normals: NDArray[Any], kind: MapKind) -> NDArray[Any]:
+    """Return as many of some normals as are mapped, to know what is unusual: few of them where each map is slow."""
+    return normals if kind.own else normals[:: max(1, len(normals) // FEW)]
 
 
 def common_scale(maps: NDArray[Any]) -> float:

@@ -48,10 +48,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Panel:
-    """A part of the page that a reader moves: a template beside this file and the values that it shows."""
+    """A part of the page that a reader moves: a template and scripts beside this file, and the values that it shows."""
 
     template: str
     values: Mapping[str, Any]
+    scripts: Sequence[str] = ("panels.js",)
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,8 @@ def write_page(
     provenance: Mapping[str, Any],
 ) -> None:
     """Write ``report.html`` and ``figures/*.png`` into a folder that exists; None in the provenance is left out."""
-    (folder / "figures").mkdir()
     for plate in (plate for section in sections for plate in section.plates):
+        (folder / "figures").mkdir(exist_ok=True)
         plate.figure.savefig(folder / "figures" / f"{plate.stem}.png", dpi=160)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("unlikelihood.report", "."),

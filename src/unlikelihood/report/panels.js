@@ -41,25 +41,38 @@ for (const panel of document.querySelectorAll("[data-operate]")) {
 for (const browser of document.querySelectorAll("[data-browser]")) {
   const cases = [...browser.querySelectorAll("article")], thumbs = [...browser.querySelectorAll("[data-case]")];
   let current = 0;
+  // Steps go along the thumbnails as they are shown: a review hides some and moves others.
+  const listed = () => [...browser.querySelectorAll("li:not([hidden]) > [data-case]")].map((each) => thumbs.indexOf(each));
   const go = (to) => {
-    current = Math.min(Math.max(to, 0), cases.length - 1);
+    const list = listed(), place = list.indexOf(to);
+    current = to;
     cases.forEach((each, index) => { each.hidden = index !== current; });
     thumbs.forEach((each, index) => {
       each.setAttribute("aria-current", index === current);
-      each.tabIndex = index === current ? 0 : -1;
+      each.tabIndex = index === (place < 0 ? list[0] : current) ? 0 : -1;
     });
-    browser.querySelector("output").textContent = `${current + 1} of ${cases.length}: ${cases[current].dataset.summary}`;
+    browser.querySelector("output").textContent =
+      `${place < 0 ? "Not in the list" : `${place + 1} of ${list.length}`}: ${cases[current].dataset.summary}`;
+    browser.dispatchEvent(new CustomEvent("case", { detail: current }));
+  };
+  const step = (by) => {
+    const list = listed();
+    go(list[Math.min(Math.max(list.indexOf(current) + by, 0), list.length - 1)] ?? current);
   };
   browser.addEventListener("click", ({ target }) => {
-    const button = target.closest("button");
-    if (button) go(button.dataset.case ? Number(button.dataset.case) : current + Number(button.dataset.step));
+    const button = target.closest("[data-case], [data-step]");
+    if (button) button.dataset.case ? go(Number(button.dataset.case)) : step(Number(button.dataset.step));
   });
   browser.addEventListener("keydown", (event) => {
-    const to = { ArrowLeft: current - 1, ArrowRight: current + 1, Home: 0, End: cases.length - 1 }[event.key];
-    if (event.target.matches("input, select") || to === undefined || event.altKey || event.ctrlKey || event.metaKey) return;
+    const by = { ArrowLeft: -1, ArrowRight: 1, k: -1, j: 1, Home: -Infinity, End: Infinity }[event.key];
+    if (event.target.matches("input, select") || by === undefined || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
-    go(to);
+    step(by);
     if (document.activeElement.dataset.case) thumbs[current].focus();
+  });
+  browser.addEventListener("list", () => {
+    const list = listed();
+    go(list.includes(current) ? current : list[0] ?? current);
   });
   const fade = browser.querySelector("[data-fade]");
   if (fade) fade.addEventListener("input", () => browser.style.setProperty("--map", fade.value / 100));
@@ -72,7 +85,8 @@ for (const volume of document.querySelectorAll("[data-volume]")) {
   const { depth, size, step, columns, mm, start, edges } = JSON.parse(volume.dataset.volume);
   const [D, H, W] = size, shown = [[1, 2], [0, 2], [0, 1]];
   const plane = volume.querySelector("select"), slider = volume.querySelector("input"), said = volume.querySelector("output");
-  const fade = volume.closest("[data-browser]").querySelector("[data-fade]");
+  const browser = volume.closest("[data-browser]"), one = volume.closest("article");
+  const fade = browser.querySelector("[data-fade]");
   const at = start.map((slice, axis) => Math.min(Math.floor(slice / step[axis]), size[axis] - 1));
   const views = [...volume.querySelectorAll("figure")].map((figure) => {
     const sheet = figure.querySelector("img"), canvas = document.createElement("canvas"), frame = document.createElement("div");
@@ -98,6 +112,7 @@ for (const volume of document.querySelectorAll("[data-volume]")) {
     context.resetTransform();
   };
   const draw = () => {
+    if (one.hidden || !views.every(({ sheet }) => sheet.complete)) return;  // only one of hundreds is seen
     const across = plane.selectedIndex, [rows, wide] = shown[across];
     const text = `${plane.value} slice ${at[across] * step[across] + 1} of ${depth[across]}`;
     for (const { sheet, canvas, letters, over, caption } of views) {
@@ -142,5 +157,6 @@ for (const volume of document.querySelectorAll("[data-volume]")) {
     turned = 0;
   }, { passive: false });
   volume.querySelector(".scroller").hidden = false;
-  Promise.all(views.map(({ sheet }) => sheet.decode())).then(draw);
+  browser.addEventListener("case", draw);
+  Promise.all(views.filter(({ sheet }) => !sheet.complete).map(({ sheet }) => sheet.decode())).then(draw);
 }

@@ -50,7 +50,7 @@ def save_ranking(
             title=name,
             lede=f"Ranks {len(images):,} samples, the most anomalous first. A rank is no diagnosis: nothing "
             "here says how many of them are anomalies.",
-            sections=[_drawn(images, order), _listed(ranked), _data(images)],
+            sections=[_drawn(images, order), _listed(ranked), data_sheet(images)],
             provenance=provenance,
         )
     return Path(path)
@@ -83,7 +83,8 @@ def _cell(value: Any) -> str:
     return number(value) if isinstance(value, float) else str(value)
 
 
-def _data(images: Images) -> Section:
+def data_sheet(images: Images) -> Section:
+    """Return what is known of the samples together."""
     facts = {
         "Data": images.layout,
         "Samples": "; ".join(f"{what}: {count:,}" for what, count in images.counts.items()),

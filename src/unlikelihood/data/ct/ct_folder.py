@@ -93,8 +93,12 @@ class CTFolder(LabelledFolder):
         group: list[str],
         name: list[str],
         left_out: Mapping[str, int],
+        unread: Mapping[str, str],
     ) -> Images:
-        """Return what was cropped; `rows` are the places of each scan's crops, `left_out` counts what was not."""
+        """Return what was cropped; `rows` are the places of each scan's crops, `left_out` counts what was not.
+
+        `unread` has the reason, by name, where that is known.
+        """
         centre = np.empty((sum(map(len, rows)), 3))
         for one, at in zip(cropped, rows, strict=True):
             centre[list(at)] = one.centres
@@ -110,4 +114,5 @@ class CTFolder(LabelledFolder):
             if self.window is None
             else f"CT scans, HU {self.window[0]:g} to {self.window[1]:g}",
             left_out=left_out,
+            unread=unread,
         )

@@ -79,8 +79,8 @@ class Cubes(CTFolder):
     def read(self) -> Images:
         found = self.survey(existing("path", self.path))
         centres, made, rejections = self._cropped(found.scans)
-        wrong = {one.line for one in rejections}
-        kept = [one for one in centres if one.line not in wrong]
+        reasons = {one.line: one.reason for one in rejections}
+        kept = [one for one in centres if one.line not in reasons]
         self._report(rejections, len(centres))
         place = {one.line: i for i, one in enumerate(kept)}
         whole = [(crops, [place[one.line] for one in own if one.line in place]) for crops, own in made]
@@ -93,6 +93,7 @@ class Cubes(CTFolder):
             group=[one.group or patient[row] or one.scan for row, one in enumerate(kept)],
             name=[one.name for one in kept],
             left_out=found.left_out + Counter({"centres that give no cube": len(rejections)}),
+            unread={one.name: reasons[one.line] for one in centres if one.line in reasons},
         )
 
     def rejections(self) -> list[Rejection]:

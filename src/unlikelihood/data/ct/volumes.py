@@ -68,6 +68,7 @@ class Volumes(CTFolder):
             group=[entry.group or one.patient or entry.file for entry, one in kept],
             name=[entry.file for entry, _ in kept],
             left_out=left_out + Counter({"volumes that cannot be read": len(failures)}),
+            unread={entry.file: one.damage for (entry, _), one in zip(entries, cropped, strict=True) if one.damage},
         )
 
     def _entries(self, path: Path) -> tuple[list[tuple[Entry, ScanFiles]], Counter[str]]:

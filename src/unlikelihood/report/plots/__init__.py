@@ -5,7 +5,7 @@ from unlikelihood.report.plots.networks import architecture, search_losses
 from unlikelihood.report.plots.p_values import evidence, p_value_steps
 from unlikelihood.report.plots.planes import AXIAL, CORONAL, MONTAGE, SAGITTAL, Plane, ratio
 from unlikelihood.report.plots.samples import gallery, limits_of, reconstructions
-from unlikelihood.report.plots.stills import Sheet, heat, hot_sheet, hot_still, laid_over, sheet, still
+from unlikelihood.report.plots.stills import THINNED, Sheet, heat, hot_sheet, hot_still, laid_over, sheet, still, weight
 from unlikelihood.report.plots.style import svg
 from unlikelihood.report.plots.volumes import busiest, montage, triptych
 
@@ -14,6 +14,7 @@ __all__ = [
     "CORONAL",
     "MONTAGE",
     "SAGITTAL",
+    "THINNED",
     "Plane",
     "Sheet",
     "architecture",
@@ -40,4 +41,5 @@ __all__ = [
     "svg",
     "training_curve",
     "triptych",
+    "weight",
 ]
