@@ -125,11 +125,11 @@ def fit(
         raise ValueError(f"out is {str(out)!r}, where the same command ended on {date}: --overwrite fits again")
     refuse_existing(overwrite, out=out)
     source = apart(data, train=train, calibration=calibration, test=test)
-    together(partial(_fit, source, detector, out), devices, nodes)
+    together(partial(_fit, source, train, detector, out), devices, nodes)
 
 
 @warning_in_one_line()  # in a process of its own, too
-def _fit(data: Source, detector: Detector, out: Path) -> None:
+def _fit(data: Source, train: Path | None, detector: Detector, out: Path) -> None:
     started = time.perf_counter()
     with stage(1, 3):
         split = data.split()
