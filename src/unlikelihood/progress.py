@@ -39,6 +39,7 @@ def _console() -> "Console":
 
 
 _stages: ContextVar[str] = ContextVar("_stages", default="")
+_quiet: ContextVar[bool] = ContextVar("_quiet", default=False)
 
 
 @contextmanager
@@ -64,6 +65,16 @@ def stage(number: int, of: int, name: str = "") -> Iterator[None]:
         yield
     finally:
         _stages.reset(before)
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Show no progress of what runs in the block, as in a worker, whose caller shows that of all."""
+    before = _quiet.set(True)
+    try:
+        yield
+    finally:
+        _quiet.reset(before)
 
 
 def _in_jupyter() -> bool:
@@ -113,6 +124,9 @@ def progress(title: str, total: int | None, start: int = 0) -> Iterator[Update]:
     ...     for n in range(3):
     ...         update(note=f"n = {n}")
     """
+    if _quiet.get():
+        yield lambda advance=1, note="": None
+        return
     title = title and _stages.get() + title
     # Not `console.is_terminal`, which FORCE_COLOR switches on in the log files of a CI.
     if not (sys.stderr.isatty() or _in_jupyter()):

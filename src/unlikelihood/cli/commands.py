@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from jsonargparse import ArgumentParser
 
-from unlikelihood.cli import columns
 from unlikelihood.cli.results import DATA, done, fitted_on, refuse_existing
 from unlikelihood.contract.detector import Detector, load
 from unlikelihood.contract.refusals import naming
@@ -20,7 +19,9 @@ from unlikelihood.data import kept
 from unlikelihood.data.parts import Parts
 from unlikelihood.data.source import RandomSplitSource, Source
 from unlikelihood.data.splits import Split
-from unlikelihood.evaluation import evaluation
+from unlikelihood.distributed.archive import score_archive
+from unlikelihood.distributed.scoring import Job
+from unlikelihood.evaluation import columns, evaluation
 from unlikelihood.evaluation.experiment import Runnable, keep_checkpoints
 from unlikelihood.parameters import check_parameters
 from unlikelihood.progress import stage
@@ -140,7 +141,15 @@ def score_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `score`."""
     parser.add_argument("model", type=Path, help="folder of a fitted detector")
     _add_data(parser)
-    _add_out(parser, "table to write: .csv or .parquet")
+    _add_out(parser, "table to write: .csv or .parquet; or, of an archive, a folder of Parquet parts")
+    parser.add_argument(
+        "--workers", type=int | None, help="processes that score an archive, each with a thread of its own"
+    )
+    parser.add_argument("--ray", type=str | None, help="address of a Ray cluster that scores an archive, such as auto")
+    parser.add_argument("--rows", type=int | None, help="samples of an archive that are scored and written together")
+    parser.add_argument(
+        "--patience", type=float | None, help="seconds without a sign of life after which a worker is given up"
+    )
     parser.add_argument(
         "--maps",
         type=Path | None,
@@ -166,6 +175,10 @@ def score(
     data: Source,
     out: Path,
     overwrite: bool,
+    workers: int | None,
+    ray: str | None,
+    rows: int | None,
+    patience: float | None,
     maps: Path | None,
     report: Path | None,
     alpha: float | None,
@@ -174,6 +187,21 @@ def score(
     device: str,
 ) -> None:
     """Score every sample of a source, and decide about it where an α is given."""
+    of_archives = {"workers": workers, "ray": ray, "rows": rows, "patience": patience}
+    given = {name: value for name, value in of_archives.items() if value is not None}
+    if given and out.suffix in (".csv", ".parquet"):
+        raise ValueError(f"out is {str(out)!r}, expected a folder of parts, as {next(iter(given))} is of archives")
+    if given or not out.suffix:
+        if maps is not None or report is not None:
+            raise ValueError(f"out is {str(out)!r}, a folder of parts: maps and reports go with a table")
+        started = time.perf_counter()
+        job = Job(model, data, alpha, evaluation, prevalence, device)
+        counts = score_archive(job, out, overwrite=overwrite, **({"workers": 0 if ray else 1} | given))
+        if counts["seen"]:
+            _say_trained_on(counts["seen"], counts["samples"])
+        called = ("samples", "scored", "refused", *([] if alpha is None else ["anomalous"]))
+        done("score", **{name: counts[name] for name in called}, seconds=time.perf_counter() - started, out=out)
+        return
     write = tables.writer(out)
     refuse_existing(overwrite, out=out, maps=maps, report=report)
     started = time.perf_counter()
@@ -186,10 +214,7 @@ def score(
     images = data.read()
     print(images.summary())
     if trained_on := int(seen(detector, images.pixels).sum()):
-        print(
-            f"note: {trained_on} of the {len(images)} samples were trained on: their p-values are too high",
-            file=sys.stderr,
-        )
+        _say_trained_on(trained_on, len(images))
     with naming(images.name):
         table = columns.table_of(images, detector.score_samples(images.pixels), *decide)
         found = None if maps is None else detector.anomaly_map(images.pixels)
@@ -202,6 +227,10 @@ def score(
         print(f"report: {report / 'report.html'}")
     called = {} if alpha is None else {"anomalous": (table["decision"] == "anomalous").sum(), "alpha": f"{alpha:g}"}
     done("score", samples=len(images), **called, seconds=time.perf_counter() - started, out=out)
+
+
+def _say_trained_on(n: int, of: int) -> None:
+    print(f"note: {n} of the {of} samples were trained on: their p-values are too high", file=sys.stderr)
 
 
 def evaluate_arguments(parser: ArgumentParser) -> None:
