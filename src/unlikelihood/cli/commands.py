@@ -16,10 +16,13 @@ from unlikelihood.cli.results import DATA, done, fitted_on, refuse_existing
 from unlikelihood.contract.detector import Detector, load
 from unlikelihood.contract.refusals import naming
 from unlikelihood.data import kept
+from unlikelihood.data.folder import Folder
 from unlikelihood.data.parts import Parts
 from unlikelihood.data.source import RandomSplitSource, Source
 from unlikelihood.data.splits import Split
+from unlikelihood.distributed import stream
 from unlikelihood.distributed.archive import score_archive
+from unlikelihood.distributed.pool import PATIENCE
 from unlikelihood.distributed.scoring import Job
 from unlikelihood.evaluation import columns, evaluation
 from unlikelihood.evaluation.experiment import Runnable, keep_checkpoints
@@ -188,19 +191,14 @@ def score(
 ) -> None:
     """Score every sample of a source, and decide about it where an α is given."""
     of_archives = {"workers": workers, "ray": ray, "rows": rows, "patience": patience}
-    given = {name: value for name, value in of_archives.items() if value is not None}
-    if given and out.suffix in (".csv", ".parquet"):
-        raise ValueError(f"out is {str(out)!r}, expected a folder of parts, as {next(iter(given))} is of archives")
+    given = [name for name, value in of_archives.items() if value is not None]
     if given or not out.suffix:
+        if out.suffix in (".csv", ".parquet"):
+            raise ValueError(f"out is {str(out)!r}, expected a folder of parts, as {given[0]} is of archives")
         if maps is not None or report is not None:
             raise ValueError(f"out is {str(out)!r}, a folder of parts: maps and reports go with a table")
-        started = time.perf_counter()
         job = Job(model, data, alpha, evaluation, prevalence, device)
-        counts = score_archive(job, out, overwrite=overwrite, **({"workers": 0 if ray else 1} | given))
-        if counts["seen"]:
-            _say_trained_on(counts["seen"], counts["samples"])
-        called = ("samples", "scored", "refused", *([] if alpha is None else ["anomalous"]))
-        done("score", **{name: counts[name] for name in called}, seconds=time.perf_counter() - started, out=out)
+        _score_archive(job, out, workers=workers, ray=ray, rows=rows, patience=patience, overwrite=overwrite)
         return
     write = tables.writer(out)
     refuse_existing(overwrite, out=out, maps=maps, report=report)
@@ -227,6 +225,55 @@ def score(
         print(f"report: {report / 'report.html'}")
     called = {} if alpha is None else {"anomalous": (table["decision"] == "anomalous").sum(), "alpha": f"{alpha:g}"}
     done("score", samples=len(images), **called, seconds=time.perf_counter() - started, out=out)
+
+
+def watch_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of `watch`."""
+    parser.add_argument("model", type=Path, help="folder of a fitted detector")
+    parser.add_argument("folder", type=str, help="folder in which images arrive")
+    reading = ["window", "spacing", "size", "sizing", "channels", "background"]
+    others = {one.name for one in fields(Folder)} - {"path", *reading}
+    parser.add_class_arguments(Folder, "data", skip=others)
+    parser.link_arguments("folder", "data.path")
+    parser.add_argument("--out", type=Path, required=True, help="table that rows are added to: .csv")
+    parser.add_argument("--alpha", type=float | None, help="share of normals that may be called anomalous")
+    parser.add_argument("--once", action="store_true", help="end when all that is there is scored")
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+
+
+def watch(model: Path, folder: str, data: Folder, out: Path, alpha: float | None, once: bool, device: str) -> None:
+    """Score what arrives in a folder, until it is interrupted."""
+    if out.suffix != ".csv":
+        raise ValueError(f"out is {str(out)!r}, expected a name that ends in .csv: rows are added to it")
+    rows = refused = drifted = 0
+    try:
+        for row in stream.watch(model, data, out, alpha=alpha, device=device, once=once):
+            rows, refused = rows + 1, refused + ("reason" in row)
+            if row.get("evidence", 0) >= stream.DRIFT and not drifted:
+                drifted = rows
+                print(
+                    f"drift at {row['name']}: scores are no longer those of the calibration normals, so do not trust "
+                    "p-values before it is known why",
+                    file=sys.stderr,
+                )
+    finally:
+        done("watch", rows=rows, refused=refused, drift="yes" if drifted else "no", out=out)
+
+
+def _score_archive(job: Job, out: Path, *, workers: int | None, patience: float | None, **others: Any) -> None:
+    started = time.perf_counter()
+    usual = 1 if others["ray"] is None else 0
+    counts = score_archive(
+        job,
+        out,
+        workers=usual if workers is None else workers,
+        patience=PATIENCE if patience is None else patience,
+        **others,
+    )
+    if counts["seen"]:
+        _say_trained_on(counts["seen"], counts["samples"])
+    said = ("samples", "scored", "refused", *([] if job.alpha is None else ["anomalous"]))
+    done("score", **{name: counts[name] for name in said}, seconds=time.perf_counter() - started, out=out)
 
 
 def _say_trained_on(n: int, of: int) -> None:

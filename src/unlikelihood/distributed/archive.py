@@ -87,7 +87,7 @@ def score_archive(
                 if found.table is not None:
                     kept = {**found.counts, "content": found.content, "plan": key, "model": plan["model"]}
                     write_part(part_of(out, shard), found.table, kept)
-                    counts["scored"] += found.table.num_rows
+                    counts["scored"] += shard.stop - shard.start
                 counts.update({name: kept[name] for name in ("refused", "anomalous", "seen")})
                 advance(shard.stop - shard.start)
         for surplus in set(parts_in(out)) - {part_of(out, shard) for shard in every}:
@@ -142,9 +142,7 @@ def _take_over(out: Path, plan: dict[str, Any], *, overwrite: bool) -> None:
             return
         if not overwrite:
             other = ", ".join(name for name in plan if found.get(name) != plan[name])
-            raise ValueError(
-                f"out is {str(out)!r}, which holds scores of another {other}: --overwrite replaces them"
-            )
+            raise ValueError(f"out is {str(out)!r}, which holds scores of another {other}: --overwrite replaces them")
         for part in parts_in(out):
             part.unlink()
     elif out.exists() and any(out.iterdir()):

@@ -1,11 +1,13 @@
 """Workers on a Ray cluster.
 
-They are plain actors, not Ray Data's: that waits for ever for actors which die while they load (ray-project/ray#62746), or
-for a CPU that reads where actors hold all of them (#44687), begins tasks again without an end (#51946) and has no
-time-out (#45661). Here an actor is told a range of rows, reads them itself and sends its scores, so that nothing is left
-for Ray Data to do; that an actor starts, says something and fails no more than thrice is seen to in `pool.scored`.
+They are plain actors, not those of Ray Data. It waits for ever for actors that die while they load (issue 62746 of
+ray-project/ray), and for a CPU to read with where actors hold all of them (44687), begins tasks again without an end
+(51946) and has no time-out (45661). Here an actor is told a range of rows, reads them itself and sends its scores, so
+that nothing is left for Ray Data to do. That actors start, say something and fail thrice at most is seen to in
+`pool.scored`.
 """
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -46,7 +48,7 @@ def cluster(address: str, job: Job, workers: int) -> Iterator[tuple["Ray", int]]
     if joined:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing of a user's is reported anywhere
         try:
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except Exception as error:
             raise WorkersFailed(f"ray is {address!r}, where no cluster answers: {error}") from error
     try:
@@ -114,7 +116,7 @@ class Remote:
         from ray.exceptions import RayError
 
         try:
-            return ray.get(next(self.waited_for) if self.scoring else self.waited_for)  # type: ignore[no-any-return]
+            return ray.get(next(self.waited_for) if self.scoring else self.waited_for)
         except RayError as error:
             raise WorkerLost(" ".join(str(error).split())[-300:]) from None
 

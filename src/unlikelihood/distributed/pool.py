@@ -7,6 +7,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
 from unlikelihood.distributed.scoring import Job, Scored, Scorer
@@ -163,7 +164,7 @@ def scored(
 
 
 class Alone:
-    """This process as the one worker, which needs no other."""
+    """The one worker that is this process itself."""
 
     def __init__(self, scorer: Scorer) -> None:
         self.scorer = scorer
@@ -222,10 +223,8 @@ class Local:
         end.close()  # so that the pipe ends with the process
 
     def give(self, task: Task) -> None:  # noqa: D102
-        try:
+        with suppress(OSError):  # it has ended, which `take` says
             self.pipe.send(task)
-        except OSError:
-            pass  # it has ended, which `take` says
 
     def take(self) -> Scored | None:  # noqa: D102
         try:
@@ -237,7 +236,7 @@ class Local:
             raise WorkerLost(f"the process ended {how}") from None
         if isinstance(said, str):
             raise WorkerLost(said)
-        return said  # type: ignore[no-any-return]
+        return said
 
     def stop(self) -> None:  # noqa: D102
         self.process.kill()

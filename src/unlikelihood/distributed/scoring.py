@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from unlikelihood.contract.detector import Detector, load
 from unlikelihood.contract.refusals import NoVerdict
@@ -27,9 +27,6 @@ from unlikelihood.storage.identity import identities, seen_among
 from unlikelihood.storage.reading import printable
 from unlikelihood.storage.tables import Columns
 from unlikelihood.training.alarms import NothingLearnt, NotTrustworthy
-
-if TYPE_CHECKING:
-    import pyarrow
 
 PULSE = 1.0  # seconds between two signs of life of a worker that scores
 Made = TypeVar("Made")
@@ -70,15 +67,16 @@ class Scored(NamedTuple):
     ----------
     content : str
         Hash of the samples, their names and all else that goes into the table.
-    table : pyarrow.Table, optional
-        A row for every sample; None if the content is that which was scored before.
+    table : dict of str to ndarray, optional
+        Columns with a row for every sample, nan or None where nothing is known; no table if the content is that which
+        was scored before.
     counts : dict of str to int
         How many samples were refused, called anomalous, and trained on.
     """
 
     content: str
-    table: "pyarrow.Table | None" = None
-    counts: dict[str, int] = {}  # noqa: RUF012 - of a tuple, never written to
+    table: Columns | None = None
+    counts: dict[str, int] = {}
 
 
 class Scorer:
@@ -122,19 +120,19 @@ class Scorer:
             # The first is said once, by who starts the workers; the second is about too few samples to tell.
             warnings.simplefilter("ignore", NotTrustworthy)
             warnings.simplefilter("ignore", NothingLearnt)
-            yield from score_shard(self, shard, known)
+            yield from score_shard(self, self.rows, shard, known)
 
 
-def score_shard(scorer: Scorer, shard: Shard, known: str) -> Iterator[Scored | None]:
-    """Yield the scores of a shard, as `Scorer.score`, on as many threads as there are."""
-    detector, rows = scorer.detector, scorer.rows
+def score_shard(scorer: Scorer, rows: Rows, shard: Shard, known: str = "") -> Iterator[Scored | None]:
+    """Yield the scores of some rows, as `Scorer.score`, on as many threads as there are."""
+    detector = scorer.detector
     read: list[Images] = []
     refused: dict[int, str] = {}
-    for start, found in in_parts(lambda start, stop: fitting(detector, rows, start, stop), shard.start, shard.stop):
-        if isinstance(found, str):
-            refused[start - shard.start] = found
+    for start, part in in_parts(lambda start, stop: fitting(detector, rows, start, stop), shard.start, shard.stop):
+        if isinstance(part, str):
+            refused[start - shard.start] = part
         else:
-            read.append(found)
+            read.append(part)
         yield None
     names = np.array([printable(name) for name in rows.names(shard.start, shard.stop)])
     legible = np.array([row for row in range(len(names)) if row not in refused], np.intp)
@@ -158,17 +156,26 @@ def score_shard(scorer: Scorer, shard: Shard, known: str) -> Iterator[Scored | N
             said = time.monotonic()
             yield None
     judged = np.isfinite(scores[legible])
-    chosen = legible[judged]
-    known_columns: Columns = {}
-    if images is not None and len(chosen):
-        known_columns = columns.table_of(images if judged.all() else images[judged], scores[chosen], *scorer.decide)
-    table = in_arrow(names, known_columns, chosen, refused, scorer.kinds)
+    found: Columns = {}
+    if images is not None and judged.any():
+        found = columns.table_of(images if judged.all() else images[judged], scores[legible[judged]], *scorer.decide)
+    table = {name: spread(len(names), legible[judged], found.get(name), kind) for name, kind in scorer.kinds.items()}
+    table["name"] = names
+    table["reason"] = spread(len(names), list(refused), np.array(list(refused.values()), object), str)
     counts = {
         "refused": len(refused),
-        "anomalous": int((known_columns.get("decision", np.empty(0)) == "anomalous").sum()),
+        "anomalous": int((found["decision"] == "anomalous").sum()) if "decision" in found else 0,
         "seen": int(seen_among(detector, own).sum()),
     }
     yield Scored(content, table, counts)
+
+
+def spread(n: int, rows: ArrayLike, column: NDArray[Any] | None, kind: type) -> NDArray[Any]:
+    """Return a column of n rows that has the values of another one in some of them, else nan, or None for text."""
+    whole: NDArray[Any] = np.full(n, np.nan) if kind is float else np.full(n, None, object)
+    if column is not None and len(column):
+        whole[np.asarray(rows)] = column if kind is float else column.astype(str)
+    return whole
 
 
 def in_parts(make: Callable[[int, int], Made], start: int, stop: int) -> Iterator[tuple[int, Made | str]]:
@@ -218,41 +225,12 @@ def together(read: list[Images]) -> Images:
     return Images(pixels=joined([one.pixels for one in read]), **known)  # type: ignore[arg-type]
 
 
-def content_of(
-    names: NDArray[np.str_], own: NDArray[np.uint64], images: Images | None, refused: dict[int, str]
-) -> str:
+def content_of(names: NDArray[np.str_], own: NDArray[np.uint64], images: Images | None, refused: dict[int, str]) -> str:
     """Return a hash of what is scored: of names, pixels, labels, groups, and of why samples cannot be read."""
     digest = blake2b(own.tobytes(), digest_size=16)
     known = [] if images is None else [column.tolist() for column in (images.label, images.group) if column is not None]
     digest.update(json.dumps([names.tolist(), known, sorted(refused.items())]).encode())
     return digest.hexdigest()
-
-
-def in_arrow(
-    names: NDArray[np.str_], known: Columns, rows: NDArray[np.intp], refused: dict[int, str], kinds: dict[str, type]
-) -> "pyarrow.Table":
-    """Return a table of all samples with columns of the same `kinds` in every part, empty where nothing is known.
-
-    `known` are the columns of the samples in `rows`; those that were `refused` have a reason instead.
-    """
-    import pyarrow
-
-    n = len(names)
-    every = {**known, "name": names, "reason": np.array(list(refused.values()), object)}
-    places = {"name": np.arange(n), "reason": np.array(list(refused), np.intp)}
-    made = {}
-    for name, kind in kinds.items():
-        text = kind is str
-        full: NDArray[Any] = np.empty(n, object) if text else np.zeros(n)
-        empty = np.ones(n, bool)
-        if name in every:
-            at = places.get(name, rows)
-            full[at], empty[at] = every[name].astype(object if text else float), False
-        if text:
-            made[name] = pyarrow.array([None if value is None else str(value) for value in full], pyarrow.string())
-        else:
-            made[name] = pyarrow.array(full, pyarrow.float64(), mask=empty)
-    return pyarrow.table(made)
 
 
 @contextmanager

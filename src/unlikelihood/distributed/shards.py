@@ -4,12 +4,10 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from unlikelihood.storage.files import recover, replacing
-
-if TYPE_CHECKING:
-    import pyarrow
+from unlikelihood.storage.tables import Columns
 
 BLOCK = 256  # samples that are scored together, at least
 MOST = 4096  # samples of a shard
@@ -68,10 +66,17 @@ def manifest_of(part: Path) -> dict[str, Any]:
         return {}
 
 
-def write_part(part: Path, table: "pyarrow.Table", manifest: dict[str, Any]) -> None:
+def write_part(part: Path, table: Columns, manifest: dict[str, Any]) -> None:
     """Write a table and its manifest as one file, which is there whole or not at all."""
+    import pyarrow
     import pyarrow.parquet
 
-    known = table.replace_schema_metadata({MANIFEST: json.dumps(manifest, sort_keys=True)})
+    made = {
+        name: pyarrow.array(column.tolist(), pyarrow.string())
+        if column.dtype.kind in "OU"
+        else pyarrow.array(column, pyarrow.float64(), from_pandas=True)  # nan is nothing
+        for name, column in table.items()
+    }
+    known = pyarrow.table(made, metadata={MANIFEST: json.dumps(manifest, sort_keys=True)})
     with replacing(part) as temporary:
         pyarrow.parquet.write_table(known, temporary, write_page_checksum=True)
