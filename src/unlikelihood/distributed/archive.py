@@ -75,7 +75,7 @@ def score_archive(
         warnings.warn(f"{type(scorer.detector).__name__}: {alarm}", NotTrustworthy, stacklevel=2)
     _refuse_other_shapes(scorer)
     size = rows_in_shard(scorer.detector.shape_, scorer.block) if rows is None else rows
-    plan = plan_of(job, scorer, size)
+    plan = plan_of(job, size)
     with alone(out, patience=0):
         _take_over(out, plan, overwrite=overwrite)
         every = list(shards(len(scorer.rows), size))
@@ -95,7 +95,7 @@ def score_archive(
     return dict(counts)
 
 
-def plan_of(job: Job, scorer: Scorer, rows: int) -> dict[str, Any]:
+def plan_of(job: Job, rows: int) -> dict[str, Any]:
     """Return what decides the scores, beside the samples: parts with the same plan are of one archive."""
     evaluation = None if job.evaluation is None else _hash(job.evaluation / "evaluation.json")
     return {
@@ -103,7 +103,6 @@ def plan_of(job: Job, scorer: Scorer, rows: int) -> dict[str, Any]:
         "version": version("unlikelihood"),
         "model": _hash(job.model / "detector.json"),  # which has the hash of the weights
         "source": repr(job.source),
-        "columns": list(scorer.kinds),
         "alpha": job.alpha,
         "evaluation": evaluation,
         "prevalence": job.prevalence,

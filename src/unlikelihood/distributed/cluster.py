@@ -9,6 +9,9 @@ that nothing is left for Ray Data to do. That actors start, say something and fa
 
 import logging
 import os
+import signal
+import socket
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +21,7 @@ from unlikelihood.distributed.pool import Task, WorkerLost, WorkersFailed
 from unlikelihood.distributed.scoring import Job, Scored, Scorer
 
 FEWEST = 2  # CPUs of a cluster
+CONNECTING = 10.0  # seconds until a head node has to answer
 
 
 @contextmanager
@@ -40,17 +44,24 @@ def cluster(address: str, job: Job, workers: int) -> Iterator[tuple["Ray", int]]
     WorkersFailed
         If nobody answers at the address, or the cluster has fewer than two CPUs.
     """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing of a user's is reported anywhere
+    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "3")  # of ten seconds each, to reach a cluster
     try:
         import ray
     except ImportError:
         raise ImportError("scoring on a Ray cluster needs ray: pip install 'unlikelihood[ray]'") from None
     joined = not ray.is_initialized()
     if joined:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing of a user's is reported anywhere
+        ended = signal.getsignal(signal.SIGTERM)
         try:
+            host, _, port = address.rpartition(":")
+            if host and port.isdecimal():
+                socket.create_connection((host, int(port)), timeout=CONNECTING).close()
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except Exception as error:
             raise WorkersFailed(f"ray is {address!r}, where no cluster answers: {error}") from error
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, ended)  # Ray has put its own there
     try:
         cpus = int(ray.cluster_resources().get("CPU", 0))
         if cpus < FEWEST:
