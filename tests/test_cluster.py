@@ -1,7 +1,6 @@
 """A Ray cluster scores as one process does, and what it hangs on elsewhere is an error here."""
 
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -73,24 +72,23 @@ def test_a_cluster_of_two_nodes_that_loses_one_writes_the_bytes_of_one_process(j
 
         monkeypatch.setattr(clusters.Ray, "start", noted)
         monkeypatch.setattr(clusters.Remote, "give", lose_a_node)
-        score_archive(job, tmp_path / "ray", ray=cluster.address, workers=2, rows=100)
+        score_archive(job, tmp_path / "ray", ray=cluster.address, workers=2, rows=100, patience=240)
         assert content(tmp_path / "ray") == content(tmp_path / "alone")
         assert len(given) > 20
 
-        began = time.monotonic()
         broken = clusters.Ray(Job(tmp_path / "not a model", job.source))
         with pytest.raises(WorkersFailed, match=r"3 workers in a row ended before they scored anything: .*not a model"):
             list(scored(broken, 1, [(shard, "") for shard in shards(9, 1)]))
-        assert time.monotonic() - began < 60
     finally:
         ray.shutdown()
         cluster.shutdown()
 
 
-def test_an_address_where_nobody_answers_is_an_error(job, monkeypatch):
+def test_an_address_where_nobody_answers_is_an_error(job, tmp_path, monkeypatch):
     for name, value in QUIET.items():
         monkeypatch.setenv(name, value)
     began = time.monotonic()
     with pytest.raises(WorkersFailed, match=r"ray is '127.0.0.1:9', where no cluster answers"):
-        score_archive(job, Path("scores"), ray="127.0.0.1:9")
+        score_archive(job, tmp_path / "scores", ray="127.0.0.1:9")
+    assert not (tmp_path / "scores").exists()
     assert time.monotonic() - began < 60

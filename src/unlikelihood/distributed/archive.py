@@ -76,12 +76,12 @@ def score_archive(
     _refuse_other_shapes(scorer)
     size = rows_in_shard(scorer.detector.shape_, scorer.block) if rows is None else rows
     plan = plan_of(job, size)
-    with alone(out, patience=0):
+    key = sha256(canonical(plan))
+    counts: Counter[str] = Counter(samples=len(scorer.rows), scored=0, refused=0, anomalous=0, seen=0)
+    with alone(out, patience=0), pool_of(job, scorer, workers, ray) as (pool, several):
         _take_over(out, plan, overwrite=overwrite)
         every = list(shards(len(scorer.rows), size))
-        counts: Counter[str] = Counter(samples=len(scorer.rows), scored=0, refused=0, anomalous=0, seen=0)
-        key = sha256(canonical(plan))
-        with pool_of(job, scorer, workers, ray) as (pool, several), progress("Scoring", len(scorer.rows)) as advance:
+        with progress("Scoring", len(scorer.rows)) as advance:
             for shard, found in scored(pool, several, _tasks(out, every, key), patience):
                 kept = manifest_of(part_of(out, shard)) if found.table is None else {}
                 if found.table is not None:
