@@ -246,6 +246,10 @@ def watch(model: Path, folder: str, data: Folder, out: Path, alpha: float | None
     if out.suffix != ".csv":
         raise ValueError(f"out is {str(out)!r}, expected a name that ends in .csv: rows are added to it")
     rows = refused = drifted = 0
+
+    def say() -> None:
+        done("watch", rows=rows, refused=refused, drift="yes" if drifted else "no", out=out)
+
     try:
         for row in stream.watch(model, data, out, alpha=alpha, device=device, once=once):
             rows, refused = rows + 1, refused + ("reason" in row)
@@ -256,8 +260,10 @@ def watch(model: Path, folder: str, data: Folder, out: Path, alpha: float | None
                     "p-values before it is known why",
                     file=sys.stderr,
                 )
-    finally:
-        done("watch", rows=rows, refused=refused, drift="yes" if drifted else "no", out=out)
+    except (KeyboardInterrupt, SystemExit):  # which are how it ends
+        say()
+        raise
+    say()
 
 
 def _score_archive(job: Job, out: Path, *, workers: int | None, patience: float | None, **others: Any) -> None:

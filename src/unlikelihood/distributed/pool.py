@@ -7,7 +7,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, Generic, Protocol, TypeVar
 
 from unlikelihood.distributed.scoring import Job, Scored, Scorer
@@ -219,7 +219,8 @@ class Local:
         context = multiprocessing.get_context("spawn")  # not forked: threads of torch do not survive that
         self.pipe, end = context.Pipe()
         self.process = context.Process(target=_work, args=(job, end), daemon=True)
-        self.process.start()
+        with _without_interrupts():  # a Ctrl-C is for all of a terminal; who starts this ends this
+            self.process.start()
         end.close()  # so that the pipe ends with the process
 
     def give(self, task: Task) -> None:  # noqa: D102
@@ -244,9 +245,21 @@ class Local:
         self.pipe.close()
 
 
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Let processes that start in the block never hear of SIGINT; this one hears of it after the block."""
+    if not hasattr(signal, "pthread_sigmask"):  # on Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _work(job: Job, pipe: Any) -> None:
     """Load the model, and score what comes until the pipe is closed, as it is when who started this ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for all of a terminal; who started this ends this
     try:
         scorer = Scorer(job)
         len(scorer.rows)
