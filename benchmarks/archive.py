@@ -129,6 +129,7 @@ def overhead(job: Job, n: int, rounds: int, folder: Path) -> dict[str, object]:
 def kills(job: Job, n: int, many: int, folder: Path) -> dict[str, object]:
     """Kill workers and drivers at random, and compare what is there in the end with what is written without kills."""
     whole, out = folder / "whole", folder / "killed"
+    job = Job(job.model, u.Arrays(str(job.source.path)))  # type: ignore[attr-defined]
     score_archive(job, whole, rows=FEW)
     draw = random.Random(0)
     killed = {"workers": 0, "drivers": 0}
@@ -230,7 +231,6 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         model = fitted(folder)
@@ -250,6 +250,7 @@ def main() -> None:
             before = os.getloadavg()[0]
             found = measures[name]()
             load = [round(value, 1) for value in (before, os.getloadavg()[0])]
+            results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
             results[name] = found | {"load before and after": load, "cores": os.cpu_count()} | provenance()
             RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
             print(name, json.dumps(found), flush=True)

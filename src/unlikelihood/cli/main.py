@@ -117,7 +117,7 @@ def _run(parser: Parser, parsed: Namespace, typed: Sequence[str]) -> int:
             arguments.pop("config", None)
             getattr(commands, parsed.command)(**arguments)
         except KeyboardInterrupt:
-            print("unlikelihood: interrupted; the same command goes on where it was", file=sys.stderr)
+            print("unlikelihood: interrupted; the same command resumes where it was", file=sys.stderr)
             return 130
         except Exception as error:
             if parsed.debug:
@@ -134,7 +134,7 @@ def _ending_in_order() -> Iterator[None]:
     """Let SIGTERM end the block as an error does, which leaves nothing half-written and no worker."""
 
     def end(number: int, frame: object) -> None:
-        print("unlikelihood: terminated; the same command goes on where it was", file=sys.stderr)
+        print("unlikelihood: terminated; the same command resumes where it was", file=sys.stderr)
         raise SystemExit(128 + number)
 
     if threading.current_thread() is not threading.main_thread():  # which alone may say what a signal does
