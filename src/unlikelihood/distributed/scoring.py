@@ -202,12 +202,10 @@ def reason(error: Exception) -> str:
 def fitting(detector: Detector, rows: Rows, start: int, stop: int) -> Images:
     """Return samples if they have the shape that the detector was fitted on."""
     images = rows.read(start, stop)
-    if images.shape != detector.shape_ and max(len(images.shape), len(detector.shape_)) > 1:
+    if images.shape != detector.shape_:
         raise ValueError(
             f"its shape is {images.shape}, but this {type(detector).__name__} was fitted on {detector.shape_}"
         )
-    if images.shape != detector.shape_:
-        raise ValueError(f"it has {images.shape[0]} features, expected {detector.shape_[0]}")
     return images
 
 
@@ -215,9 +213,8 @@ def together(read: list[Images]) -> Images:
     """Return images one after the other."""
     if len(read) == 1:
         return read[0]
-    several = {
-        name: [getattr(one, name) for one in read] for name in ("label", "group", "name")
-    }  # what a table has; the rest is not asked for
+    # What a table has; the rest is not asked for.
+    several = {name: [getattr(one, name) for one in read] for name in ("label", "group", "name")}
     known = {
         name: None if any(value is None for value in values) else np.concatenate(values)
         for name, values in several.items()
