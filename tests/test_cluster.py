@@ -78,7 +78,7 @@ def test_a_cluster_of_two_nodes_that_loses_one_writes_the_bytes_of_one_process(j
 
         broken = clusters.Ray(Job(tmp_path / "not a model", job.source))
         with pytest.raises(WorkersFailed, match=r"3 workers in a row ended before they scored anything: .*not a model"):
-            list(scored(broken, 1, [(shard, "") for shard in shards(9, 1)]))
+            list(scored(broken, 2, [(shard, "") for shard in shards(9, 1)]))
     finally:
         ray.shutdown()
         cluster.shutdown()
