@@ -199,7 +199,11 @@ def archive(path: Path) -> str:
             keys = list(found)[: list(found).index("load before and after")]
             cells = [f"{key}: {found[key]:,}" if type(found[key]) is int else f"{key}: {found[key]}" for key in keys]
         lines.append((part, "; ".join(cells).replace("{", "").replace("}", "").replace("'", ""), made))
-    return f"``python -m benchmarks.archive``, one thread each; seconds of vectors and images are of the processor, MiB those of the whole process:\n\n{table(('', 'measured', 'when and where'), *lines)}"
+    head = ("", "measured", "when and where")
+    return (
+        "``python -m benchmarks.archive``, one thread each; seconds of vectors and images are of the processor, MiB those "
+        f"of the whole process:\n\n{table(head, *lines)}"
+    )
 
 
 def archive_plan(path: Path) -> str:
