@@ -201,8 +201,8 @@ def archive(path: Path) -> str:
         lines.append((part, "; ".join(cells).replace("{", "").replace("}", "").replace("'", ""), made))
     head = ("", "measured", "when and where")
     return (
-        "``python -m benchmarks.archive``, one thread each; seconds of vectors and images are of the processor, MiB those "
-        f"of the whole process:\n\n{table(head, *lines)}"
+        "``python -m benchmarks.archive``, one thread each; seconds of vectors and images are of the processor, MiB "
+        f"those of the whole process:\n\n{table(head, *lines)}"
     )
 
 
