@@ -186,6 +186,39 @@ def memory(path: Path, neighbours: Path) -> str:
     )
 
 
+def archive(path: Path) -> str:
+    """Return what scoring an archive costs."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    lines = []
+    for part, found in record.items():
+        made = f"{found['date'][:10]}, {found['processor']}, load {found['load before and after']}"
+        if "rows" in found and isinstance(found["rows"], list):
+            cells = [f"{row['rows']:,} in {row['seconds']:g} s, {row['mib']:.0f} MiB" for row in found["rows"]]
+            cells.append(f"exponent {found['exponent']:g} ± {found['its standard error']:g}")
+        else:
+            keys = list(found)[: list(found).index("load before and after")]
+            cells = [f"{key}: {found[key]:,}" if type(found[key]) is int else f"{key}: {found[key]}" for key in keys]
+        lines.append((part, "; ".join(cells).replace("{", "").replace("}", "").replace("'", ""), made))
+    head = ("", "measured", "when and where")
+    return (
+        "``python -m benchmarks.archive``, one thread each; seconds of vectors and images are of the processor, MiB "
+        f"those of the whole process:\n\n{table(head, *lines)}"
+    )
+
+
+def archive_plan(path: Path) -> str:
+    """Return how long 10⁹ samples take, by what a row was measured to take of the processor."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    costs = {}
+    for part in ("images", "vectors"):
+        last = record[part]["rows"][-1]
+        costs[f"{part}, scored in one process"] = 1e6 * last["seconds"] / last["rows"]
+    costs["an image beside its score"] = record["overhead"]["of it beside the loop"]
+    costs["an image read and hashed again"] = record["overhead"]["second call, microseconds a row"]
+    lines = [(name, f"{cost:,.0f}", f"{cost * 1e9 / 3.6e9:,.1f}") for name, cost in costs.items()]
+    return table(("what", "microseconds a row", "core-hours for 10⁹"), *lines)
+
+
 def quality(path: Path) -> str:
     """Return the section of every detector on every task."""
     record = json.loads(path.read_text())
@@ -299,6 +332,8 @@ def main() -> None:
     sections.append(search(RESULTS / "search.json", made.parent / "search.svg"))
     sections.append(memory(RESULTS / "memory.json", RESULTS / "neighbours.json"))
     sections.append(parity(RESULTS / "parity.json"))
+    (made.parent / "archive.rst").write_text(archive(RESULTS / "archive.json"), encoding="utf-8")
+    (made.parent / "archive-plan.rst").write_text(archive_plan(RESULTS / "archive.json"), encoding="utf-8")
     (ROOT / "docs" / "results.rst").write_text(HEAD + "".join(sections), encoding="utf-8")
     (ROOT / "docs" / "faults.rst").write_text(faults(RESULTS / "faults.json"), encoding="utf-8")
     (ROOT / "docs" / "medmnist.rst").write_text(medmnist(RESULTS / "medmnist.json"), encoding="utf-8")

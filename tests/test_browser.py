@@ -11,9 +11,9 @@ from chromium import PROGRAM, Chromium
 from test_evaluation import Distance, judged
 from tiny import normals
 from unlikelihood import PCAResidual
-from unlikelihood.cli.columns import decider, table_of
 from unlikelihood.data.images import Images
 from unlikelihood.data.reviews import read_reviews
+from unlikelihood.evaluation.columns import decider, table_of
 from unlikelihood.metrics.ranking import anomaly_score
 from unlikelihood.report.comparison import Row, save_comparison
 from unlikelihood.report.exhibits import choose as choose_exhibits

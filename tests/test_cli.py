@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from unlikelihood import KNN, Conformal, Digits, PCAResidual, Simes, Split, load
-from unlikelihood.cli.columns import decider
 from unlikelihood.cli.commands import choices
 from unlikelihood.cli.main import COMMANDS, main
+from unlikelihood.evaluation.columns import decider
 
 SMALL = ["--detector.epochs=2", "--detector.width=2", "--detector.latent=2"]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, kstest
 
-from unlikelihood.decisions.drift import Martingale, TwoSample, _online_p_values
+from unlikelihood.decisions.drift import Martingale, TwoSample, _online_p_value
 
 EACH = pytest.mark.parametrize("test", [TwoSample, Martingale])
 
@@ -22,7 +22,8 @@ def test_false_alarms_are_as_rare_as_promised_even_with_ties(rng, test):
 
 def test_without_drift_online_p_values_are_uniform_and_independent(rng):
     scores = np.round(rng.normal(size=1500), 1)
-    p = _online_p_values(scores[:500], scores[500:], rng)
+    before = sorted(scores[:500].tolist())
+    p = [_online_p_value(before, score, rng.random()) for score in scores[500:].tolist()]
     assert kstest(p, "uniform").pvalue > 0.001
     assert abs(np.corrcoef(p[1:], p[:-1])[0, 1]) < 3.3 / np.sqrt(999)
 
@@ -54,6 +55,12 @@ def test_the_martingale_says_when(rng):
     calm = Martingale().test(rng.normal(size=500), new[:200])
     assert (calm.drifted, calm.alarm_at) == (False, None)
     assert str(calm).startswith("No drift found: the 200 samples")
+
+
+def test_one_by_one_the_evidence_is_that_of_the_whole_batch(rng):
+    known, new = rng.normal(size=(2, 100)).round(1)
+    follow = Martingale().follow(known)
+    assert [follow(score) for score in new] == Martingale().test(known, new).evidence.tolist()
 
 
 def test_long_streams_do_not_overflow(rng):

@@ -14,18 +14,22 @@ from typing import Any, Literal
 import numpy as np
 from jsonargparse import ArgumentParser
 
-from unlikelihood.cli import columns
 from unlikelihood.cli.results import DATA, done, fitted_on, refuse_existing, warning_in_one_line
 from unlikelihood.cli.triage import found_by, normals_beside, origin_of, read_forgivingly
 from unlikelihood.contract.detector import Detector, load
 from unlikelihood.contract.refusals import naming
 from unlikelihood.data import kept
+from unlikelihood.data.folder import Folder
 from unlikelihood.data.images import Images
 from unlikelihood.data.parts import Parts
 from unlikelihood.data.reviews import labelled, named, read_reviews
 from unlikelihood.data.source import RandomSplitSource, Source
 from unlikelihood.data.splits import Split, Unlabelled
-from unlikelihood.evaluation import evaluation
+from unlikelihood.distributed import stream
+from unlikelihood.distributed.archive import score_archive
+from unlikelihood.distributed.pool import PATIENCE
+from unlikelihood.distributed.scoring import Job
+from unlikelihood.evaluation import columns, evaluation
 from unlikelihood.evaluation.experiment import Runnable, keep_checkpoints
 from unlikelihood.nn.shares import rank, size
 from unlikelihood.parameters import check_parameters
@@ -165,7 +169,15 @@ def score_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `score`."""
     parser.add_argument("model", type=Path, help="folder of a fitted detector")
     _add_data(parser)
-    _add_out(parser, "table to write: .csv or .parquet")
+    _add_out(parser, "table to write: .csv or .parquet; or, of an archive, a folder of Parquet parts")
+    parser.add_argument(
+        "--workers", type=int | None, help="processes that score an archive, each with a thread of its own"
+    )
+    parser.add_argument("--ray", type=str | None, help="address of a Ray cluster that scores an archive, such as auto")
+    parser.add_argument("--rows", type=int | None, help="samples of an archive that are scored and written together")
+    parser.add_argument(
+        "--patience", type=float | None, help="seconds without a sign of life after which a worker is given up"
+    )
     parser.add_argument(
         "--maps",
         type=Path | None,
@@ -196,6 +208,10 @@ def score(
     data: Source,
     out: Path,
     overwrite: bool,
+    workers: int | None,
+    ray: str | None,
+    rows: int | None,
+    patience: float | None,
     maps: Path | None,
     report: Path | None,
     alpha: float | None,
@@ -205,6 +221,16 @@ def score(
     device: str,
 ) -> None:
     """Score every sample of a source, and decide about it where an α is given."""
+    of_archives = {"workers": workers, "ray": ray, "rows": rows, "patience": patience}
+    given = [name for name, value in of_archives.items() if value is not None]
+    if given or not out.suffix:
+        if out.suffix in (".csv", ".parquet"):
+            raise ValueError(f"out is {str(out)!r}, expected a folder of parts, as {given[0]} is of archives")
+        if maps is not None or report is not None or reviews is not None:
+            raise ValueError(f"out is {str(out)!r}, a folder of parts: maps, reports and reviews go with a table")
+        job = Job(model, data, alpha, evaluation, prevalence, device)
+        _score_archive(job, out, workers=workers, ray=ray, rows=rows, patience=patience, overwrite=overwrite)
+        return
     write = tables.writer(out)
     refuse_existing(overwrite, out=out, maps=maps, report=report)
     started = time.perf_counter()
@@ -314,10 +340,7 @@ def triage(
 
 def _note_seen(detector: Detector, images: Images) -> None:
     if trained_on := int(seen(detector, images.pixels).sum()):
-        print(
-            f"note: {trained_on} of the {len(images)} samples were trained on: their p-values are too high",
-            file=sys.stderr,
-        )
+        _say_trained_on(trained_on, len(images))
 
 
 def _held(alpha: float | None, known: int) -> float | None:
@@ -330,6 +353,65 @@ def _held(alpha: float | None, known: int) -> float | None:
         file=sys.stderr,
     )
     return None
+
+
+def watch_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of `watch`."""
+    parser.add_argument("model", type=Path, help="folder of a fitted detector")
+    parser.add_argument("folder", type=str, help="folder in which images arrive")
+    reading = ["window", "spacing", "size", "sizing", "channels", "background"]
+    others = {one.name for one in fields(Folder)} - {"path", *reading}
+    parser.add_class_arguments(Folder, "data", skip=others)
+    parser.link_arguments("folder", "data.path")
+    parser.add_argument("--out", type=Path, required=True, help="table that rows are added to: .csv")
+    parser.add_argument("--alpha", type=float | None, help="share of normals that may be called anomalous")
+    parser.add_argument("--once", action="store_true", help="end when all that is there is scored")
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+
+
+def watch(model: Path, folder: str, data: Folder, out: Path, alpha: float | None, once: bool, device: str) -> None:
+    """Score what arrives in a folder, until it is interrupted."""
+    if out.suffix != ".csv":
+        raise ValueError(f"out is {str(out)!r}, expected a name that ends in .csv: rows are added to it")
+    rows = refused = drifted = 0
+
+    def say() -> None:
+        done("watch", rows=rows, refused=refused, drift="yes" if drifted else "no", out=out)
+
+    try:
+        for row in stream.watch(model, data, out, alpha=alpha, device=device, once=once):
+            rows, refused = rows + 1, refused + ("reason" in row)
+            if row.get("evidence", 0) >= stream.DRIFT and not drifted:
+                drifted = rows
+                print(
+                    f"drift at {row['name']}: scores are no longer those of the calibration normals, so do not trust "
+                    "p-values before it is known why",
+                    file=sys.stderr,
+                )
+    except (KeyboardInterrupt, SystemExit):  # which are how it ends
+        say()
+        raise
+    say()
+
+
+def _score_archive(job: Job, out: Path, *, workers: int | None, patience: float | None, **others: Any) -> None:
+    started = time.perf_counter()
+    usual = 1 if others["ray"] is None else 0
+    counts = score_archive(
+        job,
+        out,
+        workers=usual if workers is None else workers,
+        patience=PATIENCE if patience is None else patience,
+        **others,
+    )
+    if counts["seen"]:
+        _say_trained_on(counts["seen"], counts["samples"])
+    said = ("samples", "scored", "refused", *([] if job.alpha is None else ["anomalous"]))
+    done("score", **{name: counts[name] for name in said}, seconds=time.perf_counter() - started, out=out)
+
+
+def _say_trained_on(n: int, of: int) -> None:
+    print(f"note: {n} of the {of} samples were trained on: their p-values are too high", file=sys.stderr)
 
 
 def evaluate_arguments(parser: ArgumentParser) -> None:

@@ -16,6 +16,7 @@ from unlikelihood.storage.discovery import names
 COMMANDS = {
     "fit": "fit a detector to the normal training samples of a data set",
     "score": "score every sample of a data set with a fitted detector",
+    "watch": "score images as they arrive in a folder",
     "triage": "make a page of samples without labels, the most anomalous first, to review them on",
     "evaluate": "test a fitted detector on unseen normals and anomalies, and write the report",
     "export": "write a fitted detector, from the raw sample to the decision, as one file for other programs",
@@ -32,6 +33,8 @@ examples:
   unlikelihood reproduce mnist-vae --quick --out reports/demo
   unlikelihood fit --data MNIST --detector VAE --detector.latent 20 --out models/vae
   unlikelihood score models/vae --data Folder --data.path scans/ --out scores.csv
+  unlikelihood score models/vae --data Arrays --data.path archive.npy --out scores/ --workers 8
+  unlikelihood watch models/vae incoming/ --out scores.csv
   unlikelihood triage models/vae --data Folder --data.path scans/ --out triage/
   unlikelihood evaluate models/vae --data MNIST --out reports/vae
   unlikelihood export models/vae --to onnx --out vae.onnx --dtype uint8
@@ -116,7 +119,7 @@ def _run(parser: Parser, parsed: Namespace, typed: Sequence[str]) -> int:
             arguments.pop("config", None)
             getattr(commands, parsed.command)(**arguments)
         except KeyboardInterrupt:
-            print("unlikelihood: interrupted; the same command resumes a fit where it was", file=sys.stderr)
+            print("unlikelihood: interrupted; the same command resumes where it was", file=sys.stderr)
             return 130
         except Exception as error:
             if parsed.debug:
@@ -133,7 +136,7 @@ def _ending_in_order() -> Iterator[None]:
     """Let SIGTERM end the block as an error does, which leaves nothing half-written and no worker."""
 
     def end(number: int, frame: object) -> None:
-        print("unlikelihood: terminated; the same command resumes a fit where it was", file=sys.stderr)
+        print("unlikelihood: terminated; the same command resumes where it was", file=sys.stderr)
         raise SystemExit(128 + number)
 
     if threading.current_thread() is not threading.main_thread():  # which alone may say what a signal does

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from unlikelihood.cli.columns import ColumnsOf, table_of
 from unlikelihood.cli.results import DATA
 from unlikelihood.contract.detector import Detector
 from unlikelihood.contract.refusals import judged
 from unlikelihood.data.images import Images
 from unlikelihood.data.source import Source
+from unlikelihood.evaluation.columns import ColumnsOf, table_of
 from unlikelihood.report.triage import Found, Normals
 from unlikelihood.storage.identity import seen
 

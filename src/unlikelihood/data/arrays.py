@@ -59,23 +59,62 @@ class Arrays(RandomSplitSource):
 
     @override
     def read(self) -> Images:
+        rows = self.rows()
+        with naming(rows.path, "samples"):
+            stored = rows.pixels
+            if stored.dtype.kind == "f" and stored.nbytes <= WHOLE and not np.isfinite(stored).all():
+                raise ValueError("it holds intensities that are not finite")
+            return rows.read(0, len(rows))
+
+    @override
+    def rows(self) -> "ArrayRows":
         path = existing("path", self.path)
         if self.window is not None:
             windowed(np.empty(0), self.window)
         stored = _pixels(path, self.pixels)
         label, group = _column("label", path, self.label), _column("group", path, self.group)
         with naming(path, "samples"):
-            if stored.dtype.kind == "f" and stored.nbytes <= WHOLE and not np.isfinite(stored).all():
-                raise ValueError("it holds intensities that are not finite")
-            pixels = _channels_first(stored, self.channel_axis)
-            return Images(
-                pixels=pixels if self.window is None else held(Mapped([Stored(pixels, self.window)])),
-                label=label,
-                group=group,
-                spacing=self.spacing,
-                orientation=self.orientation,
-                name=numbered(path.name, len(pixels)),
-            )
+            return ArrayRows(self, path, _channels_first(stored, self.channel_axis), label, group)
+
+
+@dataclass(frozen=True)
+class ArrayRows:
+    r"""Samples in an array.
+
+    Parameters
+    ----------
+    source : Arrays
+        What else is known of them.
+    path : Path
+        The file.
+    pixels : ndarray, shape (n, \*shape)
+        All of them.
+    label, group : ndarray, shape (n,), optional
+        Their labels and groups.
+    """
+
+    source: Arrays
+    path: Path
+    pixels: NDArray[Any]
+    label: NDArray[Any] | None
+    group: NDArray[Any] | None
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def names(self, start: int, stop: int) -> NDArray[np.str_]:  # noqa: D102
+        return numbered(self.path.name, stop - start, start)
+
+    def read(self, start: int, stop: int) -> Images:  # noqa: D102
+        pixels, window = self.pixels[start:stop], self.source.window
+        return Images(
+            pixels=pixels if window is None else held(Mapped([Stored(pixels, window)])),
+            label=None if self.label is None else self.label[start:stop],
+            group=None if self.group is None else self.group[start:stop],
+            spacing=self.source.spacing,
+            orientation=self.source.orientation,
+            name=self.names(start, stop),
+        )
 
 
 def numpy_file(path: Path) -> Any:

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,10 @@ class Folder(LabelledFolder):
     @override
     def read(self) -> Images:
         return self._images(self._found())
+
+    @override
+    def rows(self) -> "FileRows":
+        return FileRows(replace(self, skip_unreadable=False), self._found())
 
     @override
     def split(self) -> Split:
@@ -197,6 +201,32 @@ class Folder(LabelledFolder):
         if len(size) != axes:
             raise ValueError(f"image with {axes} spatial axes, expected {len(size)} as size={self.size} has")
         return self.sizing(image, size)
+
+
+@dataclass(frozen=True)
+class FileRows:
+    """Images in files, of which those that are asked for are decoded.
+
+    Parameters
+    ----------
+    folder : Folder
+        Reads them.
+    found : Found
+        The files.
+    """
+
+    folder: Folder
+    found: Found
+
+    def __len__(self) -> int:
+        return len(self.found.entries)
+
+    def names(self, start: int, stop: int) -> NDArray[np.str_]:  # noqa: D102
+        return np.array([entry.file for entry in self.found.entries[start:stop]], dtype=np.str_)
+
+    def read(self, start: int, stop: int) -> Images:  # noqa: D102
+        chosen = [entry._replace(mask=None) for entry in self.found.entries[start:stop]]
+        return self.folder._images(replace(self.found, entries=chosen))
 
 
 def _column(values: Sequence[object]) -> NDArray[Any] | None:

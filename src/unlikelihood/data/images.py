@@ -155,15 +155,15 @@ def refuse_channels_last(name: str, shape: tuple[int, ...]) -> None:
         )
 
 
-def numbered(prefix: str, n: int) -> NDArray[np.str_]:
-    """Return the names of the `n` rows of a file, or of a part of it.
+def numbered(prefix: str, n: int, start: int = 0) -> NDArray[np.str_]:
+    """Return the names of `n` rows of a file, or of a part of it, from the row `start` on.
 
     Examples
     --------
     >>> numbered("train", 2)
     array(['train/00000', 'train/00001'], dtype='<U11')
     """
-    return np.array([f"{prefix}/{i:05d}" for i in range(n)], dtype=np.str_)
+    return np.array([f"{prefix}/{i:05d}" for i in range(start, start + n)], dtype=np.str_)
 
 
 def _pixels(value: Any) -> Any:

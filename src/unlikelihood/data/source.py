@@ -9,6 +9,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from unlikelihood.data.images import Images
+from unlikelihood.data.rows import Rows, Whole
 from unlikelihood.data.splits import Split, partition
 
 
@@ -43,6 +44,14 @@ class Source(ABC):
         OSError
             If a file is not there; `DataUnavailable` if it cannot be downloaded either.
         """
+
+    def rows(self) -> Rows:
+        """Return the samples, in the order of `read`, as what reads some of them at a time.
+
+        A source that need not read all of its files for that overrides this. Files that `read` would refuse are
+        refused when they are read, so that one of them does not keep the others from being scored.
+        """
+        return Whole(self.read())
 
     @abstractmethod
     def split(self) -> Split:

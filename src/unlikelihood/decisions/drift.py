@@ -141,11 +141,31 @@ class Martingale(DriftTest):
 
     seed: int = 0
 
+    def follow(self, calibration: ArrayLike) -> Callable[[float], float]:
+        """Return a function that takes the scores of a stream one by one, and returns the evidence after each.
+
+        It is that of `test`, log₁₀ of the capital: drift is found where it is −log₁₀ of the `rate` or more.
+
+        Parameters
+        ----------
+        calibration : array_like, shape (n,)
+            Scores of the calibration normals, higher = more normal.
+        """
+        before = np.sort(np.asarray(calibration, dtype=np.float64)).tolist()
+        random = np.random.default_rng(self.seed)
+        place = _Capital(lambda p: p - 0.5)
+        spread = _Capital(lambda p: 6 * (p - 0.5) ** 2 - 0.5)
+
+        def evidence(score: float) -> float:
+            p = _online_p_value(before, score, random.random())
+            return float((np.logaddexp(place.after(p), spread.after(p)) - np.log(2)) / np.log(10))
+
+        return evidence
+
     @override
     def _test(self, known: NDArray[np.float64], new: NDArray[np.float64]) -> Verdict:
-        p = _online_p_values(known, new, np.random.default_rng(self.seed))
-        capital = np.logaddexp(_log_capital(p, lambda p: p - 0.5), _log_capital(p, lambda p: 6 * (p - 0.5) ** 2 - 0.5))
-        evidence = (capital - np.log(2)) / np.log(10)
+        follow = self.follow(known)
+        evidence = np.array([follow(score) for score in new.tolist()])
         alarms = np.flatnonzero(evidence >= -np.log10(self.rate))
         return Verdict(
             drifted=len(alarms) > 0,
@@ -165,31 +185,34 @@ def exceeding(known: NDArray[np.float64], new: NDArray[np.float64]) -> float:
     return float(1 - below.mean() / (2 * len(known)))
 
 
-def _online_p_values(
-    known: NDArray[np.float64], new: NDArray[np.float64], random: np.random.Generator
-) -> NDArray[np.float64]:
-    """Return (#{s_i < s} + u #{s_i = s}) / n over all scores up to and with each new one, u uniform."""
-    before = np.sort(known).tolist()
-    p = np.empty(len(new))
-    for index, (score, u) in enumerate(zip(new.tolist(), random.random(len(new)), strict=True)):
-        left, right = bisect_left(before, score), bisect_right(before, score)
-        p[index] = (left + u * (right - left + 1)) / (len(before) + 1)
-        before.insert(right, score)
-    return p
+def _online_p_value(before: list[float], score: float, u: float) -> float:
+    """Return (#{s_i < s} + u #{s_i = s}) / n over all scores up to and with a new one, which is kept with them."""
+    left, right = bisect_left(before, score), bisect_right(before, score)
+    before.insert(right, score)
+    return (left + u * (right - left + 1)) / len(before)
 
 
-def _log_capital(
-    p: NDArray[np.float64], bet: Callable[[NDArray[np.float64]], NDArray[np.float64]]
-) -> NDArray[np.float64]:
-    """Return the log of the mean capital of the strategies with `bet` after each p-value."""
-    jump = np.array(JUMPS)[:, None]
-    stakes = np.full((len(JUMPS), 3), 1 / 3)  # on ε = −1, 0, 1
-    gains = 1 + np.outer(bet(p), [-1.0, 0.0, 1.0])
-    won = np.zeros(len(JUMPS))
-    capital = np.empty(len(p))
-    for index, gain in enumerate(gains):
-        stakes = ((1 - jump) * stakes + jump * stakes.sum(1, keepdims=True) / 3) * gain
+class _Capital:
+    """The capital of the strategies that bet on p-values.
+
+    Parameters
+    ----------
+    bet : callable
+        What a unit staked on ε = 1 gains, given a p-value.
+    """
+
+    def __init__(self, bet: Callable[[float], float]) -> None:
+        self.bet = bet
+        self.jump = np.array(JUMPS)[:, None]
+        self.stakes = np.full((len(JUMPS), 3), 1 / 3)  # on ε = −1, 0, 1
+        self.won = np.zeros(len(JUMPS))
+
+    def after(self, p: float) -> float:
+        """Return the log of the mean capital after one more p-value."""
+        gain = 1 + self.bet(p) * np.array([-1.0, 0.0, 1.0])
+        mixed = (1 - self.jump) * self.stakes + self.jump * self.stakes.sum(1, keepdims=True) / 3
+        stakes = mixed * gain
         total = stakes.sum(1, keepdims=True)
-        won, stakes = won + np.log(total[:, 0]), stakes / total  # so that thousands of gains do not overflow
-        capital[index] = np.logaddexp.reduce(won) - np.log(len(JUMPS))
-    return capital
+        # So that thousands of gains do not overflow.
+        self.won, self.stakes = self.won + np.log(total[:, 0]), stakes / total
+        return float(np.logaddexp.reduce(self.won) - np.log(len(JUMPS)))

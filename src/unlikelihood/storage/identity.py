@@ -87,14 +87,18 @@ def seen(detector: object, X: NDArray[Any]) -> NDArray[np.bool_]:
     ----------
     Good (1953), Biometrika 40:237. Esty (1983), Annals of Statistics 11:905.
     """
-    known = np.zeros(len(X), dtype=bool)
-    if memories := [memory for memory in _memories(detector, set()) if len(memory)]:
-        own = identities(X)
-        for memory in memories:
-            repeated = np.isin(own, memory)
-            # The chance of at least as many; bdtrc(k, …) is that of more than k.
-            if bdtrc(repeated.sum() - 1.0, len(X), _repeating(memory)) < CHANCE:
-                known |= repeated
+    known = any(len(memory) for memory in _memories(detector, set()))
+    return seen_among(detector, identities(X)) if known else np.zeros(len(X), dtype=bool)
+
+
+def seen_among(detector: object, own: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Return which samples, by their `identities` (n,), were `seen` by a detector."""
+    known = np.zeros(len(own), dtype=bool)
+    for memory in _memories(detector, set()):
+        repeated = np.isin(own, memory)
+        # The chance of at least as many; bdtrc(k, …) is that of more than k.
+        if repeated.any() and bdtrc(repeated.sum() - 1.0, len(own), _repeating(memory)) < CHANCE:
+            known |= repeated
     return known
 
 

@@ -1,0 +1,1 @@
+"""Scoring on more processes and machines, and of what keeps arriving."""

@@ -1,0 +1,94 @@
+"""A Ray cluster scores as one process does, and what it hangs on elsewhere is an error here."""
+
+import time
+
+import numpy as np
+import pytest
+
+from tiny import normals
+from unlikelihood import VAE, Arrays
+from unlikelihood.distributed import cluster as clusters
+from unlikelihood.distributed.archive import score_archive
+from unlikelihood.distributed.pool import WorkersFailed, scored
+from unlikelihood.distributed.scoring import Job
+from unlikelihood.distributed.shards import shards
+
+pytest.importorskip("pyarrow")
+pytest.importorskip("ray")
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_worker_niceness": "0",  # so that tests beside this one do not starve its workers
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "PYTHONWARNINGS": "ignore",
+}
+WITHOUT_EXTRAS = {"include_dashboard": False, "object_store_memory": 80 * 2**20}
+
+
+def content(folder):
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.fixture
+def job(tmp_path):
+    X = normals((1, 8, 8), n=60)
+    VAE(latent=2, width=2, epochs=1, batch_size=16).fit(X[:40]).calibrate(X[40:]).save(tmp_path / "vae")
+    np.save(tmp_path / "X.npy", normals((1, 8, 8), n=2000, seed=1))
+    return Job(tmp_path / "vae", Arrays(tmp_path / "X.npy"), alpha=0.1)
+
+
+@pytest.mark.filterwarnings("ignore")  # Ray's own, of files and sockets that it leaves to the end of the process
+def test_a_cluster_of_two_nodes_that_loses_one_writes_the_bytes_of_one_process(job, tmp_path, monkeypatch):
+    """One test, for a cluster takes longer to start than to score."""
+    for name, value in QUIET.items():
+        monkeypatch.setenv(name, value)
+    import ray
+    from ray.cluster_utils import Cluster
+
+    score_archive(job, tmp_path / "alone", rows=100)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **WITHOUT_EXTRAS})
+    try:
+        ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+        with (
+            pytest.raises(WorkersFailed, match="a cluster of 1 CPUs, expected at least 2"),
+            clusters.cluster(cluster.address, job, 0),
+        ):
+            pass
+        node = cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)
+        start, give, started, given = clusters.Ray.start, clusters.Remote.give, [], []
+
+        def noted(pool):
+            started.append(start(pool))
+            return started[-1]
+
+        def lose_a_node(worker, task):
+            given.append(worker)
+            if len(given) == 2:
+                ray.wait([one.waited_for for one in started if not one.scoring], num_returns=1, timeout=60)
+            if len(given) == 8:
+                assert len(set(given)) == 2
+                cluster.remove_node(node)
+            give(worker, task)
+
+        monkeypatch.setattr(clusters.Ray, "start", noted)
+        monkeypatch.setattr(clusters.Remote, "give", lose_a_node)
+        score_archive(job, tmp_path / "ray", ray=cluster.address, workers=2, rows=100, patience=240)
+        assert content(tmp_path / "ray") == content(tmp_path / "alone")
+        assert len(given) > 20
+
+        broken = clusters.Ray(Job(tmp_path / "not a model", job.source))
+        with pytest.raises(WorkersFailed, match=r"3 workers in a row ended before they scored anything: .*not a model"):
+            list(scored(broken, 2, [(shard, "") for shard in shards(9, 1)]))
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def test_an_address_where_nobody_answers_is_an_error(job, tmp_path, monkeypatch):
+    for name, value in QUIET.items():
+        monkeypatch.setenv(name, value)
+    began = time.monotonic()
+    with pytest.raises(WorkersFailed, match=r"ray is '127.0.0.1:9', where no cluster answers"):
+        score_archive(job, tmp_path / "scores", ray="127.0.0.1:9")
+    assert not (tmp_path / "scores").exists()
+    assert time.monotonic() - began < 60
