@@ -89,9 +89,9 @@ def apart(data: Source, **places: Path | None) -> Source:
     return Parts(**given, **shared)
 
 
-def record_of(data: Split, source: Source, train: Path | None) -> dict[str, Any]:
+def record_of(data: Split, origin: dict[str, str] | None) -> dict[str, Any]:
     """Return what a fit notes of its data: how they are arranged, and where its normals lie if that is a path."""
-    return {"layout": data.layout, "parts": dict(data.counts), "train": origin_of(source, train)} | provenance()
+    return {"layout": data.layout, "parts": dict(data.counts), "train": origin} | provenance()
 
 
 def fit_arguments(parser: ArgumentParser) -> None:
@@ -129,11 +129,11 @@ def fit(
         raise ValueError(f"out is {str(out)!r}, where the same command ended on {date}: --overwrite fits again")
     refuse_existing(overwrite, out=out)
     source = apart(data, train=train, calibration=calibration, test=test)
-    together(partial(_fit, source, train, detector, out), devices, nodes)
+    together(partial(_fit, source, origin_of(data, train), detector, out), devices, nodes)
 
 
 @warning_in_one_line()  # in a process of its own, too
-def _fit(data: Source, train: Path | None, detector: Detector, out: Path) -> None:
+def _fit(data: Source, origin: dict[str, str] | None, detector: Detector, out: Path) -> None:
     started = time.perf_counter()
     with stage(1, 3):
         split = data.split()
@@ -154,7 +154,7 @@ def _fit(data: Source, train: Path | None, detector: Detector, out: Path) -> Non
     if hasattr(detector, "reason_"):
         print(f"{type(detector).__name__} took the normals for {detector.reason_}")
     detector.save(out)
-    (out / DATA).write_text(json.dumps(record_of(split, data, train), indent=1), encoding="utf-8")
+    (out / DATA).write_text(json.dumps(record_of(split, origin), indent=1), encoding="utf-8")
     done(
         "fit",
         detector=type(detector).__name__,

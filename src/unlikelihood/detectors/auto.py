@@ -35,7 +35,7 @@ STANDS_OUT, CERTAIN = (
     5.0,
 )  # standard deviations, and standard errors, by which the middle differs from what is beyond
 COMMON = 0.05  # share of the variance beyond that is the same in all, where samples are cut around something
-SMALL = 64 * 64  # pixels of a sample, up to which networks are 16 wide
+SMALL = 64 * 64  # pixels of a sample, up to which an encoder is 32 wide, and `ForeignPatch` 16
 BATCH, FEWEST_OF_BATCH = 256, 64  # normals that an encoder sees in a step, and of larger samples at least
 PIXELS = BATCH * 28 * 28  # that it sees in a step
 # No one knows which changes leave a drawing normal, so the members differ in them; the first is for textures too.
@@ -96,7 +96,8 @@ class Auto(MapOfPart):
         Share of the normals that gives the p-values.
     steps : int
         Training steps of each encoder, in batches of 256 normals of 28x28 pixels, or of 64 at least of larger ones. Its
-        critic takes twice as many, in batches of 128, and `ForeignPatch` too, in batches of 16, or of 8.
+        critic takes two and a half times as many, in batches of 256, and `ForeignPatch` twice as many, in batches of 16,
+        or of 8.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``: of the encoders.
     checkpoint : str or None
@@ -130,7 +131,7 @@ class Auto(MapOfPart):
 
     _: KW_ONLY
     held_out: OpenFraction = 0.1
-    steps: Count = 384
+    steps: Count = 576
     device: str = "auto"
     checkpoint: str | None = None
     checkpoint_seconds: NonNegative = 30.0
@@ -184,7 +185,7 @@ class Auto(MapOfPart):
         seed = len(VIEWS) * self.seed + number
         batch = max(FEWEST_OF_BATCH, min(BATCH, PIXELS // self._pixels))
         encoder = Contrastive(
-            width=self._width,
+            width=32 if self._small else 8,  # of volumes and large images, 32 would take hours
             views=VIEWS[number],
             epochs=epochs(self.steps, n, batch),
             batch_size=batch,
@@ -192,8 +193,8 @@ class Auto(MapOfPart):
             **self._running(f"{number}.encoder"),
         )
         gan = of_embeddings(
-            epochs=epochs(2 * self.steps, n, BATCH // 2),
-            batch_size=BATCH // 2,
+            epochs=epochs(2.5 * self.steps, n, BATCH),
+            batch_size=BATCH,
             seed=seed,
             **self._running(f"{number}.critic"),
         )
@@ -201,7 +202,7 @@ class Auto(MapOfPart):
 
     def _foreign(self, n: int) -> Detector:
         """Return the unfitted network that finds what does not belong, for n normals."""
-        width = batch = self._width
+        width = batch = 16 if self._small else 8
         drawn = math.ceil(WINDOWS / n) if self._large else 1
         network = ForeignPatch(
             width=width,
@@ -232,9 +233,8 @@ class Auto(MapOfPart):
         return math.prod(min(length, longest) for length in self.shape_[1:])
 
     @property
-    def _width(self) -> int:
-        """Channels of a network's first convolution; on volumes and large images, 16 would take hours."""
-        return 16 if self._pixels <= SMALL else 8
+    def _small(self) -> bool:
+        return self._pixels <= SMALL
 
     def _seen(self, of: Callable[[Sequence[int]], int]) -> int:
         """Return the longest or the shortest axis of what the members see, in pixels."""
