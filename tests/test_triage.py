@@ -207,7 +207,7 @@ def test_probabilities_are_learnt_from_reviews_at_the_prevalence_of_all_that_was
 def test_an_evaluation_without_labels_names_the_way_out(place, tmp_path, capsys, given):
     out = ["--out", str(tmp_path / "report")]
     assert main(["evaluate", str(place / "model"), *given, str(place / "healthy"), *out]) == 1
-    assert f"unlikelihood triage {place / 'model'}, whose export --reviews takes" in capsys.readouterr().err
+    assert f"unlikelihood triage {place / 'model'}; --reviews takes what it exports" in capsys.readouterr().err
     assert not (tmp_path / "report").exists()
 
 

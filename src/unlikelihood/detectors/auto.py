@@ -96,8 +96,8 @@ class Auto(MapOfPart):
         Share of the normals that gives the p-values.
     steps : int
         Training steps of each encoder, in batches of 256 normals of 28x28 pixels, or of 64 at least of larger ones. Its
-        critic takes two and a half times as many, in batches of 256, and `ForeignPatch` twice as many, in batches of 16,
-        or of 8.
+        critic takes two and a half times as many, in batches of 256, and `ForeignPatch` twice as many, in batches of
+        16, or of 8.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``: of the encoders.
     checkpoint : str or None
