@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from unlikelihood import KNN, Conformal, Digits, PCAResidual, Simes, Split, load
-from unlikelihood.cli.commands import choices
+from unlikelihood.cli.arguments import choices
 from unlikelihood.cli.main import COMMANDS, main
 from unlikelihood.evaluation.columns import decider
 

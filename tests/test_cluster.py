@@ -22,7 +22,6 @@ QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "PYTHONWARNINGS": "ignore",
 }
-WITHOUT_EXTRAS = {"include_dashboard": False, "object_store_memory": 80 * 2**20}
 
 
 def content(folder):
@@ -37,51 +36,26 @@ def job(tmp_path):
     return Job(tmp_path / "vae", Arrays(tmp_path / "X.npy"), alpha=0.1)
 
 
-@pytest.mark.filterwarnings("ignore")  # Ray's own, of files and sockets that it leaves to the end of the process
-def test_a_cluster_of_two_nodes_that_loses_one_writes_the_bytes_of_one_process(job, tmp_path, monkeypatch):
-    """One test, for a cluster takes longer to start than to score."""
+@pytest.fixture
+def ray(monkeypatch):
+    """Ray on this machine, with two CPUs."""
     for name, value in QUIET.items():
         monkeypatch.setenv(name, value)
     import ray
-    from ray.cluster_utils import Cluster
 
-    score_archive(job, tmp_path / "alone", rows=100)
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **WITHOUT_EXTRAS})
-    try:
-        ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
-        with (
-            pytest.raises(WorkersFailed, match="a cluster of 1 CPUs, expected at least 2"),
-            clusters.cluster(cluster.address, job, 0),
-        ):
-            pass
-        node = cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)
-        start, give, started, given = clusters.Ray.start, clusters.Remote.give, [], []
+    ray.init(num_cpus=2, include_dashboard=False, object_store_memory=80 * 2**20, log_to_driver=False)
+    yield ray
+    ray.shutdown()
 
-        def noted(pool):
-            started.append(start(pool))
-            return started[-1]
 
-        def lose_a_node(worker, task):
-            given.append(worker)
-            if len(given) == 2:
-                ray.wait([one.waited_for for one in started if not one.scoring], num_returns=1, timeout=60)
-            if len(given) == 8:
-                assert len(set(given)) == 2
-                cluster.remove_node(node)
-            give(worker, task)
-
-        monkeypatch.setattr(clusters.Ray, "start", noted)
-        monkeypatch.setattr(clusters.Remote, "give", lose_a_node)
-        score_archive(job, tmp_path / "ray", ray=cluster.address, workers=2, rows=100, patience=240)
-        assert content(tmp_path / "ray") == content(tmp_path / "alone")
-        assert len(given) > 20
-
-        broken = clusters.Ray(Job(tmp_path / "not a model", job.source))
-        with pytest.raises(WorkersFailed, match=r"3 workers in a row ended before they scored anything: .*not a model"):
-            list(scored(broken, 2, [(shard, "") for shard in shards(9, 1)]))
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
+@pytest.mark.filterwarnings("ignore")  # Ray's own, of files and sockets that it leaves to the end of the process
+def test_ray_writes_the_bytes_of_one_process_and_workers_that_cannot_load_are_an_error(job, tmp_path, ray):
+    score_archive(job, tmp_path / "alone", rows=500)
+    score_archive(job, tmp_path / "ray", ray="auto", workers=2, rows=500, patience=240)
+    assert content(tmp_path / "ray") == content(tmp_path / "alone")
+    broken = clusters.Ray(Job(tmp_path / "not a model", job.source))
+    with pytest.raises(WorkersFailed, match=r"3 workers in a row ended before they scored anything: .*not a model"):
+        list(scored(broken, 1, [(shard, "") for shard in shards(9, 1)]))
 
 
 def test_an_address_where_nobody_answers_is_an_error(job, tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ import torch
 
 from tiny import normals, tiny
 from unlikelihood import Arrays, load
-from unlikelihood.cli import commands
+from unlikelihood.cli import fit
 from unlikelihood.cli.main import main
 from unlikelihood.nn.shares import rank, share_of, sharing
 from unlikelihood.training import loop, ranks
@@ -66,7 +66,7 @@ def work(folder):
     for name in FITS:
         detector = fitted(name)
         torch.save((detector.history_, detector.net_.state_dict()), folder / f"{name}.{rank()}")
-    commands._fit(Arrays(folder / "x.npy"), tiny("VAE"), folder / "model")
+    fit._fit(Arrays(folder / "x.npy"), None, tiny("VAE"), folder / "model")
     if rank() == 0:
         (folder / "resumed").write_bytes((folder / "one.checkpoint").read_bytes())
     resumed = fitted("VAE", checkpoint=str(folder / "one.checkpoint"), **VAE)

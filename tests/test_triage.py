@@ -12,7 +12,7 @@ from PIL import Image
 
 from tiny import normals as blobs
 from unlikelihood import PCAResidual
-from unlikelihood.cli import commands
+from unlikelihood.cli import triage as command
 from unlikelihood.cli.main import main
 from unlikelihood.contract.refusals import NoVerdict, judged
 from unlikelihood.data.images import Images
@@ -228,7 +228,7 @@ def test_samples_of_which_nothing_can_be_said_are_rows_with_a_reason_of_their_ow
     pixels = blobs((1, 8, 8), 6, seed=2)
     pixels[1, 0, 0, 0], pixels[4] = np.nan, 1e30
     data = Given(images=Images(pixels))
-    commands.triage(place / "model", data, tmp_path / "p", False, None, 200, None, None, "cpu")
+    command.run(place / "model", data, tmp_path / "p", False, None, 200, None, None, "cpu")
     page = (tmp_path / "p" / "report.html").read_text(encoding="utf-8")
     rows = rows_of(page)
     assert sorted(row[0] for row in rows[:4]) == ["0", "2", "3", "5"]
@@ -240,7 +240,7 @@ def test_samples_of_which_nothing_can_be_said_are_rows_with_a_reason_of_their_ow
 
 def test_a_page_on_which_nothing_can_be_judged_still_names_all(place, tmp_path):
     data = Given(images=Images(np.full((3, 1, 8, 8), np.nan)))
-    commands.triage(place / "model", data, tmp_path / "p", False, None, 200, None, None, "cpu")
+    command.run(place / "model", data, tmp_path / "p", False, None, 200, None, None, "cpu")
     assert [row[0] for row in rows_of((tmp_path / "p" / "report.html").read_text(encoding="utf-8"))] == ["0", "1", "2"]
 
 
@@ -290,7 +290,7 @@ def test_pictures_fit_into_the_bytes_that_they_may_have(rng, shape):
 def test_a_name_that_two_samples_have_is_refused(place, tmp_path, capsys):
     data = Given(images=Images(blobs((1, 8, 8), 2), name=np.array(["same", "same"])))
     with pytest.raises(ValueError, match="two samples have the name 'same'"):
-        commands.triage(place / "model", data, tmp_path / "p", False, None, 200, None, None, "cpu")
+        command.run(place / "model", data, tmp_path / "p", False, None, 200, None, None, "cpu")
     assert not (tmp_path / "p").exists()
 
 

@@ -1,11 +1,13 @@
-"""The command line: it reads arguments, calls `commands`, and turns errors into one line."""
+"""The command line: it reads arguments, runs the module of the command, and turns errors into one line."""
 
+import importlib
 import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
+from types import ModuleType
 
 from jsonargparse import ActionConfigFile, Namespace
 
@@ -74,23 +76,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         subparser = Parser(description=f"{line[0].upper()}{line[1:]}.")
         if name == chosen:
             # Only now is torch imported, and only the chosen command's parser is filled.
-            from unlikelihood.cli import commands
-
-            getattr(commands, f"{name}_arguments")(subparser)
+            module_of(name).add_arguments(subparser)
             subparser.add_argument("--config", action=ActionConfigFile, help=CONFIG)
         subcommands.add_subcommand(name, subparser, help=line)
     given = _with_source(typed, chosen)
     source, part = value_of(given, "--data"), _first_part(given, chosen)
     if part and source in names("data"):
-        from unlikelihood.cli import commands
+        from unlikelihood.cli.arguments import takes_path
 
-        if not commands.takes_path(source):
+        if not takes_path(source):
             parser.error(f"--{part}: expected with a source of one path, such as Folder or Volumes, not {source}")
     parsed = parser.parse_args(given)
     if parsed.command is None:
         parser.print_help()
         return 0
     return _run(parser, parsed, typed)
+
+
+def module_of(command: str) -> ModuleType:
+    """Return the module of a command: `add_arguments` adds what `run` takes."""
+    return importlib.import_module(f"unlikelihood.cli.{command}")
 
 
 def _first_part(given: Sequence[str], command: str | None) -> str | None:
@@ -110,14 +115,13 @@ def _with_source(given: list[str], command: str | None) -> list[str]:
 
 
 def _run(parser: Parser, parsed: Namespace, typed: Sequence[str]) -> int:
-    from unlikelihood.cli import commands
     from unlikelihood.cli.results import warning_in_one_line
 
     with _ending_in_order(), warning_in_one_line():
         try:
             arguments = vars(parser.instantiate(parsed)[parsed.command])
             arguments.pop("config", None)
-            getattr(commands, parsed.command)(**arguments)
+            module_of(parsed.command).run(**arguments)
         except KeyboardInterrupt:
             print("unlikelihood: interrupted; the same command resumes where it was", file=sys.stderr)
             return 130

@@ -1,6 +1,7 @@
 """What a command leaves behind: never in place of something else unasked, and named in its last line."""
 
 import json
+import math
 import sys
 import warnings
 from collections.abc import Iterator
@@ -52,3 +53,21 @@ def _one_line(
     line: str | None = None,
 ) -> None:
     print(f"unlikelihood: warning: {message}", file=sys.stderr)
+
+
+def note_seen(n: int, of: int) -> None:
+    """Say on standard error that some samples were trained on, if any were."""
+    if n:
+        print(f"note: {n} of the {of} samples were trained on: their p-values are too high", file=sys.stderr)
+
+
+def attainable(alpha: float | None, known: int) -> float | None:
+    """Return α if so many calibration normals can hold false alarms to it, else None, and say so."""
+    if alpha is None or not 0 < alpha < 1 / (known + 1):
+        return alpha
+    print(
+        f"note: no decisions: {known} calibration normals cannot hold false alarms to {alpha:g}, "
+        f"which takes {math.ceil(1 / alpha - 1e-9) - 1}",
+        file=sys.stderr,
+    )
+    return None

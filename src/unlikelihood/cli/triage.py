@@ -1,24 +1,106 @@
-"""What a triage looks at: samples as far as they can be judged, and the normals that stand beside them."""
+"""A page of samples without labels, the most anomalous first, and the normals that stand beside them."""
 
 import json
 import sys
+import time
 import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jsonargparse import ArgumentParser
 
-from unlikelihood.cli.results import DATA
-from unlikelihood.contract.detector import Detector
+from unlikelihood.cli.arguments import add_data, add_out, takes_path
+from unlikelihood.cli.results import DATA, attainable, done, note_seen, refuse_existing
+from unlikelihood.contract.detector import Detector, load
 from unlikelihood.contract.refusals import judged
 from unlikelihood.data.images import Images
+from unlikelihood.data.reviews import named, read_reviews
 from unlikelihood.data.source import Source
+from unlikelihood.evaluation import columns
 from unlikelihood.evaluation.columns import ColumnsOf, table_of
-from unlikelihood.report.triage import Found, Normals
+from unlikelihood.progress import stage
+from unlikelihood.report.triage import Found, Normals, save_triage
 from unlikelihood.storage.identity import seen
+from unlikelihood.storage.provenance import provenance
 
 LEAVES_OUT = ("skip_unreadable", "skip_rejected")  # of sources: leave out what cannot be read, and say why
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of `triage`."""
+    parser.add_argument("model", type=Path, help="folder of a fitted detector")
+    add_data(parser)
+    add_out(parser, "folder of the page, report.html, and of ranked.csv")
+    parser.add_argument(
+        "--normals",
+        type=Path | None,
+        help="folder of normals, read as --data is, of which the nearest stand beside each case; unless given, what "
+        "the model was fitted to where that still lies there, else the samples themselves that look most normal",
+    )
+    parser.add_argument("--most", type=int, default=200, help="cases that are shown with pictures; the table has all")
+    parser.add_argument(
+        "--alpha", type=float | None, default=0.05, help="share of normals that may be called anomalous"
+    )
+    parser.add_argument(
+        "--reviews",
+        type=Path | None,
+        help="table of reviews that such a page exported, to go on from: score --reviews "
+        "learns probabilities of it, and evaluate --reviews takes its labels",
+    )
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+
+
+def run(
+    model: Path,
+    data: Source,
+    out: Path,
+    overwrite: bool,
+    normals: Path | None,
+    most: int,
+    alpha: float | None,
+    reviews: Path | None,
+    device: str,
+) -> None:
+    """Make a page of the samples of a source, the most anomalous first, to be reviewed; labels are not shown."""
+    if most < 1:
+        raise ValueError(f"most is {most}, expected at least 1")
+    if normals is not None and not takes_path(type(data).__name__):
+        raise ValueError(f"normals is {str(normals)!r}, expected with a source of one path, not {type(data).__name__}")
+    refuse_existing(overwrite, out=out)
+    started = time.perf_counter()
+    detector = load(model, device=device)
+    said = None if reviews is None else read_reviews(reviews)
+    alpha = attainable(alpha, len(getattr(detector, "calibration_", ())))
+    decide = columns.decider(detector, alpha)
+    with stage(1, 3):
+        images = named(read_forgivingly(data))
+    print(images.summary())
+    if said is not None:
+        said.refuse_unknown([*np.asarray(images.name).tolist(), *images.unread])
+    note_seen(int(seen(detector, images.pixels).sum()), len(images))
+    with stage(2, 3):
+        found = found_by(detector, images, decide)
+    with stage(3, 3):
+        beside = normals_beside(model, detector, data, found, normals)
+        if beside is not None:
+            print(f"beside each case: {beside.words}")
+        where = provenance()
+        save_triage(out, detector, found, beside, where, most=most, reviews=None if said is None else said.said)
+    print(f"page: {out / 'report.html'}")
+    called = (
+        {} if alpha is None else {"anomalous": (found.columns["decision"] == "anomalous").sum(), "alpha": f"{alpha:g}"}
+    )
+    done(
+        "triage",
+        samples=len(found.images),
+        shown=min(most, len(found.images)),
+        not_judged=len(found.why),
+        **called,
+        seconds=time.perf_counter() - started,
+        out=out,
+    )
 
 
 def read_forgivingly(data: Source) -> Images:
