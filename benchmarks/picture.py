@@ -17,7 +17,7 @@ from benchmarks.local import DEFECTS, made
 from unlikelihood.cli.main import main
 
 PICTURE = Path(__file__).parents[1] / "docs" / "images" / "triage.png"
-WIDTH, HEIGHT = 1100, 1000
+WIDTH, HEIGHT, TOP = 1100, 1280, 300  # pixels; what is above is not shown
 
 
 def write(folder: Path, name: str, X: np.ndarray) -> None:
@@ -41,7 +41,10 @@ def draw(folder: Path) -> None:
     if browser is None:
         raise FileNotFoundError("chromium is not installed, and the picture is taken with it")
     flags = ["--headless", "--no-sandbox", "--hide-scrollbars", f"--window-size={WIDTH},{HEIGHT}"]
-    subprocess.run([browser, *flags, f"--screenshot={PICTURE}", (page / "report.html").as_uri()], check=True)
+    taken = folder / "page.png"
+    subprocess.run([browser, *flags, f"--screenshot={taken}", (page / "report.html").as_uri()], check=True)
+    with Image.open(taken) as whole:
+        whole.convert("RGB").crop((0, TOP, WIDTH, HEIGHT)).quantize(128).save(PICTURE, optimize=True)
 
 
 if __name__ == "__main__":
