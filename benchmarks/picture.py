@@ -17,7 +17,7 @@ from benchmarks.local import DEFECTS, made
 from unlikelihood.cli.main import main
 
 PICTURE = Path(__file__).parents[1] / "docs" / "images" / "triage.png"
-WIDTH, HEIGHT, TOP = 1100, 1280, 300  # pixels; what is above is not shown
+WIDTH, HEIGHT, TOP = 1100, 1250, 420  # pixels; what is above is not shown
 
 
 def write(folder: Path, name: str, X: np.ndarray) -> None:
