@@ -17,6 +17,11 @@ def choices(package: str) -> list[str]:
     return list(discovery.subclasses({"data": Source, "detectors": Detector}[package], package))
 
 
+def add_model(parser: ArgumentParser) -> None:
+    """Add the fitted detector."""
+    parser.add_argument("model", type=Path, help="folder of a fitted detector")
+
+
 def add_data(parser: ArgumentParser) -> None:
     """Add the source of the samples."""
     choices("data")
@@ -39,6 +44,17 @@ def add_out(parser: ArgumentParser, what: str, **given: Any) -> None:
     """Add where a command writes, and whether it may replace what is there."""
     parser.add_argument("--out", type=Path, help=what, **(given or {"required": True}))
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+
+
+def add_alpha(parser: ArgumentParser, default: float | None = None) -> None:
+    """Add the rate of false alarms at which samples are decided about."""
+    what = "share of normals that may be called anomalous"
+    parser.add_argument("--alpha", type=float | None, default=default, help=what)
+
+
+def add_device(parser: ArgumentParser) -> None:
+    """Add where the detector computes."""
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1 or mps")
 
 
 def takes_path(source: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
-from unlikelihood.cli.arguments import add_data, add_out, add_parts, apart
+from unlikelihood.cli.arguments import add_alpha, add_data, add_device, add_model, add_out, add_parts, apart
 from unlikelihood.cli.results import attainable, done, refuse_existing
 from unlikelihood.cli.triage import read_forgivingly
 from unlikelihood.contract.detector import load
@@ -24,7 +24,7 @@ from unlikelihood.storage.identity import unseen
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `evaluate`."""
-    parser.add_argument("model", type=Path, help="folder of a fitted detector")
+    add_model(parser)
     add_data(parser)
     add_parts(parser)
     add_out(parser, "folder of the report")
@@ -33,16 +33,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=Path | None,
         help="table of the test samples, .csv or .parquet; scores.csv in --out unless given",
     )
-    parser.add_argument(
-        "--alpha", type=float | None, default=0.05, help="share of normals that may be called anomalous"
-    )
+    add_alpha(parser, default=0.05)
     parser.add_argument(
         "--reviews",
         type=Path | None,
         help="table of reviews that the page of triage exports: what it says is normal and anomalous is the test, by "
         "which labels, if there are any, are replaced",
     )
-    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+    add_device(parser)
 
 
 def run(

@@ -6,7 +6,7 @@ from typing import Literal
 
 from jsonargparse import ArgumentParser
 
-from unlikelihood.cli.arguments import add_out
+from unlikelihood.cli.arguments import add_alpha, add_model, add_out
 from unlikelihood.cli.results import done, refuse_existing
 from unlikelihood.contract.detector import load
 from unlikelihood.storage.provenance import display_name
@@ -14,11 +14,11 @@ from unlikelihood.storage.provenance import display_name
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `export`."""
-    parser.add_argument("model", type=Path, help="folder of a fitted detector")
+    add_model(parser)
     parser.add_argument("--to", type=Literal["onnx", "pt2"] | None, help="format: ONNX, or torch.export's .pt2")
     add_out(parser, "file to write: .onnx or .pt2; MODEL.onnx unless given", default=None)
     parser.add_argument("--dtype", type=str, default="float32", help="NumPy's type of the raw samples, such as uint8")
-    parser.add_argument("--alpha", type=float | None, help="share of normals that may be called anomalous")
+    add_alpha(parser)
 
 
 def run(model: Path, to: str | None, out: Path | None, overwrite: bool, dtype: str, alpha: float | None) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from unlikelihood.storage.provenance import provenance
+from unlikelihood.storage.tables import Columns
 
 DATA = "data.json"  # beside a model: where its samples went, and what command fitted it
 
@@ -34,6 +35,11 @@ def done(command: str, **facts: Any) -> None:
     """Print what a command did, as the last line: names and values, for people and for programs."""
     values = {name: f"{value:.1f}" if isinstance(value, float) else str(value) for name, value in facts.items()}
     print(f"{command}:", *(f"{name}={json.dumps(v) if ' ' in v else v}" for name, v in values.items()), flush=True)
+
+
+def called(table: Columns, alpha: float | None) -> dict[str, Any]:
+    """Return what the last line says of decisions at α: how many samples are called anomalous; nothing without α."""
+    return {} if alpha is None else {"anomalous": (table["decision"] == "anomalous").sum(), "alpha": f"{alpha:g}"}
 
 
 @contextmanager

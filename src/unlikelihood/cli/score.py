@@ -6,8 +6,8 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
-from unlikelihood.cli.arguments import add_data, add_out
-from unlikelihood.cli.results import done, note_seen, refuse_existing
+from unlikelihood.cli.arguments import add_alpha, add_data, add_device, add_model, add_out
+from unlikelihood.cli.results import called, done, note_seen, refuse_existing
 from unlikelihood.contract.detector import load
 from unlikelihood.contract.refusals import naming
 from unlikelihood.data.source import Source
@@ -24,7 +24,7 @@ from unlikelihood.storage.provenance import display_name, provenance
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `score`."""
-    parser.add_argument("model", type=Path, help="folder of a fitted detector")
+    add_model(parser)
     add_data(parser)
     add_out(parser, "table to write: .csv or .parquet; or, of an archive, a folder of Parquet parts")
     parser.add_argument(
@@ -43,7 +43,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--report", type=Path | None, help="folder of a page that shows the samples, the most anomalous first"
     )
-    parser.add_argument("--alpha", type=float | None, help="share of normals that may be called anomalous")
+    add_alpha(parser)
     parser.add_argument(
         "--evaluation",
         type=Path | None,
@@ -57,7 +57,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--prevalence", type=float | None, help="share of anomalies where the model is used, for the probabilities"
     )
-    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+    add_device(parser)
 
 
 def run(
@@ -116,8 +116,7 @@ def run(
     if report is not None:
         ranking.save_ranking(report, display_name(detector), images, table, provenance())
         print(f"report: {report / 'report.html'}")
-    called = {} if alpha is None else {"anomalous": (table["decision"] == "anomalous").sum(), "alpha": f"{alpha:g}"}
-    done("score", samples=len(images), **called, seconds=time.perf_counter() - started, out=out)
+    done("score", samples=len(images), **called(table, alpha), seconds=time.perf_counter() - started, out=out)
 
 
 def _score_archive(job: Job, out: Path, *, workers: int | None, patience: float | None, **others: Any) -> None:

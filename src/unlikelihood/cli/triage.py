@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from jsonargparse import ArgumentParser
 
-from unlikelihood.cli.arguments import add_data, add_out, takes_path
-from unlikelihood.cli.results import DATA, attainable, done, note_seen, refuse_existing
+from unlikelihood.cli.arguments import add_alpha, add_data, add_device, add_model, add_out, takes_path
+from unlikelihood.cli.results import DATA, attainable, called, done, note_seen, refuse_existing
 from unlikelihood.contract.detector import Detector, load
 from unlikelihood.contract.refusals import judged
 from unlikelihood.data.images import Images
@@ -30,7 +30,7 @@ LEAVES_OUT = ("skip_unreadable", "skip_rejected")  # of sources: leave out what 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `triage`."""
-    parser.add_argument("model", type=Path, help="folder of a fitted detector")
+    add_model(parser)
     add_data(parser)
     add_out(parser, "folder of the page, report.html, and of ranked.csv")
     parser.add_argument(
@@ -40,16 +40,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         "the model was fitted to where that still lies there, else the samples themselves that look most normal",
     )
     parser.add_argument("--most", type=int, default=200, help="cases that are shown with pictures; the table has all")
-    parser.add_argument(
-        "--alpha", type=float | None, default=0.05, help="share of normals that may be called anomalous"
-    )
+    add_alpha(parser, default=0.05)
     parser.add_argument(
         "--reviews",
         type=Path | None,
         help="table of reviews that such a page exported, to go on from: score --reviews "
         "learns probabilities of it, and evaluate --reviews takes its labels",
     )
-    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+    add_device(parser)
 
 
 def run(
@@ -89,15 +87,12 @@ def run(
         where = provenance()
         save_triage(out, detector, found, beside, where, most=most, reviews=None if said is None else said.said)
     print(f"page: {out / 'report.html'}")
-    called = (
-        {} if alpha is None else {"anomalous": (found.columns["decision"] == "anomalous").sum(), "alpha": f"{alpha:g}"}
-    )
     done(
         "triage",
         samples=len(found.images),
         shown=min(most, len(found.images)),
         not_judged=len(found.why),
-        **called,
+        **called(found.columns, alpha),
         seconds=time.perf_counter() - started,
         out=out,
     )

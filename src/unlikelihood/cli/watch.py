@@ -6,6 +6,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
+from unlikelihood.cli.arguments import add_alpha, add_device, add_model
 from unlikelihood.cli.results import done
 from unlikelihood.data.folder import Folder
 from unlikelihood.distributed import stream
@@ -13,16 +14,16 @@ from unlikelihood.distributed import stream
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `watch`."""
-    parser.add_argument("model", type=Path, help="folder of a fitted detector")
+    add_model(parser)
     parser.add_argument("folder", type=str, help="folder in which images arrive")
     reading = ["window", "spacing", "size", "sizing", "channels", "background"]
     others = {one.name for one in fields(Folder)} - {"path", *reading}
     parser.add_class_arguments(Folder, "data", skip=others)
     parser.link_arguments("folder", "data.path")
     parser.add_argument("--out", type=Path, required=True, help="table that rows are added to: .csv")
-    parser.add_argument("--alpha", type=float | None, help="share of normals that may be called anomalous")
+    add_alpha(parser)
     parser.add_argument("--once", action="store_true", help="end when all that is there is scored")
-    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+    add_device(parser)
 
 
 def run(model: Path, folder: str, data: Folder, out: Path, alpha: float | None, once: bool, device: str) -> None:

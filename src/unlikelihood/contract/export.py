@@ -22,7 +22,7 @@ from torch.export import Dim, ExportedProgram
 from typing_extensions import override
 
 from unlikelihood.contract.detector import Detector, learners
-from unlikelihood.contract.refusals import NotExportable, NoVerdict
+from unlikelihood.contract.refusals import NotExportable, judged
 from unlikelihood.parameters import check_parameters
 from unlikelihood.storage.files import replacing
 from unlikelihood.storage.models import POLARITY
@@ -200,8 +200,8 @@ FORMATS = {
 def compared(detector: Detector, run: Run, dtype: str, target: Path) -> Parity:
     """Return how far the answers of a file are from a detector's, or raise if it is by more than rounding."""
     X = random_samples(detector, dtype)
-    expected = scores_of(detector, X)
-    score, *judged = (np.concatenate(parts) for parts in zip(*map(run, (X[:1], X[1:])), strict=True))
+    expected, _ = judged(detector.score_samples, X)
+    score, *decided = (np.concatenate(parts) for parts in zip(*map(run, (X[:1], X[1:])), strict=True))
     known = expected[np.isfinite(expected)]
     spread = float(np.ptp(np.r_[known, getattr(detector, "calibration_", known)])) if len(known) else 0.0
     away = np.abs(score - expected)
@@ -212,20 +212,8 @@ def compared(detector: Detector, run: Run, dtype: str, target: Path) -> Parity:
             f"{target} was not written: it gives a random sample the score {score[row]:g}, more than rounding away "
             f"from {expected[row]:g}, which this {type(detector).__name__} gives it"
         )
-    differ = int(np.sum((judged[1] > 0) != (expected >= detector.offset_))) if judged else 0
+    differ = int(np.sum((decided[1] > 0) != (expected >= detector.offset_))) if decided else 0
     return Parity(len(X), float(np.nanmax(away, initial=0)) / (spread or 1.0), differ)
-
-
-def scores_of(detector: Detector, X: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the scores of samples, nan where nothing can be said about one."""
-    scores, known = np.full(len(X), np.nan), np.ones(len(X), bool)
-    while known.any():
-        try:
-            scores[known] = detector.score_samples(X[known])
-            break
-        except NoVerdict as error:
-            known[known] = ~error.which
-    return scores
 
 
 def random_samples(detector: Detector, dtype: str) -> NDArray[Any]:

@@ -38,10 +38,16 @@ def p_values(calibration: ArrayLike, score: ArrayLike, guarantee: Guarantee = ON
     >>> p_values([1, 2, 3, 4], [0, 2.5, 9])
     array([0.2, 0.6, 1. ])
     """
-    known = np.sort(np.asarray(calibration, dtype=np.float64))
+    known = np.sort(checked_calibration(calibration))
+    return guarantee(len(known))[np.searchsorted(known, checked_scores(score), side="right")]
+
+
+def checked_calibration(calibration: ArrayLike) -> NDArray[np.float64]:
+    """Return calibration scores (n,) as float64, or raise a ValueError if there is none or one is not finite."""
+    known = np.asarray(calibration, dtype=np.float64)
     if known.ndim != 1 or not len(known) or not np.isfinite(known).all():
         raise ValueError(f"calibration must hold at least 1 finite score in one dimension, got shape {known.shape}")
-    return guarantee(len(known))[np.searchsorted(known, checked_scores(score), side="right")]
+    return known
 
 
 def checked_scores(score: ArrayLike) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from unlikelihood.decisions.pvalues import checked_scores
+from unlikelihood.decisions.pvalues import checked_calibration, checked_scores
 
 Floats = NDArray[np.float64]
 
@@ -157,10 +157,8 @@ def _weighed(
     calibration: ArrayLike, score: ArrayLike, known: ArrayLike, new: ArrayLike
 ) -> tuple[Floats, float, Floats]:
     """Return the weight of the calibration normals not above each score, of all of them, and of each sample."""
-    scores, weights = np.asarray(calibration, np.float64), np.asarray(known, np.float64)
+    scores, weights = checked_calibration(calibration), np.asarray(known, np.float64)
     judged, weight = checked_scores(score), np.asarray(new, np.float64)
-    if scores.ndim != 1 or not len(scores) or not np.isfinite(scores).all():
-        raise ValueError(f"calibration must hold at least 1 finite score in one dimension, got shape {scores.shape}")
     for name, of, expected in (("known", weights, scores.shape), ("new", weight, judged.shape)):
         if of.shape != expected:
             raise ValueError(f"{name} has shape {of.shape}, expected {expected}: a weight for each score")

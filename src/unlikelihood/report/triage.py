@@ -160,7 +160,7 @@ def _cases(
     few = normals.pixels[_spread(len(normals.pixels), max(FEW, min(NORMALS, 2 * HELD // size)))]
     limits = plots.limits_of(np.concatenate([np.asarray(images.pixels[chosen[:step]]), np.asarray(few[:step])]))
     drawing = Drawing(limits, geometry, normals.words, min(CASE_BYTES, PAGE_BYTES // len(chosen)))
-    cases, shown = None, []
+    shown = []
     looked_at = some_of(normals.pixels, _spread(len(normals.pixels), LOOKED_AT))
     small, unusual = _thumbnails(looked_at), Unusual.of(detector, few)
     with progress("Drawing cases", total=len(chosen)) as update:
@@ -168,13 +168,12 @@ def _cases(
             pixels = np.asarray(images.pixels[chosen[start : start + step]])
             near, apart = _nearest(pixels, looked_at, small)
             values, failed = unusual(pixels)
-            if cases is None:
+            if start == 0:
                 unusual = unusual.brightened(values)
             cases = Cases(chosen[start : start + step], pixels, near, apart, maps=unusual.maps(values))
             captions = [_caption(ranked, start + row, failed.get(row)) for row in range(len(pixels))]
             shown += drawn(cases, captions, drawing)
             update(len(pixels))
-    assert cases is not None  # for there is at least one
     notes = "Thumbnails of what is called anomalous have a double lower edge. " if "decision" in ranked else ""
     notes += "Below the normals that look most like a case stands how far they are: the root of the mean squared "
     notes += f"difference of intensity. {explained(cases, shown, drawing, 'the first of these and of normals')}"
