@@ -13,12 +13,12 @@ the alarms about them and the losses. The test was not looked at, and no setting
 
 
 def experiment(quick: bool) -> Series:
-    """Return the experiments; the quick ones take about a quarter of an hour of a processor instead of days.
+    """Return the experiments; the quick ones take about a quarter of an hour of a processor instead of ten hours.
 
     Parameters
     ----------
     quick : bool
-        Half the width and 3 passes over the data instead of 100, one seed instead of three.
+        3 passes over the data instead of 100, one seed instead of three.
 
     Returns
     -------
