@@ -22,6 +22,7 @@ from unlikelihood.storage.discovery import public_class
 from unlikelihood.storage.files import recover, replacing
 from unlikelihood.storage.reading import Unreadable, naming
 from unlikelihood.storage.records import canonical, seal, sha256
+from unlikelihood.storage.signatures import refuse_untrusted
 
 FORMAT = 1  # a later one reads this one too, which tests/golden holds
 WEIGHTS = "weights.safetensors"
@@ -107,8 +108,10 @@ def contents(folder: Path, runtime: Mapping[str, Any]) -> tuple[dict[str, Any], 
     with naming(folder / WEIGHTS, "weights", ModelFileError):
         weights = digest(folder / WEIGHTS)
     with naming(folder / "detector.json", "the record of a model, it is not JSON", ModelFileError):
-        record = json.loads((folder / "detector.json").read_text(encoding="utf-8"))
+        content = (folder / "detector.json").read_bytes()
+        record = json.loads(content)
         check_sums(folder, record, weights)
+    refuse_untrusted(folder, content)
     try:
         with safe_open(folder / WEIGHTS, "numpy") as file:
             parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
