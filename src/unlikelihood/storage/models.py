@@ -1,4 +1,7 @@
-"""Model files: a folder with `detector.json` and `weights.safetensors`, from which nothing is ever unpickled."""
+"""Model files: a folder with `detector.json` and `weights.safetensors`, from which nothing is ever unpickled.
+
+Beside them is a model card, which nothing reads.
+"""
 
 import hashlib
 import inspect
@@ -51,8 +54,8 @@ class Storable(Protocol):
         """Take what `state` gave, from a file."""
 
 
-def write(stored: Storable, path: str | os.PathLike[str]) -> Path:
-    """Write a fitted detector to the folder `path`, all or nothing; a folder that is there is replaced."""
+def write(stored: Storable, path: str | os.PathLike[str], card: str) -> Path:
+    """Write a fitted detector and its model card to the folder `path`, all or nothing, in place of what is there."""
     arrays: dict[str, np.ndarray] = {}
     described = encode(stored, "", arrays, {})
     with replacing(path) as folder:
@@ -70,6 +73,7 @@ def write(stored: Storable, path: str | os.PathLike[str]) -> Path:
             "detector": described,
         }
         (folder / "detector.json").write_text(json.dumps(seal(record), indent=1), encoding="utf-8")
+        (folder / "README.md").write_text(card, encoding="utf-8")
     return Path(path)
 
 
