@@ -44,6 +44,8 @@ class Mutant:
         What stands in it once, and what takes its place.
     tests : tuple of str
         Arguments of pytest, such as ``tests/test_vae.py``.
+    first : str
+        Whether the tests ``caught`` or ``missed`` it when it was first planted: those that missed it grew for it.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Mutant:
     old: str
     new: str
     tests: tuple[str, ...]
+    first: str = "caught"
 
     def plant(self, root: Path) -> None:
         """Put the bug into a copy of the repository; a ValueError says that its place is gone, or not the only one."""
@@ -110,7 +113,12 @@ def main() -> None:
                 "by": by,
                 "seconds": round(time.perf_counter() - started),
             }
-            total = {"planted": len(every), "run": len(rows), "caught": sum(row["caught"] for row in rows.values())}
+            total = {
+                "planted": len(every),
+                "run": len(rows),
+                "caught": sum(row["caught"] for row in rows.values()),
+                "missed at first": [other.name for other in every if other.first == "missed"],
+            }
             missed = [name for name, row in rows.items() if not row["caught"]]
             with replacing(given.out) as temporary:
                 whole = total | {"missed": missed, "provenance": provenance(), "mutants": rows}
