@@ -8,17 +8,22 @@ change to that file. A bug is caught if one of them fails. What was run is kept,
 """
 
 import argparse
+import compileall
+import importlib
 import json
 import os
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
+
+import pytest
 
 from unlikelihood.progress import progress
 from unlikelihood.storage.files import replacing
@@ -27,6 +32,7 @@ from unlikelihood.storage.provenance import provenance
 ROOT = Path(__file__).parent.parent
 PLANTED = Path(__file__).parent / "planted"
 RESULTS = Path(__file__).parent / "results" / "mutants.json"
+SLOW = ("torch", "lightning_fabric", "zuko.transforms", "sklearn.ensemble", "sklearn.pipeline", "scipy.stats", "jinja2")
 SECONDS = 900  # after which the tests count as failed, as they would in CI
 
 
@@ -75,22 +81,53 @@ def caught(mutant: Mutant) -> tuple[bool, str]:
     """Return whether a test fails, and which, or what else ended the run."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "copy"
-        shutil.copytree(
-            ROOT, copy, ignore=shutil.ignore_patterns(".*", "reports", "_build", "generated", "__pycache__")
-        )
+        # With what is compiled already: only the file that is changed is compiled anew.
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "reports", "_build", "generated"))
         mutant.plant(copy)
-        environment = os.environ | {"PYTHONPATH": f"{copy / 'src'}{os.pathsep}{copy / 'tests'}{os.pathsep}{copy}"}
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *mutant.tests]
         try:
-            run = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, timeout=SECONDS)
-        except subprocess.TimeoutExpired:
+            code, said = tested(copy, mutant.tests)
+        except TimeoutError:
             return True, f"no end in {SECONDS} s"
-    failed = [
-        line.partition(" ")[2].partition(" - ")[0] for line in run.stdout.splitlines() if line.startswith("FAILED")
-    ]
-    if run.returncode not in (0, 1, 2):
-        raise RuntimeError(f"{mutant.name}: pytest ended with {run.returncode}: {run.stdout[-500:]}{run.stderr[-500:]}")
-    return run.returncode != 0, failed[0] if failed else run.stdout.strip().rpartition("\n")[2] * (run.returncode != 0)
+    failed = [line.partition(" ")[2].partition(" - ")[0] for line in said.splitlines() if line.startswith("FAILED")]
+    if code not in (0, 1, 2):
+        raise RuntimeError(f"{mutant.name}: pytest ended with {code}: {said[-1000:]}")
+    return code != 0, failed[0] if failed else said.strip().rpartition("\n")[2] * (code != 0)
+
+
+def tested(copy: Path, tests: Sequence[str]) -> tuple[int, str]:
+    """Return what pytest ends with in a copy of the repository, and what it says.
+
+    It runs in a fork of this process, which has imported already what takes longer to import than most tests take.
+    """
+    with tempfile.TemporaryFile("w+") as output:
+        if not (process := os.fork()):
+            _test(copy, tests, output.fileno())
+        deadline = time.monotonic() + SECONDS
+        while (ended := os.waitpid(process, os.WNOHANG))[0] == 0:
+            if time.monotonic() > deadline:
+                os.killpg(process, signal.SIGKILL)
+                os.waitpid(process, 0)
+                raise TimeoutError
+            time.sleep(0.05)
+        output.seek(0)
+        return os.waitstatus_to_exitcode(ended[1]), output.read()
+
+
+def _test(copy: Path, tests: Sequence[str], output: int) -> NoReturn:
+    os.setsid()
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.chdir(copy)
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("unlikelihood", "benchmarks")]:
+        del sys.modules[name]
+    sys.path[:0] = places = [str(copy / "src"), str(copy / "tests"), str(copy)]
+    os.environ["PYTHONPATH"] = os.pathsep.join(places)  # of the processes that tests start
+    code = 3
+    try:
+        code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests]))
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
 
 
 def main() -> None:
@@ -103,6 +140,9 @@ def main() -> None:
     every = list(planted())
     rows = {one.name: record["mutants"][one.name] for one in every if one.name in record["mutants"]}
     due = [one for one in every if (one.name in given.only if given.only else one.name not in rows)]
+    compileall.compile_dir(ROOT / "src", quiet=1)
+    for package in SLOW:
+        importlib.import_module(package)
     with progress("Planting bugs", len(due)) as update:
         for one in due:
             started = time.perf_counter()

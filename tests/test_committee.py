@@ -113,6 +113,14 @@ def test_fitted_members_are_used_as_they_are_and_must_not_have_seen_the_held_out
     assert loaded.detectors[0] is loaded.detectors_[0]
 
 
+def test_members_are_fitted_to_what_is_not_held_out():
+    fitted = Committee([KNN()], held_out=0.25, seed=3).fit(X)
+    (member,) = fitted.detectors_
+    held_out = X[~np.isin(X[:, 0], member.train_[:, 0])]
+    assert (len(member.train_), len(held_out)) == (90, 30)
+    np.testing.assert_array_equal(fitted.held_out_scores_, [np.sort(member.score_samples(held_out))])
+
+
 @pytest.mark.parametrize("members", [[], [KNN(), 3], KNN()])
 def test_what_is_no_list_of_detectors_is_refused(members):
     with pytest.raises(ValueError, match=r"detectors is .* expected a list of at least one Detector"):

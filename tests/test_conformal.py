@@ -15,6 +15,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from tiny import normals, tiny
 from unlikelihood import Conformal, Marginal, MonteCarlo, PCAResidual, Simes, load
 from unlikelihood.data.mnist import MNIST
+from unlikelihood.decisions.guarantees import _simulated_level
 from unlikelihood.decisions.pvalues import discoveries, p_values
 from unlikelihood.storage.identity import seen, unseen
 
@@ -69,6 +70,14 @@ def test_the_simulated_bound_lets_more_be_called_where_alpha_is_not_tiny():
     assert simulated[0] == pytest.approx(simes[0], rel=0.1)
     for alpha in (0.15, 0.2, 0.3):
         assert np.sum(simulated <= alpha) > np.sum(simes <= alpha)
+
+
+def test_a_simulated_bound_follows_from_its_seed():
+    ladders = []
+    for seed in (0, 0, 1):
+        _simulated_level.cache_clear()
+        ladders.append(MonteCarlo(0.1, draws=200, seed=seed)(30).tolist())
+    assert ladders[0] == ladders[1] != ladders[2]
 
 
 def test_p_values_of_normals_are_uniform_and_scores_may_be_of_any_scale(rng):

@@ -162,6 +162,13 @@ def test_made_learns_the_density_of_correlated_vectors():
     assert scores.mean() == pytest.approx(true.mean(), abs=0.1)
 
 
+def test_the_loss_of_a_density_is_its_bits_per_dimension():
+    X = normals((6,), n=32)
+    detector = Autoregressive(width=2, layers=2, epochs=1, learning_rate=1e-9).fit(X)
+    bits = -detector.score_samples(X).mean() / (6 * math.log(2))
+    assert detector.history_["bits per dimension"] == pytest.approx([bits], rel=1e-3)
+
+
 class Exact(torch.nn.Module):
     """E[ε | z] where the data are a Gaussian with a standard deviation `s`, standardised to another."""
 
@@ -227,6 +234,14 @@ def test_every_score_of_a_diffusion_learns_to_prefer_what_it_was_trained_on():
         detector.set_params(scoring=scoring)._finish(X[64:])
         normal, anomalous = detector.score_samples(X[:64]), detector.score_samples(odd)
         assert np.mean(normal[:, None] > anomalous) > 0.8
+
+
+@pytest.mark.parametrize("scoring", [DenoisingErrors(2), VariationalBound(3)], ids=repr)
+def test_every_level_beyond_the_ends_makes_a_value_less_likely_to_a_diffusion(scoring):
+    detector = Diffusion(scoring, width=2, epochs=1).fit(normals((1, 4, 5)))
+    highest = np.ones((1, 1, 4, 5), np.float32)
+    at, beyond = (detector.score_samples(highest + by) for by in (0, 0.1))
+    np.testing.assert_allclose(beyond, at - 20 * (0.1 * 255 - 0.5), rtol=1e-5)
 
 
 def test_another_score_than_the_one_that_was_standardised_is_refused():

@@ -10,6 +10,7 @@ from unlikelihood.nn.blends import change
 from unlikelihood.nn.patch_shapes import AnyPatch, Features
 from unlikelihood.nn.spatial import from_cells, to_cells
 from unlikelihood.nn.unet import PixelNet
+from unlikelihood.training.seeding import seeded
 
 
 def stripes(n, space, seed=0):
@@ -52,6 +53,19 @@ def test_what_is_to_be_found_is_zero_outside_the_patch_and_where_nothing_changed
 def test_a_change_by_one_everywhere_is_one():
     x, everywhere = torch.rand(2, 3, 5, 6), torch.ones(2, 1, 5, 6)
     torch.testing.assert_close(change(x, x + 1, everywhere), torch.ones(2, 5, 6))
+
+
+def test_a_change_by_as_much_as_tau_is_foreign_by_two_thirds():
+    X = normals((1, 8, 8))
+    detector = tiny("ForeignPatch").fit(X)
+
+    def spared(tau):
+        (objective,) = detector.set_params(tau=tau).objectives(detector.net_)
+        with seeded(1):
+            return 1 - objective.prepare(torch.from_numpy(X))[1]
+
+    assert spared(0.5).min() < 0.9
+    torch.testing.assert_close(spared(0.25), spared(0.5).square())
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)

@@ -64,6 +64,18 @@ def test_otsus_threshold_of_a_mask_is_half_way():
     assert otsu(count) == pytest.approx(0.5)
 
 
+def test_otsus_threshold_is_between_the_classes_that_vary_least_within(rng):
+    count, edges = np.histogram(np.r_[rng.normal(0.2, 0.04, 950), rng.normal(0.6, 0.1, 50)], 1024, (0, 1))
+    value = (edges[1:] + edges[:-1]) / 2
+
+    def within(k):
+        means = [np.average(value[part], weights=count[part]) for part in (slice(k), slice(k, None))]
+        return (count * (value - np.repeat(means, [k, 1024 - k])) ** 2).sum(), np.mean(means)
+
+    splits = [within(k) for k in range(1, 1024) if count[:k].any() and count[k:].any()]
+    assert otsu(count) == pytest.approx(min(splits)[1])
+
+
 def test_co_occurrences_of_a_chessboard_are_all_contrast():
     board = np.indices((8, 8)).sum(0) % 2
     contrast, _, energy, entropy, correlation = co_occurrence(board, np.arange(1, 8) - 0.5)

@@ -176,6 +176,37 @@ def test_a_gradient_is_clipped_to_its_norm():
     assert net.weight.item() == pytest.approx(-0.1)
 
 
+def test_a_clipped_gradient_keeps_its_direction():
+    net = nn.Linear(2, 1, bias=False)
+    nn.init.zeros_(net.weight)
+    objective = Objective("plane", net, lambda x: 1000 * net(x).mean(), optimizer=SGD)
+    train(net, [objective], np.tile(np.float32([3, 4]), (4, 1)), epochs=1, batch_size=4, clip=1.0, fabric=CPU)
+    assert net.weight[0].tolist() == pytest.approx([-0.06, -0.08], rel=1e-4)
+
+
+def test_a_step_goes_by_its_own_gradient_alone():
+    net = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(net.weight)
+    objective = Objective("line", net, lambda x: net(x).mean(), optimizer=SGD)
+    train(net, [objective], np.ones((8, 1), np.float32), epochs=1, batch_size=2, fabric=CPU)
+    assert net.weight.item() == pytest.approx(-0.4)
+
+
+def test_every_step_draws_numbers_of_its_own_that_a_fit_repeats():
+    drawn = []
+    for _ in range(2):
+        net = nn.Linear(1, 1)
+
+        def loss(x, net=net):
+            drawn.append(uniform(1).item())
+            return net(x).mean()
+
+        objective = Objective("noisy", net, loss, optimizer=SGD)
+        train(net, [objective], np.ones((4, 1), np.float32), epochs=3, batch_size=2, fabric=CPU)
+    assert drawn[:6] == drawn[6:]
+    assert len(set(drawn)) == 6
+
+
 def test_a_loss_that_is_not_finite_stops_the_fit():
     net = nn.Linear(1, 1)
     objective = Objective("log", net, lambda x: (net(x) * 0 - 1).log().mean(), optimizer=SGD)

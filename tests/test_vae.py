@@ -20,6 +20,7 @@ from unlikelihood import (
     VAE,
     Bernoulli,
     CorrelatedGaussian,
+    DiagonalGaussian,
     Exemplars,
     Gaussian,
     GradientNorm,
@@ -31,6 +32,7 @@ from unlikelihood import (
     Reconstruction,
     StandardNormal,
 )
+from unlikelihood.training.seeding import seeded
 
 
 def pairs(shape, n=5, seed=0):
@@ -126,6 +128,27 @@ def test_the_reconstruction_term_less_the_divergence_is_the_elbo():
     divergence = torch.distributions.kl_divergence(q, Normal(0.0, 1.0))[:, 0]
     expected = Line.score(Reconstruction(), q) - divergence
     torch.testing.assert_close(Line.score(ELBO(), q), expected, atol=0.05, rtol=0)
+
+
+def test_the_divergence_is_that_of_a_gaussian_from_the_standard_one():
+    posterior = DiagonalGaussian()(3, 2)
+    q = posterior(2 * pairs((6,))[0])
+    z, divergence = posterior.divergence(q)
+    assert z.shape == (5, 3)
+    expected = (q.loc.square() + q.scale.square() - 1 - 2 * q.scale.log()).sum(1) / 2
+    torch.testing.assert_close(divergence, expected)
+
+
+def test_the_loss_is_the_divergence_less_the_likelihood_at_a_latent_that_is_drawn():
+    X = normals((6,), n=16)
+    net, x = VAE(latent=3, width=2, epochs=1).fit(X).net_, torch.from_numpy(X).double()
+    with torch.no_grad():
+        with seeded(5):
+            loss = net.negative_elbo(x)
+        with seeded(5):
+            z, divergence = net.approximation.divergence(net.posterior(x))
+        assert divergence.mean() > 1e-3
+        torch.testing.assert_close(loss, (divergence - net.log_likelihood(x, z)).mean())
 
 
 def test_exemplars_are_a_mixture_that_integrates_to_one():
