@@ -1,6 +1,6 @@
 """Planted bugs: how many of them the tests catch.
 
-python -m benchmarks.mutants [--only NAME ...] [--out FILE]
+python -m benchmarks.mutants [--only NAME ...] [--control] [--out FILE]
 
 Each file under ``benchmarks/planted`` holds bugs of one part of the package, as somebody might make them: a file, the
 lines in it, what stands there instead, and the tests that should fail, which are those that a reader would run after a
@@ -19,6 +19,7 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -77,12 +78,18 @@ def planted() -> Iterator[Mutant]:
             yield Mutant(**one | {"tests": tuple(one["tests"])})
 
 
-def caught(mutant: Mutant) -> tuple[bool, str]:
-    """Return whether a test fails, and which, or what else ended the run."""
+@contextmanager
+def copied() -> Iterator[Path]:
+    """Yield a copy of the repository, with what is compiled: only a file that is changed is compiled anew."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "copy"
-        # With what is compiled already: only the file that is changed is compiled anew.
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "reports", "_build", "generated"))
+        yield copy
+
+
+def caught(mutant: Mutant) -> tuple[bool, str]:
+    """Return whether a test fails, and which, or what else ended the run."""
+    with copied() as copy:
         mutant.plant(copy)
         try:
             code, said = tested(copy, mutant.tests)
@@ -94,6 +101,14 @@ def caught(mutant: Mutant) -> tuple[bool, str]:
     return code != 0, failed[0] if failed else said.strip().rpartition("\n")[2] * (code != 0)
 
 
+def control(tests: Sequence[str]) -> None:
+    """Raise if a test that catches a bug fails without any."""
+    with copied() as copy:
+        code, said = tested(copy, tests)
+    if code:
+        raise RuntimeError(f"pytest ended with {code} without a bug: {said[-1000:]}")
+
+
 def tested(copy: Path, tests: Sequence[str]) -> tuple[int, str]:
     """Return what pytest ends with in a copy of the repository, and what it says.
 
@@ -103,12 +118,15 @@ def tested(copy: Path, tests: Sequence[str]) -> tuple[int, str]:
         if not (process := os.fork()):
             _test(copy, tests, output.fileno())
         deadline = time.monotonic() + SECONDS
-        while (ended := os.waitpid(process, os.WNOHANG))[0] == 0:
-            if time.monotonic() > deadline:
-                os.killpg(process, signal.SIGKILL)
-                os.waitpid(process, 0)
-                raise TimeoutError
-            time.sleep(0.05)
+        try:
+            while (ended := os.waitpid(process, os.WNOHANG))[0] == 0:
+                if time.monotonic() > deadline:
+                    raise TimeoutError
+                time.sleep(0.05)
+        except BaseException:  # Ctrl-C too
+            os.killpg(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+            raise
         output.seek(0)
         return os.waitstatus_to_exitcode(ended[1]), output.read()
 
@@ -134,6 +152,7 @@ def main() -> None:
     """Run what was not run yet, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", default=None, help="names of bugs to run again")
+    parser.add_argument("--control", action="store_true", help="run the tests that caught bugs without these instead")
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
     record = json.loads(given.out.read_text(encoding="utf-8")) if given.out.exists() else {"mutants": {}}
@@ -143,6 +162,9 @@ def main() -> None:
     compileall.compile_dir(ROOT / "src", quiet=1)
     for package in SLOW:
         importlib.import_module(package)
+    if given.control:
+        control(sorted({row["by"] for row in rows.values() if "::" in row["by"]}))
+        return
     with progress("Planting bugs", len(due)) as update:
         for one in due:
             started = time.perf_counter()

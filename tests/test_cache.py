@@ -84,6 +84,10 @@ class TestDecoded:
         Folder(photos).read()
         assert readings == ["00.png"]  # which says how large they are
 
+    def test_other_settings_are_decoded_anew(self, photos, large):
+        for size in (4, 5):
+            assert Folder(photos, size=size).read().shape[1:] == (size, size)
+
     def test_a_file_that_changes_is_decoded_again(self, photos, large):
         before = np.asarray(Folder(photos).read().pixels)
         (photos / "05.png").write_bytes((photos / "04.png").read_bytes())

@@ -8,7 +8,7 @@ import pytest
 from spheres import LUNG, OBLIQUE, TISSUE, middle_and_diameter
 from unlikelihood import Candidates, Nodules, Phantom, Scan
 from unlikelihood.cli.main import main
-from unlikelihood.data.ct.blobs import find_blobs, lung_mask
+from unlikelihood.data.ct.blobs import MATCHED, _maxima, find_blobs, lung_mask
 from unlikelihood.metrics.froc import froc
 
 
@@ -58,6 +58,15 @@ class TestBlobs:
         assert max(away) < 4
         assert first.diameter == pytest.approx(12, rel=0.4)
         assert first.score > second.score
+
+    def test_a_ball_answers_at_its_own_diameter(self):
+        distance = np.linalg.norm(np.indices((31, 31, 31)) - 15, axis=0)
+        ratios = []
+        for diameter in np.geomspace(5, 12, 9):
+            ball = np.clip(diameter / 2 - distance + 0.5, 0, 1).astype(np.float32) * 900
+            found = dict(_maxima(ball, np.ones(ball.shape, bool)))
+            ratios.append(found[15, 15, 15] * MATCHED / diameter)
+        assert np.exp(np.log(ratios).mean()) == pytest.approx(0.9, abs=0.1)  # of two Gaussians, the wider one is larger
 
     def test_nothing_is_found_where_there_is_no_lung(self):
         assert find_blobs(Scan(np.full((20, 20, 20), 40)), 10) == []

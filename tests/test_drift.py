@@ -28,6 +28,11 @@ def test_without_drift_online_p_values_are_uniform_and_independent(rng):
     assert abs(np.corrcoef(p[1:], p[:-1])[0, 1]) < 3.3 / np.sqrt(999)
 
 
+def test_online_p_values_are_uniform_among_two_as_well(rng):
+    p = [_online_p_value(sorted(known), new, rng.random()) for *known, new in rng.normal(size=(2000, 3)).tolist()]
+    assert kstest(p, "uniform").pvalue > 0.001
+
+
 def test_without_drift_the_mean_capital_is_one(rng):
     capital = [10 ** Martingale(seed=seed).test(*rng.normal(size=(2, 20))).evidence[-1] for seed in range(1000)]
     assert np.mean(capital) == pytest.approx(1, abs=4 * np.std(capital) / np.sqrt(1000))

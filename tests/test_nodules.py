@@ -107,6 +107,11 @@ class TestCubes:
         with pytest.raises(ValueError, match=r"window=\(3, 2\)"):
             Nodules(path=balls, window=(3, 2), jobs=1).read()
 
+    def test_hu_between_voxels_is_rounded(self, small):
+        cubes = small_cubes(small, window=None).read()
+        between = Scan.read(small / "0.mha").crop(cubes.centre[0], (6, 6, 6))
+        np.testing.assert_array_equal(cubes.pixels[0, 0], np.rint(between))
+
     def test_size_spacing_and_outside_are_said(self, balls):
         images = Nodules(path=balls, size=24, spacing=0.5, window=None, jobs=1).read()
         assert images.shape == (1, 48, 48, 48)

@@ -269,6 +269,12 @@ class TestDicom:
         assert same(Scan.read(dicom), ball)
         assert same(Scan.read(dicom / "IM3"), ball)
 
+    def test_pixels_that_are_not_square_stay_so(self, tmp_path, rng):
+        scan = Scan(rng.integers(-1000, 400, (4, 6, 8)), (1, 2, 3), (0.5, 0.8, 2.0), OBLIQUE)
+        scan.save(tmp_path / "dicom")
+        assert pydicom.dcmread(slices(tmp_path / "dicom")[0]).PixelSpacing == [0.8, 0.5]  # DICOM says rows first
+        np.testing.assert_allclose(Scan.read(tmp_path / "dicom").spacing, scan.spacing)
+
     def test_the_order_of_the_slices_may_run_down(self, tmp_path, ball):
         down = Scan(ball.hu[::-1], ball.to_world((19, 0, 0)), ball.spacing, OBLIQUE * (1, 1, -1))
         down.save(tmp_path / "dicom")
