@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scipy.special import ndtri
-from scipy.stats import binom, binomtest, kstest, norm
+from scipy.stats import binom, binomtest, kstest, norm, ttest_1samp
 
 from unlikelihood.metrics.intervals import Interval, bootstrap, delong, paired_delong, seeds_interval
 from unlikelihood.metrics.ranking import auprc, auroc, sensitivity_at_specificity
@@ -149,6 +149,13 @@ def test_the_interval_of_a_mean_over_seeds_covers_as_often_as_it_says(rng, k, sa
     if k == 8:  # and not by being vague
         one = np.mean([area.high - area.low for areas, _ in drawn for area in areas])
         assert np.mean([i.high - i.low for i in intervals]) < (1.3 if same_test else 0.7) * one
+
+
+def test_of_areas_without_an_interval_that_of_the_mean_is_students():
+    areas = [Interval(value, value, value) for value in (0.7, 0.72, 0.77)]
+    interval = seeds_interval(areas, same_test=False)
+    expected = ttest_1samp([area.value for area in areas], 0).confidence_interval()
+    assert (interval.low, interval.high) == pytest.approx(tuple(expected))
 
 
 def test_seeds_alone_do_not_cover_what_the_test_set_leaves_open(rng):

@@ -253,6 +253,14 @@ def test_weights_follow_from_the_key_in_float32_and_torchs_own_state_stays():
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_another_key_draws_other_weights():
+    drawn = []
+    for key in ((3,), (4,), (3, 4)):
+        with initialising(*key):
+            drawn.append(nn.Linear(5, 4).weight)
+    assert not any(torch.equal(drawn[0], other) for other in drawn[1:])
+
+
 def test_one_cycle_rises_to_one_and_falls_to_zero():
     rates = [one_cycle(step / 1000) for step in range(1000)]
     assert max(rates) == pytest.approx(1, abs=1e-3)
