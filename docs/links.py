@@ -46,7 +46,9 @@ def faults(root: Path) -> Iterator[str]:
             if target.is_dir():
                 target /= "index.html"
             place = unquote(parts.fragment)
-            known = pages.get(root / target.relative_to(root.resolve())) if target.is_relative_to(root.resolve()) else None
+            known = (
+                pages.get(root / target.relative_to(root.resolve())) if target.is_relative_to(root.resolve()) else None
+            )
             if not target.exists():
                 yield f"{path.relative_to(root)}: {link} does not exist"
             elif place and known and place not in known.places:

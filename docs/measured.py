@@ -9,11 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from docs.pages import RESULTS, area, interval, table
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
-
-from docs.pages import RESULTS, area, interval, table
 
 TASKS = {
     "MNIST 9": "MNIST, nines",
@@ -52,8 +51,8 @@ def quality(rows: list[str]) -> str:
     lines.append(("weights", *(cost(of, "weights", "") for of in found)))
     kept = [line for line in lines if any(line[1:])]
     return (
-        f"{table(('AUROC', *rows), *kept)}\n\nMean ± standard deviation (seeds or digits); half is chance, 1 perfect. One "
-        "setting for all tasks, costs on one core; :doc:`/results` says how it is measured."
+        f"{table(('AUROC', *rows), *kept)}\n\nMean ± standard deviation (seeds or digits); half is chance, 1 perfect. "
+        "One setting for all tasks, costs on one core; :doc:`/results` says how it is measured."
     )
 
 

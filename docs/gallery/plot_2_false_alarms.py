@@ -26,7 +26,7 @@ detector = PCAResidual(8).fit(train)
 
 # %%
 # How many new normals raise an alarm, at every α that may be asked for. The line of the training scores is the naive
-# threshold. Each thin line is a calibration set of 200 normals: single ones lie on both sides of the diagonal, and their
+# threshold. Each thin line is a calibration set of 200 normals: single ones lie on both sides of the diagonal, their
 # mean is on it, which is what is promised.
 
 alphas = np.linspace(0.01, 0.3, 30)
