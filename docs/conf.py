@@ -46,6 +46,7 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "show_signature": False,
     "show_memory": False,
+    "capture_repr": (),
     "min_reported_time": 1e9,
     "write_computation_times": False,
     "remove_config_comments": True,

@@ -2,8 +2,8 @@
 What a VAE makes of digits
 ==========================
 
-A :class:`~unlikelihood.VAE` is fitted to the digits 0 to 8 and then shown nines, which it never saw. The pictures say
-why its reconstruction error is a weak detector of them: it draws nines as well as it draws other digits.
+A :class:`~unlikelihood.VAE` is fitted to the digits 0 to 8 and then shown nines, which it never saw. It draws many of
+them nearly as well as other digits: what has to be found is in what is left over, and in the latents that it takes.
 """
 
 import numpy as np
@@ -23,7 +23,7 @@ normal, nines = (split.test.pixels[split.test.label == label] for label in (0, 1
 shown = np.concatenate([normal[:48:8], nines[:6]])
 again = vae.reconstruct(shown)
 
-figure, axes = plt.subplots(2, 12, figsize=(9, 2))
+figure, axes = plt.subplots(2, 12, figsize=(9, 1.8))
 for column in range(12):
     for row, pictures in enumerate((shown, again)):
         axes[row, column].imshow(pictures[column, 0], cmap="gray", vmin=0, vmax=1)
@@ -42,7 +42,9 @@ for row, (start, end) in enumerate(pairs):
         ax.set_axis_off()
 
 # %%
-# How well the bound of log p(x) ranks nines below the other digits: half is chance.
+# How well nines are ranked, half being chance: by the error of what comes back, and by the bound of log p(x), which
+# also counts how far the latents are from usual. These digits have 64 pixels; on MNIST the error ranks nines worse.
 
-scores = vae.score_samples(split.test.pixels)
-print(f"AUROC of the nines: {roc_auc_score(split.test.label, -scores):.2f}")
+error = np.square(split.test.pixels - vae.reconstruct(split.test.pixels)).reshape(len(split.test), -1).sum(1)
+print(f"AUROC of the error: {roc_auc_score(split.test.label, error):.2f}")
+print(f"AUROC of the bound: {roc_auc_score(split.test.label, -vae.score_samples(split.test.pixels)):.2f}")
