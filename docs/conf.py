@@ -26,6 +26,7 @@ autosummary_generate = True
 autodoc_typehints = "none"
 autodoc_default_options = {"members": True, "exclude-members": "build, objectives, score_batch"}
 numpydoc_show_class_members = False
+smartquotes = False  # of --quick, it would make a dash
 html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = f"unlikelihood {release}"

@@ -65,12 +65,13 @@ def recipe(rows: list[list[str]]) -> str:
             record = read(path)
             found = {each["name"]: each for each in record["rows"]}[row]
             flagged = f"{found['flagged']} of {found['seeds']}" if found.get("flagged") else ""
-            cells = (area(found), interval(found, name.split("/")[0]).replace("*", "\\*"), flagged)
+            cells = (area(found), interval(found, name.split("/")[-1]).replace("*", "\\*"), flagged)
             lines.append((record["title"], row, *cells))
         else:
             images = read(RESULTS / f"{name}.json")["summary"][row]["images"]
             lines.append(("Defects planted in textures", row, images, "", ""))
-    return table(("experiment", "detector", "AUROC", "95 % interval", "flagged"), *lines)
+    note = "\n\nIntervals marked \\* hold the seeds alone." if any("*" in line[3] for line in lines) else ""
+    return table(("experiment", "detector", "AUROC", "95 % interval", "flagged"), *lines) + note
 
 
 def cost(of: dict[str, str], key: str, unit: str) -> str:

@@ -15,10 +15,13 @@ def inline(page: HTML5Translator, node: nodes.math) -> None:
 
 
 def block(page: HTML5Translator, node: nodes.math_block) -> None:
-    """Write an equation of its own; a blank line begins another."""
-    parts = [nodes.math_block(part, part) for part in node.astext().split("\n\n") if part.strip()]
-    written = "".join(mathml(part, as_block=True) for part in parts)
-    page.body.append(f'<div class="equation">{written}</div>\n')
+    """Write an equation of its own; a blank line begins another, and a wide space is where a line may break."""
+    for line in filter(str.strip, node.astext().split("\n\n")):
+        parts = [part for part in line.split("\\qquad") if part.strip()]
+        if any(part.count("{") != part.count("}") for part in parts):
+            parts = [line]  # the space is inside of something
+        written = "".join(mathml(nodes.math_block(part, part), as_block=True) for part in parts)
+        page.body.append(f'<div class="equation">{written}</div>\n')
     raise nodes.SkipNode
 
 
