@@ -5,11 +5,13 @@ from typing import Any
 from matplotlib import rcParams
 from matplotlib.pyplot import cycler
 
+from unlikelihood import progress
 from unlikelihood.report.plots.style import ANOMALOUS, NORMAL, PALETTE
 
 
 def look(gallery: dict[str, Any], name: str) -> None:
     """Set it, before each example."""
+    progress.LINE_SECONDS = float("inf")  # how far a fit is, on a slow machine, is not what an example prints
     rcParams.update(
         {
             "axes.prop_cycle": cycler(color=[NORMAL, ANOMALOUS, *PALETTE]),
