@@ -45,8 +45,8 @@ def card(detector: "Detector") -> str:
         n = len(detector.calibration_)
         decision = f"anomalous below {detector.offset_:g}, from {n:,} normals that training did not see"
         promise = (
-            f"At most {detector.level:.3g} of new normals are called anomalous on average if they are like the {n:,} of\n"
-            "  the calibration. How many anomalies are found, nothing promises."
+            f"At most {detector.level:.3g} of new normals are called anomalous on average if they are like the {n:,}\n"
+            "  of the calibration. How many anomalies are found, nothing promises."
         )
     except NotFittedError:
         decision = "none: it was not calibrated, and only ranks"
