@@ -34,6 +34,7 @@ faults: $(READY)  ## every reader, given files that are damaged in every way
 docs: .venv/.docs  ## the pages under docs/_build, from docstrings and executed examples
 	$(BIN)/python -m docs.pages
 	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build
+	$(BIN)/python -m docs.links
 
 dist: $(READY) .venv/.tools  ## wheel, sdist, and a CycloneDX list of what is installed with them, under dist/
 	$(BIN)/python -m hatchling build --directory dist
