@@ -23,10 +23,12 @@ pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
 pytest.importorskip("python_multipart")
 
+import chromium
 from served import multipart, npy, png, serving
 from tiny import normals
 from unlikelihood import KNN, MNIST, VAE, Folder, PCAResidual, Phantom, Volumes
 from unlikelihood.cli.main import main
+from unlikelihood.data.reviews import read_reviews
 from unlikelihood.serve import app as application
 from unlikelihood.serve.door import read_keys
 from unlikelihood.serve.limits import Limits
@@ -454,3 +456,103 @@ def test_sigterm_ends_the_command_in_order(detector, files, tmp_path):
     assert out.splitlines() == ["serve: scored=12 refused=0"]
     assert "/score 200" in err
     assert ".png" not in err
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    if chromium.PROGRAM is None:
+        pytest.skip("Chromium is not installed")
+    browser = chromium.Chromium(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
+
+
+def until(browser, condition):
+    began = time.monotonic()
+    while not browser.run(condition):
+        assert time.monotonic() - began < 60, (condition, browser.complaints)
+        time.sleep(0.05)
+
+
+def visit(browser, client, width, files):
+    """Open the page of a service and choose files on it."""
+    browser.open(f"http://127.0.0.1:{client.port}/", width)
+    until(browser, "!document.querySelector('[data-drop]').hidden")
+    root = browser.send("DOM.getDocument")["root"]["nodeId"]
+    place = browser.send("DOM.querySelector", nodeId=root, selector="[data-files]")["nodeId"]
+    browser.send("DOM.setFileInputFiles", files=[str(file) for file in files], nodeId=place)
+    until(browser, f"document.querySelectorAll('tbody tr').length === {len(files)}")
+
+
+def of_rows(browser, name):
+    return browser.run(f"[...document.querySelectorAll('tbody tr')].map((row) => row.dataset.{name})")
+
+
+def in_order(browser, client, width):
+    """Say whether a page asks nobody else, complains of nothing and fits its window."""
+    assert all(url.startswith((f"http://127.0.0.1:{client.port}/", "blob:")) for url in browser.requested)
+    assert browser.complaints == []
+    assert browser.run("document.documentElement.scrollWidth") <= width
+    return True
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_what_is_dropped_on_the_page_is_ranked_reviewed_and_exported(browser, client, files, tmp_path, width):
+    for name, content in [*files, ("broken.png", b"")]:
+        (tmp_path / name).write_bytes(content)
+    visit(browser, client, width, sorted(tmp_path.iterdir()))
+    scores = [float(score) for score in of_rows(browser, "score")[:-1]]
+    assert scores == sorted(scores, reverse=True)
+    posted = {row["name"]: row["anomaly_score"] for row in client.post(files)[2]}
+    found = dict(zip(of_rows(browser, "name")[:-1], scores, strict=True))
+    assert found == pytest.approx(posted, rel=1e-9)
+    assert "Cannot be judged: broken.png" in browser.run("document.querySelector('tbody').textContent")
+    shown = "[...document.querySelectorAll('article:not([hidden]) img')].map((each) => each.naturalWidth)"
+    assert browser.run(shown) == [8, 8, 8]
+    for key in "anu":
+        browser.press(key)
+    assert of_rows(browser, "review")[:4] == ["anomalous", "normal", "unsure", ""]
+    browser.run("window.made = null; URL.createObjectURL = (blob) => ((window.made = blob), 'blob:none');")
+    browser.run("HTMLAnchorElement.prototype.click = () => {}; document.querySelector('[data-export]').click()")
+    (tmp_path / "reviews.csv").write_text(browser.run("window.made.text()"), newline="")
+    assert sorted(read_reviews(tmp_path / "reviews.csv").said.values()) == ["anomalous", "normal", "unsure"]
+    browser.run("document.querySelector('[data-again]').click()")
+    assert browser.run("document.querySelectorAll('tbody tr').length") == 0
+    assert in_order(browser, client, width)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_volume_is_scrolled_in_three_planes_with_its_window_and_its_map(browser, tmp_path, width):
+    X = normals((1, 8, 10, 12), 30)
+    detector = PCAResidual(n_components=3).fit(X[:20]).calibrate(X[20:])
+    np.save(tmp_path / "one.npy", X[21])
+    at = "[...document.querySelectorAll('.planes output')].map((each) => each.textContent)"
+    drawn = "[...document.querySelectorAll('.planes canvas')].map((each) => each.toDataURL())"
+    with serving(detector, Volumes("."), normals=X[:20]) as client:
+        visit(browser, client, width, [tmp_path / "one.npy"])
+        first, pictures = browser.run(at), browser.run(drawn)
+        assert [text.split()[0] + text.split()[-1] for text in first] == ["axial8", "coronal10", "sagittal12"]
+        up = int(first[0].split()[1]) > 4
+        browser.turn(".planes canvas", -1 if up else 1)
+        until(browser, f"({at})[0] === 'axial {int(first[0].split()[1]) + (-1 if up else 1)} of 8'")
+        scrolled = browser.run(drawn)
+        assert [a == b for a, b in zip(pictures, scrolled, strict=True)] == [False, True, True]
+        browser.run(
+            "{ const level = document.querySelector('.windows input');"
+            "  level.value = level.max; level.dispatchEvent(new Event('input')); }"
+        )
+        darker = browser.run(drawn)
+        assert all(a != b for a, b in zip(scrolled, darker, strict=True))
+        browser.press("m")
+        assert all(a != b for a, b in zip(darker, browser.run(drawn), strict=True))
+        assert in_order(browser, client, width)
+
+
+def test_a_page_without_a_key_asks_for_one(browser, detector):
+    with serving(detector, Folder("."), keys=[KEY]) as client:
+        browser.open(f"http://127.0.0.1:{client.port}/")
+        until(browser, "!document.querySelector('[data-key]').hidden")
+        assert "PCAResidual" not in browser.run("document.body.innerText")
+        browser.run(f"document.querySelector('[data-key] input').value = {json.dumps(KEY)}")
+        browser.run("document.querySelector('[data-key] button').click()")
+        until(browser, "document.querySelector('h1').textContent === 'PCAResidual'")

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from numpy.typing import NDArray
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from pydantic import BaseModel
@@ -28,6 +28,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from unlikelihood.contract.detector import Detector
 from unlikelihood.data.ct.candidates import Candidates
+from unlikelihood.data.ct.ct_folder import CTFolder
+from unlikelihood.data.ct.scan import WORLD
 from unlikelihood.data.ct.volumes import Volumes
 from unlikelihood.data.folder import Folder
 from unlikelihood.data.images import Images
@@ -37,6 +39,7 @@ from unlikelihood.evaluation.columns import decider, table_of
 from unlikelihood.serve.door import MIB, Door, bounded, drain, too_large
 from unlikelihood.serve.drawing import Drawing
 from unlikelihood.serve.limits import Limits
+from unlikelihood.serve.page import page
 from unlikelihood.serve.uploads import Sample, Upload, array_of, place_of, read_uploads
 from unlikelihood.serve.worker import Worker
 from unlikelihood.storage.provenance import display_name
@@ -213,7 +216,8 @@ class Scoring:
                 shown = whole[judged]
                 found = await asyncio.wrap_future(self.worker.call(self.drawing.maps, shown))
                 for place, x, values in zip(places, shown, found, strict=True):
-                    rows[place] |= await loop.run_in_executor(self.readers, self.drawing.shown, x, values)
+                    draw = partial(self.drawing.shown, x, values, scan=samples[place].scan)
+                    rows[place] |= await loop.run_in_executor(self.readers, draw)
         refused = sum("reason" in row for row in rows)
         self.figures.samples.labels("refused").inc(refused)
         self.figures.samples.labels("scored").inc(len(rows) - refused)
@@ -322,9 +326,9 @@ def service(
     if source is not None and not isinstance(source, (Folder, Volumes, Candidates)):
         raise ValueError(f"data is {type(source).__name__}, expected Folder, Volumes or Candidates to read uploads")
     limits = Limits() if limits is None else limits
-    spacing = getattr(source, "spacing", None)
-    spacing = (spacing,) * 3 if isinstance(spacing, float) else spacing
-    scoring = Scoring(detector, source, alpha, limits, Drawing(detector, spacing, normals), together)
+    placed = (source.spacing, WORLD) if isinstance(source, CTFolder) else (1.0, None)
+    drawing = Drawing(detector, *placed, normals)
+    scoring = Scoring(detector, source, alpha, limits, drawing, together)
 
     @asynccontextmanager
     async def living(app: FastAPI) -> AsyncIterator[None]:
@@ -368,6 +372,14 @@ def service(
             "alarms": list(detector.alarms()),
             "limits": {name: getattr(limits, name) for name in limits.__dataclass_fields__},
         }
+
+    decides = hasattr(detector, "calibration_")
+    shown, headers = page(calibrated=decides, decided=decides and alpha is not None)
+
+    @app.get("/", response_class=HTMLResponse)
+    async def root() -> HTMLResponse:
+        """Return the page on which files are dropped, ranked and reviewed."""
+        return HTMLResponse(shown, headers=headers)
 
     @app.get("/metrics", **guarded)
     async def metrics() -> Response:

@@ -24,17 +24,23 @@ class Drawing:
     ----------
     detector : Detector
         Fitted; its maps are drawn.
-    spacing : tuple of float, optional
-        Size of a voxel in mm along each axis.
+    spacing : float
+        Size of a voxel of a scan in mm.
+    orientation : str, optional
+        Where the axes of a scan grow to in the patient, such as "SPL".
     normals : ndarray, shape (n, \*shape), optional
         With them, maps are in standard deviations of those of normals, and on one scale. Without, each is on its own,
         in the detector's unit: its brightest places need not be unusual.
     """
 
     def __init__(
-        self, detector: Detector, spacing: tuple[float, ...] | None = None, normals: NDArray[Any] | None = None
+        self,
+        detector: Detector,
+        spacing: float = 1.0,
+        orientation: str | None = None,
+        normals: NDArray[Any] | None = None,
     ) -> None:
-        self.detector, self.spacing = detector, spacing
+        self.detector, self.spacing, self.orientation = detector, spacing, orientation
         self.limits: tuple[float, float] | None = getattr(detector, "range_", None)
         self.unusual: Unusual | None = None
         if normals is not None:
@@ -56,38 +62,36 @@ class Drawing:
         except NoVerdict:
             return [None] if len(samples) == 1 else [one for x in samples for one in self.maps(x[None])]
 
-    def shown(self, sample: NDArray[Any], values: NDArray[np.float32] | None) -> dict[str, Any]:
-        r"""Return a sample (\*shape) and its map as what JSON can hold: ``picture`` and ``map``, or ``volume``."""
+    def shown(self, sample: NDArray[Any], values: NDArray[np.float32] | None, *, scan: bool) -> dict[str, Any]:
+        r"""Return a sample (\*shape) and its map as what JSON can hold: ``picture`` and ``map``, or ``volume``.
+
+        Of a `scan` it is known how large it is and how it lies.
+        """
         limits = self.limits or (float(sample.min()), float(sample.max()))
         scale = 1.0 if values is None else self.unusual.scale if self.unusual else common_scale(values)
         if sample.ndim == 4:
-            return {"volume": self._volume(sample, values, limits, scale)}
+            spacing, orientation = (self.spacing, self.orientation) if scan else (1.0, None)
+            edges = [plane.edges(orientation) for plane in (plots.AXIAL, plots.CORONAL, plots.SAGITTAL)]
+            volume = self._volume(sample, values, scale)
+            mm = [spacing * step for step in volume.pop("step")]
+            return {"volume": volume | {"mm": mm, "edges": edges, "limits": list(map(float, limits))}}
         shown = {"picture": plots.still(sample, limits)}
         if values is not None:
             shown["map"] = plots.heat(values, scale) if values.ndim == 1 else plots.hot_still(values, scale)
         return shown
 
-    def _volume(
-        self, sample: NDArray[Any], values: NDArray[np.float32] | None, limits: tuple[float, float], scale: float
-    ) -> dict[str, Any]:
+    def _volume(self, sample: NDArray[Any], values: NDArray[np.float32] | None, scale: float) -> dict[str, Any]:
         """Return the voxels of a volume (C, D, H, W), the mean of its channels, thinned to what a page can hold."""
         step = tuple(-(-size // ALONG) for size in sample.shape[1:])
         thin = tuple(slice(None, None, each) for each in step)
         voxels = np.asarray(sample[(slice(None), *thin)], np.float32).mean(axis=0)
         low, high = float(voxels.min()), float(voxels.max())
-        levels = np.rint((voxels - low) / ((high - low) or 1.0) * LEVELS)
-        mm = self.spacing or (1.0,) * voxels.ndim
-        volume = {
-            "shape": list(voxels.shape),
-            "mm": [size * each for size, each in zip(mm, step, strict=True)],
-            "ends": [low, high],
-            "limits": list(map(float, limits)),
-            "voxels": _packed(levels.astype("<u2")),
-        }
+        levels = np.rint((voxels - low) / ((high - low) or 1.0) * LEVELS).astype("<u2")
+        volume: dict[str, Any] = {"shape": voxels.shape, "step": step, "ends": (low, high), "voxels": _packed(levels)}
         if values is not None:
             heat = np.clip(np.rint(values[thin] / scale * 255), 0, 255).astype(np.uint8)
-            volume["map"] = _packed(heat)
-            volume["start"] = [int(at) for at in np.unravel_index(int(heat.argmax()), heat.shape)]
+            start = np.unravel_index(int(heat.argmax()), heat.shape)
+            volume |= {"map": _packed(heat), "start": list(map(int, start))}
         return volume
 
 

@@ -38,11 +38,15 @@ class Upload(NamedTuple):
 
 
 class Sample(NamedTuple):
-    r"""A sample (\*shape) under the name that it is answered by, or the reason why there is none."""
+    r"""A sample (\*shape) under the name that it is answered by, or the reason why there is none.
+
+    A scan lies in a patient, as its source says; of other volumes it is not known how.
+    """
 
     name: str
     pixels: NDArray[Any] | None
     reason: str = ""
+    scan: bool = False
 
 
 def place_of(room: Path, number: int, name: str) -> Path:
@@ -121,7 +125,7 @@ def _of_file(source: Source | None, shape: tuple[int, ...], upload: Upload, room
     if isinstance(source, Folder) and suffix != ".zip":
         return _attempt(name, file, lambda: [(name, source.one(file))], shape)
     if isinstance(source, CTFolder) and suffix in FORMATS:
-        return _attempt(name, file, lambda: _scans(source, name, file, room), shape)
+        return _attempt(name, file, lambda: _scans(source, name, file, room), shape, scan=True)
     if source is not None and suffix == ".zip":
         return _of_archive(source, shape, upload, room, most)
     expected = f"{', '.join(FORMATS)}, a .zip of DICOM, or DICOM slices" if source is not None else ".npy"
@@ -133,7 +137,7 @@ def _of_slices(source: Source | None, shape: tuple[int, ...], slices: Sequence[U
     study.mkdir()
     for number, one in enumerate(slices):
         one.file.rename(study / f"{number:06d}.dcm")
-    return _attempt("slices", study, lambda: _scans(source, "slices", study, room), shape)
+    return _attempt("slices", study, lambda: _scans(source, "slices", study, room), shape, scan=True)
 
 
 def _of_archive(source: Source, shape: tuple[int, ...], upload: Upload, room: Path, most: int) -> list[Sample]:
@@ -144,7 +148,7 @@ def _of_archive(source: Source, shape: tuple[int, ...], upload: Upload, room: Pa
     except EXPECTED as error:
         return [Sample(name, None, _in_a_line(error).replace(str(file), name))]
     if not isinstance(source, Folder):
-        return _attempt(name, place, lambda: _scans(source, name, place, room), shape)
+        return _attempt(name, place, lambda: _scans(source, name, place, room), shape, scan=True)
     inside = [Upload(f"{name}/{one.relative_to(place).as_posix()}", one) for one in files_in(place)]
     none = [Sample(name, None, f"{name}: holds no files")]
     return [sample for one in inside for sample in _attempt(one.name, one.file, _reading(source, one), shape)] or none
@@ -210,6 +214,7 @@ def _attempt(
     place: Path,
     read: Callable[[], Iterable[tuple[str, NDArray[Any] | str]]],
     shape: tuple[int, ...],
+    scan: bool = False,
 ) -> list[Sample]:
     """Return what is read of a file or folder: by its sender's name, not by where it lies; or why nothing is."""
 
@@ -228,7 +233,7 @@ def _attempt(
             why = f"{own}: its shape is {pixels.shape}, but the model was fitted on {shape}"
             samples.append(Sample(own, None, why))
         else:
-            samples.append(Sample(own, pixels))
+            samples.append(Sample(own, pixels, scan=scan))
     return samples
 
 
