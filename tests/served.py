@@ -28,7 +28,8 @@ class Client:
             connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
             answer = connection.getresponse()
             content = answer.read()
-            said = json.loads(content) if "json" in answer.getheader("content-type", "") else content.decode()
+            of_json = content and "json" in answer.getheader("content-type", "")
+            said = json.loads(content) if of_json else content.decode()
             return answer.status, dict(answer.getheaders()), said
         finally:
             connection.close()

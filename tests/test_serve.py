@@ -17,6 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 pytest.importorskip("fastapi")
@@ -237,13 +239,15 @@ def test_who_has_no_key_learns_nothing(detector, files, tmp_path):
             {"authorization": f"Basic {KEY}"},
             {"x_api_key": KEY[:-1]},
         ):
-            for method, path in (("POST", "/score"), ("GET", "/model"), ("GET", "/metrics")):
+            for path in ("/score", "/model", "/metrics", "/openapi.json"):
+                method = "POST" if path == "/score" else "GET"
                 status, given, said = client.ask(method, path, **headers)
                 assert (status, given["www-authenticate"]) == (401, "Bearer")
                 assert list(said) == ["error"]
         assert client.get("/health")[0] == client.get("/ready")[0] == 200
         assert client.post(files, authorization=f"Bearer {KEY}")[0] == 200
         assert client.get("/model", x_api_key=KEY)[2]["calibration"] == 30
+        assert "/score" in client.get("/openapi.json", x_api_key=KEY)[2]["paths"]
     for text in ("", "# nothing\n", "short\n"):
         (tmp_path / "keys").write_text(text)
         with pytest.raises(ValueError, match="key-file"):
@@ -259,6 +263,14 @@ def test_others_reach_it_only_with_a_key(detector, tmp_path, capsys):
     detector.save(tmp_path / "model")
     assert main(["serve", str(tmp_path / "model"), "--host", "0.0.0.0"]) == 1
     assert "--host is '0.0.0.0', which others can reach" in capsys.readouterr().err
+
+
+def test_a_missing_package_is_named_with_the_extra_that_has_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.delitem(sys.modules, "unlikelihood.serve.server")
+    assert main(["serve", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert said == "unlikelihood: error: serving needs uvicorn: pip install 'unlikelihood[serve]'\n"
 
 
 def test_other_sources_than_of_files_are_refused(detector):
@@ -458,6 +470,54 @@ def test_sigterm_ends_the_command_in_order(detector, files, tmp_path):
     assert ".png" not in err
 
 
+NAMES = st.text(st.characters(codec="utf-8", exclude_characters='"\r\n'), max_size=30)
+SUFFIXES = st.sampled_from(["", ".png", ".jpg", ".tif", ".npy", ".zip", ".dcm", ".nii.gz", ".bmp"])
+MAGIC = st.sampled_from(
+    [b"", b"\x89PNG\r\n\x1a\n", b"\x93NUMPY\x01\x00", b"PK\x03\x04", b"II*\x00", b"\xff\xd8\xff", b"BM"]
+)
+FILES = st.lists(st.tuples(NAMES, SUFFIXES, MAGIC, st.binary(max_size=200)), min_size=1, max_size=3)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
+    lambda inside: st.lists(inside, max_size=4) | st.dictionaries(st.text(max_size=3), inside, max_size=2),
+    max_leaves=12,
+)
+KINDS = st.sampled_from(["", "application/json", "multipart/form-data", "multipart/form-data; boundary=x", "text/html"])
+QUERIES = st.sampled_from(["", "?maps=true", "?maps=no", "?maps=", "?other=1"])
+BODIES = st.one_of(
+    FILES.map(lambda files: multipart([(name + suffix, magic + rest) for name, suffix, magic, rest in files])),
+    JSON.map(lambda value: (json.dumps(value).encode(), "application/json")),
+    st.tuples(st.binary(max_size=300), KINDS),
+)
+
+
+@settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(query=QUERIES, body=BODIES)
+def test_whatever_is_sent_gets_an_answer_that_openapi_describes(client, query, body):
+    known = client.app.openapi()["paths"]["/score"]["post"]["responses"]
+    status, headers, said = client.ask("POST", f"/score{query}", body[0], content_type=body[1])
+    assert str(status) in known
+    assert headers["content-type"] == "application/json"
+    if status == 200:
+        assert said
+        assert all(("anomaly_score" in row) != ("reason" in row) and row["name"] is not None for row in said)
+    else:
+        assert list(said) == ["error"]
+        assert said["error"]
+    assert client.app.state.scoring.busy == 0
+    assert client.get("/ready")[0] == 200
+
+
+PATHS = st.sampled_from(["/", "/model", "/health", "/ready", "/metrics", "/score", "/../model", "/x"])
+METHODS = st.sampled_from(["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"])
+HEADERS = st.dictionaries(st.sampled_from(["authorization", "x_api_key", "accept"]), st.text("aB ,*/", max_size=9))
+
+
+@settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(method=METHODS, path=PATHS, headers=HEADERS)
+def test_whatever_is_asked_for_elsewhere_gets_one_too(client, method, path, headers):
+    assert client.ask(method, path, **headers)[0] in (200, 404, 405)
+
+
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     if chromium.PROGRAM is None:
@@ -533,6 +593,7 @@ def test_a_volume_is_scrolled_in_three_planes_with_its_window_and_its_map(browse
         first, pictures = browser.run(at), browser.run(drawn)
         assert [text.split()[0] + text.split()[-1] for text in first] == ["axial8", "coronal10", "sagittal12"]
         up = int(first[0].split()[1]) > 4
+        browser.run("document.querySelector('.planes canvas').scrollIntoView()")
         browser.turn(".planes canvas", -1 if up else 1)
         until(browser, f"({at})[0] === 'axial {int(first[0].split()[1]) + (-1 if up else 1)} of 8'")
         scrolled = browser.run(drawn)

@@ -66,6 +66,8 @@ def run(
 ) -> None:
     """Answer requests until SIGTERM."""
     try:
+        import python_multipart  # noqa: F401 - which is needed no sooner than by the first upload
+
         from unlikelihood.serve.app import service
         from unlikelihood.serve.door import read_keys
         from unlikelihood.serve.server import listening, serve

@@ -335,8 +335,8 @@ def service(
         yield
         scoring.close()
 
-    # Its pages of documentation would load scripts from elsewhere.
-    app = FastAPI(title="unlikelihood", version=version("unlikelihood"), lifespan=living, docs_url=None, redoc_url=None)
+    # Without FastAPI's pages of documentation, which load scripts from elsewhere.
+    app = FastAPI(title="unlikelihood", version=version("unlikelihood"), lifespan=living, openapi_url=None)
     app.add_middleware(
         Counting, figures=scoring.figures, paths=("/score", "/model", "/health", "/ready", "/metrics", "/")
     )
@@ -372,6 +372,10 @@ def service(
             "alarms": list(detector.alarms()),
             "limits": {name: getattr(limits, name) for name in limits.__dataclass_fields__},
         }
+
+    @app.get("/openapi.json", include_in_schema=False, **guarded)
+    async def description() -> dict[str, Any]:
+        return app.openapi()
 
     decides = hasattr(detector, "calibration_")
     shown, headers = page(calibrated=decides, decided=decides and alpha is not None)
