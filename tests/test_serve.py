@@ -297,11 +297,14 @@ def test_who_is_slow_is_cut_off_and_keeps_nobody_waiting(detector, files, monkey
         head = (
             b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
         )
-        with ThreadPoolExecutor(2) as pool:
+        health = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        with ThreadPoolExecutor(3) as pool:
             body, said = pool.submit(raw, client, head, b"[", pause=0.1), pool.submit(raw, client, b"POST /sc")
+            again = pool.submit(raw, client, health, b"GET /he", pause=0.1)
             assert client.post(files[:1])[0] == 200
             assert body.result().startswith(b"HTTP/1.1 408 ")
             assert said.result() == b""
+            assert again.result().count(b"HTTP/1.1") == 1
         assert time.monotonic() - began < 15
 
 

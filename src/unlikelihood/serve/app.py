@@ -132,6 +132,7 @@ class Scoring:
     async def answer(self, request: Request, maps: bool) -> list[dict[str, Any]]:
         """Return the rows of a request, in the order of what it holds."""
         if self.busy >= self.limits.requests:
+            await drain(request.receive)
             raise HTTPException(503, f"{self.busy} requests are being answered: come again", {"Retry-After": "1"})
         self._count(1)
         try:

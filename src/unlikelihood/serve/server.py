@@ -16,16 +16,20 @@ HEAD = 10.0  # seconds in which the head of a request must have arrived
 
 
 class Impatient(H11Protocol):
-    """Hangs up on who has connected and does not say what is wanted; a body has its own limit."""
+    """Hangs up on who has connected, or was answered, and does not say what is wanted; a body has its own limit."""
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.loop.call_later(HEAD, self._hang_up)
+        self.loop.call_later(HEAD, self._hang_up, None)
 
-    def _hang_up(self) -> None:
-        cycle: RequestResponseCycle | None = self.cycle
-        if cycle is None and not self.transport.is_closing():
+    @override
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self.loop.call_later(HEAD, self._hang_up, self.cycle)
+
+    def _hang_up(self, last: RequestResponseCycle | None) -> None:
+        if self.cycle is last and not self.transport.is_closing():
             self.transport.close()
 
 
