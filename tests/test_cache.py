@@ -247,8 +247,8 @@ def test_every_detector_takes_whole_numbers_in_files_and_scores_as_in_memory(tmp
     detector = tiny(name).fit(many)
     np.testing.assert_allclose(detector.score_samples(many), expected, rtol=2e-5, atol=1e-6)
     detector.save(tmp_path / "model")
-    runtime = {"module": detector.module} if name == "TorchEncoder" else {}
-    np.testing.assert_array_equal(load(tmp_path / "model", **runtime).score_samples(many), detector.score_samples(many))
+    loaded = load(tmp_path / "model", **{key: getattr(detector, key) for key in detector.runtime})
+    np.testing.assert_array_equal(loaded.score_samples(many), detector.score_samples(many))
 
 
 def test_conformal_takes_them_too():

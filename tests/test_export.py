@@ -17,6 +17,7 @@ from unlikelihood.contract import export
 from unlikelihood.contract.refusals import NotExportable, NoVerdict
 
 REFUSED = {
+    "Estimator": "another library",
     "GradientNorm": "takes a gradient",
     "InputComplexity": "takes a compressor",
     "IsolationForest": "scikit-learn's trees",

@@ -12,6 +12,7 @@ from unlikelihood.cli.main import main
 from unlikelihood.contract.maps import RESIDUAL
 from unlikelihood.data.image_files import read_image
 from unlikelihood.data.images import Images
+from unlikelihood.evaluation.columns import table_of
 from unlikelihood.report.map_files import INDEX, scan_of, stems_of, write_maps
 
 
@@ -97,3 +98,12 @@ def test_score_writes_maps_where_it_is_asked_to(tmp_path, capsys):
     expected = detector.anomaly_map(normals((1, 8, 8), n=5, seed=1))
     np.testing.assert_allclose(tifffile.imread(tmp_path / "maps" / "03.tif"), expected[3], rtol=1e-5)
     assert not list(tmp_path.glob(".*"))
+
+
+def test_tables_say_where_in_the_patient_a_crop_lies(tmp_path):
+    table = Phantom(seed=2).write(tmp_path / "ct", 1, ".mha")
+    images = Nodules(path=tmp_path / "ct", table=table, label="malignant").read()
+    rows = np.genfromtxt(table, delimiter=",", names=True, dtype=None, encoding="utf-8")
+    found = table_of(images, np.zeros(len(images)))
+    given = np.stack([rows[name] for name in ("coordX", "coordY", "coordZ")], axis=1)
+    np.testing.assert_allclose(np.stack([found[name] for name in ("x_mm", "y_mm", "z_mm")], axis=1), given, atol=1e-3)

@@ -140,3 +140,23 @@ def test_an_unfitted_detector_cannot_be_saved(tmp_path):
     with pytest.raises(ValueError, match="not fitted"):
         tiny("VAE").save(tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_model_card_says_what_was_fitted_and_decided(tmp_path):
+    X = normals((1, 8, 8), 100)
+    ranks = tiny("KNN").fit(X).save(tmp_path / "ranks")
+    decides = tiny("Committee", alpha=0.1).fit(X).save(tmp_path / "decides")
+    only, both = ((folder / "README.md").read_text(encoding="utf-8") for folder in (ranks, decides))
+    assert "100 normal samples of shape 1 x 8 x 8" in only
+    assert "it was not calibrated, and only ranks" in only
+    assert "70 normal samples" in both
+    assert "from 30 normals that training did not see" in both
+    assert "At most 0.1 of new normals" in both
+    assert f"below {load(decides).offset_:g}," in both
+
+
+def test_the_model_card_repeats_the_alarms_of_a_training_that_failed(tmp_path):
+    detector = tiny("DCGAN").fit(normals((1, 8, 8)))
+    detector.alarms_ = ("its generator collapsed",)
+    card = detector.save(tmp_path / "model") / "README.md"
+    assert "Do not trust it without a look: its generator collapsed." in card.read_text(encoding="utf-8")

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import MISSING, fields
 
 import numpy as np
+from sklearn.svm import OneClassSVM
 from torch import nn
 
 import unlikelihood
+from unlikelihood.detectors.estimator import OutlierEstimator
 from unlikelihood.storage.discovery import subclasses
 
 DETECTORS = subclasses(unlikelihood.Detector, "detectors")
@@ -32,6 +34,7 @@ PARTS = {
     unlikelihood.Generator: lambda: tiny("DCGAN"),
     unlikelihood.Detector: lambda: tiny("KNN"),
     Sequence[unlikelihood.Detector]: lambda: [tiny("KNN"), tiny("IsolationForest")],
+    OutlierEstimator: lambda: OneClassSVM(),
     nn.Module: lambda: nn.Sequential(nn.Flatten(), nn.AdaptiveAvgPool1d(5)),
     unlikelihood.Trained: lambda: tiny("VAE"),
     unlikelihood.Variational: lambda: tiny("VAE"),

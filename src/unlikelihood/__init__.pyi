@@ -1,3 +1,4 @@
+from .contract.as_pyod import AsPyOD as AsPyOD
 from .contract.detector import Detector as Detector
 from .contract.detector import load as load
 from .contract.embedder import DenseEmbedder as DenseEmbedder
@@ -53,6 +54,7 @@ from .detectors.crops import Crops as Crops
 from .detectors.dcgan import DCGAN as DCGAN
 from .detectors.diffusion import Diffusion as Diffusion
 from .detectors.encoder_search import EncoderSearch as EncoderSearch
+from .detectors.estimator import Estimator as Estimator
 from .detectors.feature_space import FeatureSpace as FeatureSpace
 from .detectors.flow import Flow as Flow
 from .detectors.foreign_patch import ForeignPatch as ForeignPatch

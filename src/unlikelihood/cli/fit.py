@@ -22,6 +22,7 @@ from unlikelihood.storage import discovery
 from unlikelihood.storage.identity import unseen
 from unlikelihood.storage.provenance import provenance
 from unlikelihood.training.devices import fabric_for
+from unlikelihood.training.logs import KINDS, logger_in, logging_to
 from unlikelihood.training.ranks import together
 
 
@@ -39,6 +40,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--devices", type=int | None, help=f"processes on a machine that share every batch, one a device{started}"
     )
     parser.add_argument("--nodes", type=int | None, help=f"machines{started}")
+    parser.add_argument("--log", choices=list(KINDS), help="log the loss of every step, in a folder OUT.log beside OUT")
 
 
 def run(
@@ -51,6 +53,7 @@ def run(
     overwrite: bool,
     devices: int | None = None,
     nodes: int | None = None,
+    log: str | None = None,
 ) -> None:
     """Fit a detector to the training normals of a source and save it, with a record of where its samples went."""
     check_parameters(detector)
@@ -60,12 +63,13 @@ def run(
         raise ValueError(f"out is {str(out)!r}, where the same command ended on {date}: --overwrite fits again")
     refuse_existing(overwrite, out=out)
     source = apart(data, train=train, calibration=calibration, test=test)
-    together(partial(_fit, source, origin_of(data, train), detector, out), devices, nodes)
+    together(partial(_fit, source, origin_of(data, train), detector, out, log), devices, nodes)
 
 
 @warning_in_one_line()  # in a process of its own, too
-def _fit(data: Source, origin: dict[str, str] | None, detector: Detector, out: Path) -> None:
+def _fit(data: Source, origin: dict[str, str] | None, detector: Detector, out: Path, log: str | None) -> None:
     started = time.perf_counter()
+    logger = logger_in(out.with_name(f"{out.name}.log"), log) if log and rank() == 0 else None
     with stage(1, 3):
         split = data.split()
     print(split.summary())
@@ -74,7 +78,7 @@ def _fit(data: Source, origin: dict[str, str] | None, detector: Detector, out: P
     if not len(split.train):
         raise ValueError("train is empty: expected normals to fit the detector to")
     keep_checkpoints(detector, out)
-    with stage(2, 3):
+    with stage(2, 3), logging_to(logger):
         detector.fit(split.train.pixels)
     if rank() > 0:
         return

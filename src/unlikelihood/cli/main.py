@@ -23,6 +23,7 @@ COMMANDS = {
     "triage": "make a page of samples without labels, the most anomalous first, to review them on",
     "evaluate": "test a fitted detector on unseen normals and anomalies, and write the report",
     "export": "write a fitted detector, from the raw sample to the decision, as one file for other programs",
+    "sign": "sign a fitted detector, for machines that load signed ones only",
     "reproduce": "run a named experiment over several seeds, and compare it with the published result",
     "show": "summarise a data set: counts, shape, intensities, groups, and a gallery",
     "cache": "say what is kept of decoded images and resampled scans, and clear it",

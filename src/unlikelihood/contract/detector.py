@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 import unlikelihood.contract.forks  # noqa: F401 - which sees to processes that are forked from this one
 from unlikelihood.contract import maps
+from unlikelihood.contract.card import card
 from unlikelihood.contract.deciding import Deciding
 from unlikelihood.contract.refusals import (
     NotExportable,
@@ -187,7 +188,8 @@ class Detector(Deciding, BaseEstimator):
         Parameters
         ----------
         path : path
-            The folder: it gets ``detector.json`` and ``weights.safetensors``. One that is there is replaced.
+            The folder: it gets ``detector.json`` and ``weights.safetensors``, and a model card, ``README.md``. One
+            that is there is replaced.
 
         Returns
         -------
@@ -195,7 +197,7 @@ class Detector(Deciding, BaseEstimator):
             The folder.
         """
         check_is_fitted(self, "shape_")
-        return models.write(self, path)
+        return models.write(self, path, card(self))
 
     def export(self, path: str | os.PathLike[str], dtype: str = "float32", alpha: float | None = None) -> "Parity":
         """Write all from the raw sample to the decision as one file, for machines without this package.

@@ -116,4 +116,6 @@ def table_of(images: Images, scores: NDArray[np.float64], *others: ColumnsOf) ->
         columns["label"] = in_words(images.label == 1)
     if images.group is not None:
         columns["group"] = images.group
+    if images.centre is not None:  # in the patient, towards left, back and head, as DICOM has it
+        columns |= dict(zip(("x_mm", "y_mm", "z_mm"), np.asarray(images.centre, np.float64).T, strict=True))
     return columns

@@ -17,7 +17,11 @@ LOADER = jinja2.ChoiceLoader([jinja2.PackageLoader(f"unlikelihood.{room}", ".") 
 ROW = dict.fromkeys(("rank", "name", "score", "score_text", "p", "p_text", "decision", "why", "review"), "") | {
     "case": 0
 }
-CASE = dict.fromkeys(("title", "text", "summary", "thumb"), "") | {"anomalous": False, "nearest": [], "volume": None}
+CASE: dict[str, Any] = dict.fromkeys(("title", "text", "summary", "thumb"), "") | {
+    "anomalous": False,
+    "nearest": [],
+    "volume": None,
+}
 STILL = {"caption": "as it is", "source": "data:,", "alt": "", "above": ""}
 MAPPED = STILL | {"caption": "unusual where coloured", "above": "data:,", "above_alt": ""}
 

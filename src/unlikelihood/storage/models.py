@@ -1,4 +1,7 @@
-"""Model files: a folder with `detector.json` and `weights.safetensors`, from which nothing is ever unpickled."""
+"""Model files: a folder with `detector.json` and `weights.safetensors`, from which nothing is ever unpickled.
+
+Beside them is a model card, which nothing reads.
+"""
 
 import hashlib
 import inspect
@@ -22,6 +25,7 @@ from unlikelihood.storage.discovery import public_class
 from unlikelihood.storage.files import recover, replacing
 from unlikelihood.storage.reading import Unreadable, naming
 from unlikelihood.storage.records import canonical, seal, sha256
+from unlikelihood.storage.signatures import refuse_untrusted
 
 FORMAT = 1  # a later one reads this one too, which tests/golden holds
 WEIGHTS = "weights.safetensors"
@@ -50,8 +54,8 @@ class Storable(Protocol):
         """Take what `state` gave, from a file."""
 
 
-def write(stored: Storable, path: str | os.PathLike[str]) -> Path:
-    """Write a fitted detector to the folder `path`, all or nothing; a folder that is there is replaced."""
+def write(stored: Storable, path: str | os.PathLike[str], card: str) -> Path:
+    """Write a fitted detector and its model card to the folder `path`, all or nothing, in place of what is there."""
     arrays: dict[str, np.ndarray] = {}
     described = encode(stored, "", arrays, {})
     with replacing(path) as folder:
@@ -69,6 +73,7 @@ def write(stored: Storable, path: str | os.PathLike[str]) -> Path:
             "detector": described,
         }
         (folder / "detector.json").write_text(json.dumps(seal(record), indent=1), encoding="utf-8")
+        (folder / "README.md").write_text(card, encoding="utf-8")
     return Path(path)
 
 
@@ -107,8 +112,10 @@ def contents(folder: Path, runtime: Mapping[str, Any]) -> tuple[dict[str, Any], 
     with naming(folder / WEIGHTS, "weights", ModelFileError):
         weights = digest(folder / WEIGHTS)
     with naming(folder / "detector.json", "the record of a model, it is not JSON", ModelFileError):
-        record = json.loads((folder / "detector.json").read_text(encoding="utf-8"))
+        content = (folder / "detector.json").read_bytes()
+        record = json.loads(content)
         check_sums(folder, record, weights)
+    refuse_untrusted(folder, content)
     try:
         with safe_open(folder / WEIGHTS, "numpy") as file:
             parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a mapping

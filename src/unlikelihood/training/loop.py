@@ -20,6 +20,7 @@ from unlikelihood.training.alarms import NothingLearnt
 from unlikelihood.training.batches import batches_of
 from unlikelihood.training.checkpoint import Checkpoint
 from unlikelihood.training.devices import place
+from unlikelihood.training.logs import log_of
 from unlikelihood.training.seeding import number
 
 LOSS_CHECK_STEPS = 16  # reading the loss waits for an accelerator, so it is read in groups
@@ -170,6 +171,7 @@ def train(
     start, losses = (checkpoint and checkpoint.resume(net, optimizers, steps)) or (0, [[] for _ in objectives])
     generator = torch.Generator(fabric.device)
     unread: list[Tensor] = []
+    log, names = log_of(title.removeprefix("Fitting ")), [objective.name for objective in objectives]
     note = ""
 
     def batch(position: int) -> Batch:
@@ -191,7 +193,9 @@ def train(
                 unread.append(optimisation.step(batches, step / steps))
             due = checkpoint is not None and checkpoint.due
             if (step + 1) % LOSS_CHECK_STEPS == 0 or step + 1 == steps or due:
-                read(unread, losses, objectives, step)
+                new = list(zip(*read(unread, losses, objectives, step), strict=True))
+                for done, row in enumerate(new, step + 1 - len(new)):
+                    log(dict(zip(names, row, strict=True)), done)
                 note = "loss " + ", ".join(f"{values[-1]:.4g}" for values in losses)
             if checkpoint and due:
                 checkpoint.save(step + 1, losses, net, optimizers)
@@ -260,9 +264,14 @@ def stand_still(net: nn.Module, *, except_for: nn.Module) -> None:
     except_for.requires_grad_(True)
 
 
-def read(unread: list[Tensor], losses: list[list[float]], objectives: Sequence[Objective], step: int) -> None:
-    """Move the losses of the last steps to `losses`, a list for each objective, and raise if one is not finite."""
-    values = torch.stack(unread).reshape(-1, len(objectives)).T.tolist()
+def read(
+    unread: list[Tensor], losses: list[list[float]], objectives: Sequence[Objective], step: int
+) -> list[list[float]]:
+    """Move the losses of the last steps to `losses`, a list for each objective, and return those of these steps.
+
+    `Diverged` if one is not finite.
+    """
+    values: list[list[float]] = torch.stack(unread).reshape(-1, len(objectives)).T.tolist()
     unread.clear()
     for objective, past, new in zip(objectives, losses, values, strict=True):
         if not all(map(math.isfinite, new)):
@@ -271,6 +280,7 @@ def read(unread: list[Tensor], losses: list[list[float]], objectives: Sequence[O
                 "set clip, or look for extreme values in the data"
             )
         past.extend(new)
+    return values
 
 
 def warn_if_still(losses: Sequence[Sequence[float]]) -> None:
