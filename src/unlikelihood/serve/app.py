@@ -327,8 +327,8 @@ def service(
     if source is not None and not isinstance(source, (Folder, Volumes, Candidates)):
         raise ValueError(f"data is {type(source).__name__}, expected Folder, Volumes or Candidates to read uploads")
     limits = Limits() if limits is None else limits
-    placed = (source.spacing, WORLD) if isinstance(source, CTFolder) else (1.0, None)
-    drawing = Drawing(detector, *placed, normals)
+    spacing, orientation = (source.spacing, WORLD) if isinstance(source, CTFolder) else (1.0, None)
+    drawing = Drawing(detector, spacing, orientation, normals)
     scoring = Scoring(detector, source, alpha, limits, drawing, together)
 
     @asynccontextmanager
