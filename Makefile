@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test test-portable check bench faults docs clean
+.PHONY: demo test test-portable check bench faults docs dist lock locked clean
 
 demo: $(READY)  ## fit a VAE on normal digits, score, judge, report
 	$(BIN)/unlikelihood reproduce mnist-vae --quick --out reports/demo
@@ -34,9 +34,26 @@ faults: $(READY)  ## every reader, given files that are damaged in every way
 docs: .venv/.docs  ## the pages under docs/_build, from docstrings and executed examples
 	$(BIN)/python -m docs.pages
 	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build
+	$(BIN)/python -m docs.links
+
+dist: $(READY) .venv/.tools  ## wheel, sdist, and a CycloneDX list of what is installed with them, under dist/
+	$(BIN)/python -m hatchling build --directory dist
+	.venv/.tools/bin/cyclonedx-py environment .venv --pyproject pyproject.toml --output-file dist/sbom.json
+
+lock: .venv/.tools  ## lock.txt: hashes of the versions in constraints.txt, but of torch, whose CPU builds have others
+	echo "torch; sys_platform == 'never'" > .venv/.tools/override.txt
+	.venv/.tools/bin/uv pip compile pyproject.toml --extra dev --constraint constraints.txt --quiet --no-header \
+		--override .venv/.tools/override.txt --generate-hashes --no-annotate --python-version 3.11 --output-file lock.txt
+
+locked:  ## .venv as `make test` makes it, but of files with the hashes in lock.txt alone
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --require-hashes --no-deps --requirement lock.txt
+	$(BIN)/pip install --quiet --no-deps --editable .
+	touch $(READY)
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache docs/_build
+	rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache docs/_build
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "unlikelihood needs Python 3.11 or newer")'
@@ -47,3 +64,7 @@ $(READY): pyproject.toml constraints.txt
 .venv/.docs: $(READY)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	touch $@
+
+.venv/.tools: $(READY)
+	$(PYTHON) -m venv $@
+	$@/bin/pip install --quiet cyclonedx-bom uv

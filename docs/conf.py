@@ -1,6 +1,13 @@
 """Sphinx settings: pages are built from docstrings, and their examples are executed."""
 
+import os
+import sys
 from importlib import metadata
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))  # docs.measured and docs.offline_math
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 project = "unlikelihood"
 author = "The unlikelihood developers"
@@ -8,16 +15,41 @@ release = metadata.version("unlikelihood")
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
     "numpydoc",
+    "sphinx_gallery.gen_gallery",
+    "docs.measured",
+    "docs.offline_math",
 ]
 templates_path = ["_templates"]
 autosummary_generate = True
 autodoc_typehints = "none"
-autodoc_mock_imports: list[str] = []
+autodoc_default_options = {"members": True, "exclude-members": "build, objectives, score_batch"}
 numpydoc_show_class_members = False
+smartquotes = False  # of --quick, it would make a dash
+html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = f"unlikelihood {release}"
-exclude_patterns = ["_build"]
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_sourcelink = False
+exclude_patterns = ["_build", "gallery", "generated/detectors", "generated/archive*.rst", "generated/backreferences"]
 copyright = "the unlikelihood developers"
+
+sphinx_gallery_conf = {
+    "examples_dirs": "gallery",
+    "gallery_dirs": "generated/gallery",
+    "backreferences_dir": "generated/backreferences",
+    "doc_module": ("unlikelihood",),
+    "filename_pattern": "/plot_",
+    "within_subsection_order": "FileNameSortKey",
+    "download_all_examples": False,
+    "show_signature": False,
+    "show_memory": False,
+    "capture_repr": (),
+    "min_reported_time": 1e9,
+    "write_computation_times": False,
+    "remove_config_comments": True,
+    "reset_modules": ("matplotlib", "docs.gallery_look.look"),
+}

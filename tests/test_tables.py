@@ -12,7 +12,9 @@ from unlikelihood.storage import discovery
 
 ROOT = Path(__file__).parent.parent
 RESULTS = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
-WRITTEN = " ".join((ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "RESULTS.md", "docs/data.rst"))
+WRITTEN = " ".join(
+    (ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "RESULTS.md", "docs/data.rst", "docs/ct.rst")
+)
 FIGURE = re.compile(r"(?<![\w.])\d\.\d{2,}(?![\w.])")
 
 

@@ -19,6 +19,7 @@ COMMANDS = {
     "fit": "fit a detector to the normal training samples of a data set",
     "score": "score every sample of a data set with a fitted detector",
     "watch": "score images as they arrive in a folder",
+    "serve": "answer for a fitted detector over HTTP, and show a page on which images are dropped and ranked",
     "triage": "make a page of samples without labels, the most anomalous first, to review them on",
     "evaluate": "test a fitted detector on unseen normals and anomalies, and write the report",
     "export": "write a fitted detector, from the raw sample to the decision, as one file for other programs",
@@ -39,6 +40,7 @@ examples:
   unlikelihood score models/vae --data Arrays --data.path archive.npy --out scores/ --workers 8
   unlikelihood watch models/vae incoming/ --out scores.csv
   unlikelihood triage models/vae --data Folder --data.path scans/ --out triage/
+  unlikelihood serve models/vae --port 8000
   unlikelihood evaluate models/vae --data MNIST --out reports/vae
   unlikelihood export models/vae --to onnx --out vae.onnx --dtype uint8
   unlikelihood fit --train healthy/ --calibration later/ --out models/mine

@@ -16,6 +16,7 @@ from unlikelihood.data.images import Images, windowed
 from unlikelihood.data.labelled_folder import LabelledFolder
 from unlikelihood.data.labels import Entry
 from unlikelihood.data.layouts import Found, found_in
+from unlikelihood.data.mapped import Stored
 from unlikelihood.data.sizing import Resize, Sizing
 from unlikelihood.data.source import existing
 from unlikelihood.data.splits import Split, Unlabelled, partition
@@ -88,6 +89,11 @@ class Folder(LabelledFolder):
                 "anomalous to name those with anomalies; an empty one, (), says that all are normal"
             )
         return partition(self._images(found), fractions=self.fractions, seed=self.seed, balanced=self.balanced)
+
+    def one(self, file: Path) -> NDArray[Any]:
+        r"""Return the image (C, \*space) in a file as `read` does, from that file alone and past the cache."""
+        row = self._row(file.parent, Entry(file.name), masks=False)
+        return np.asarray(Stored(row.pixels, self._window_of(row.pixels.dtype)).read(...), np.float32)
 
     def _found(self) -> Found:
         self._check()

@@ -15,7 +15,7 @@ from unlikelihood.parameters import Count, Positive
 class Autoregressive(Ordered[Conditionals]):
     r"""Every value predicted from those before it, scored by the log-likelihood.
 
-    .. math:: \log p(x) = \sum_i \log p(x_i \mid x_1, \dots, x_{i-1})
+    .. math:: \log p(x) = \sum_i \log p(x_i \mid x_1, \ldots, x_{i-1})
 
     in nats: of the levels' probability where the conditional has levels, else of the density in the data's unit.
     For vectors this is MADE, for images and volumes gated PixelCNN; their conditionals are parts.

@@ -30,7 +30,7 @@ class Committee(Detector):
     The members' scores of normals that none of them was trained on turn the score s_k of each into a p-value, and
     `combination` makes one of those:
 
-    .. math:: \log p = \mathrm{combination}\bigl(\log p_1(s_1), \dots, \log p_m(s_m)\bigr)
+    .. math:: \log p = \mathrm{combination}\bigl(\log p_1(s_1), \ldots, \log p_m(s_m)\bigr)
 
     A conformal p-value cannot fall below 1 / (n + 1); here it goes on as an exponential tail, so that what lies far
     beyond all normals stays apart from what lies just beyond (`Tail`). No anomaly is needed. The score ranks;

@@ -67,7 +67,9 @@ class Estimator(Detector):
         return type(self)(**self.get_params(deep=False))
 
     def _fit(self, X: np.ndarray) -> None:
-        self.train_ = np.ascontiguousarray(np.asarray(X).reshape(len(X), -1), np.float64)
+        # In float64, which most estimators compute in, a file of images would be twice as large.
+        dtype = np.float64 if X.dtype == np.float64 else np.float32
+        self.train_ = np.ascontiguousarray(np.asarray(X).reshape(len(X), -1), dtype)
         self._restore()
         self.said_ = self._rank(self.train_[:SAID])
 
@@ -85,7 +87,7 @@ class Estimator(Detector):
             )
 
     def _score(self, X: np.ndarray) -> np.ndarray:
-        return by_blocks(self._rank, X, np.float64)
+        return by_blocks(self._rank, X, self.train_.dtype)
 
     def _rank(self, X: np.ndarray) -> np.ndarray:
         if hasattr(self._fitted, "score_samples"):

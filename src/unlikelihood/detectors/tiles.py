@@ -21,7 +21,7 @@ AT_ONCE = HELD // 4  # values of windows that the part looks at together
 class Tiles(MapOfPart):
     r"""Fits a detector to windows of large images or scans, and scores by the most anomalous of all windows.
 
-    .. math:: \frac{1}{k} \sum_{j=1}^{k} s_{(j)}, \qquad s_{(1)} \le s_{(2)} \le \dots, \qquad k = \lceil qT \rceil
+    .. math:: \frac{1}{k} \sum_{j=1}^{k} s_{(j)}, \qquad s_{(1)} \le s_{(2)} \le \ldots, \qquad k = \lceil qT \rceil
 
     over the scores of the T windows of a sample, which are `stride` apart and reach to its ends. The score of a window
     does not depend on what lies around it. The map is that of the windows: where they overlap, each counts the less the

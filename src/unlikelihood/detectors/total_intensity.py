@@ -11,7 +11,7 @@ from unlikelihood.contract.detector import Detector
 class TotalIntensity(Detector):
     r"""Scores a sample by how far the sum of its values is from what is usual: the baseline to beat first.
 
-    .. math:: -\lvert \textstyle\sum_i x_i - \mathrm{median} \rvert
+    .. math:: -\bigl\lvert \sum_i x_i - \mathrm{median} \bigr\rvert
 
     It is two-sided because normal samples alone do not tell on which side the anomalies lie.
     """

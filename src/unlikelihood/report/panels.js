@@ -38,7 +38,7 @@ for (const panel of document.querySelectorAll("[data-operate]")) {
   panel.hidden = false;
   update();
 }
-for (const browser of document.querySelectorAll("[data-browser]")) {
+function browse(browser) {
   const cases = [...browser.querySelectorAll("article")], thumbs = [...browser.querySelectorAll("[data-case]")];
   let current = 0;
   // Steps go along the thumbnails as they are shown: a review hides some and moves others.
@@ -80,6 +80,7 @@ for (const browser of document.querySelectorAll("[data-browser]")) {
   for (const part of browser.querySelectorAll(".bar, .thumbs")) part.hidden = false;
   go(0);
 }
+for (const browser of document.querySelectorAll("[data-browser]")) browse(browser);
 const volumes = [];
 for (const volume of document.querySelectorAll("[data-volume]")) {
   const { depth, size, step, columns, mm, start, edges } = JSON.parse(volume.dataset.volume);

@@ -1,5 +1,7 @@
 "use strict";
-for (const triage of document.querySelectorAll("[data-triage]")) {
+// Lets somebody review the rows and cases of a page; what is returned ends that, so that others can take their place.
+function review(triage) {
+  const ended = new AbortController();
   const find = (selector) => triage.querySelector(selector);
   const browser = find("[data-browser]"), key = `unlikelihood triage ${triage.dataset.triage}`;
   const rows = [...triage.querySelectorAll("tbody tr")], body = find("tbody");
@@ -121,8 +123,10 @@ for (const triage of document.querySelectorAll("[data-triage]")) {
         if (!pressed.match(/^(j|k|ArrowLeft|ArrowRight)$/)) return;
       } else return;
       event.preventDefault();
-    });
+    }, { signal: ended.signal });
   }
   find(".desk").hidden = false;
   paint();
+  return () => ended.abort();
 }
+for (const triage of document.querySelectorAll("[data-triage]")) review(triage);

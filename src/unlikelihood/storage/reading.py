@@ -1,9 +1,11 @@
 """The boundary that files are read behind: what is no file is not opened, and any failure is one line that names it."""
 
+import math
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 GIANT = 2**30  # bytes from which on a file that stores next to none of them is refused
@@ -17,6 +19,9 @@ KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+
+
+_most: ContextVar[float] = ContextVar("_most", default=math.inf)  # bytes that a file may claim
 
 
 class Unreadable(ValueError):
@@ -84,8 +89,20 @@ def _stored(file: Path) -> int:
             total += end - start
 
 
+@contextmanager
+def unpacking(most: int) -> Iterator[None]:
+    """Let `check_claim` in the block refuse more than so many bytes: of files that strangers send."""
+    before = _most.set(most)
+    try:
+        yield
+    finally:
+        _most.reset(before)
+
+
 def check_claim(stored: int, claimed: int) -> None:
     """Raise if so many bytes as a header claims cannot be packed in those that are stored; small ones always can."""
+    if claimed > _most.get():
+        raise ValueError(f"its header claims {claimed} bytes, expected at most {_most.get()}")
     if claimed > GIANT // 4 and claimed > PACKED * stored:
         raise ValueError(f"its header claims {claimed} bytes, more than {stored} can be unpacked to")
 

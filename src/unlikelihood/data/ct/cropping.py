@@ -17,6 +17,7 @@ from unlikelihood.data.mapped import WHOLE, Mapped, Stored, windowed
 from unlikelihood.progress import progress
 from unlikelihood.storage.files import allocate, replacing
 from unlikelihood.storage.locks import alone
+from unlikelihood.storage.reading import check_claim
 from unlikelihood.storage.workers import follow_parent
 
 VERSION = 3  # of what is on the disk: crops of another one are made again
@@ -166,11 +167,13 @@ def _crop_once(i: int, request: Request, grid: Grid, place: Path) -> tuple[int, 
 def _crop(request: Request, grid: Grid, place: Path) -> str:
     try:
         scan = request.scan.read(resample=grid.resample, intercept=grid.intercept)
+        shape = grid.shape(scan.extent)
+        # A header may claim voxels as large as a house, of which the grid would have millions.
+        check_claim(scan.hu.nbytes, math.prod(shape) * scan.hu.itemsize)
     except ValueError as error:
         return str(error)
     centres = request.centres or (tuple(scan.centre.tolist()),)
     rejected = {k: _beside(scan.to_index(at)) for k, at in enumerate(centres) if at not in scan}
-    shape = grid.shape(scan.extent)
     with replacing(place, lasting=False) as part:  # what a power failure leaves of it, its sums tell
         part.mkdir()
         kept = [at for k, at in enumerate(centres) if k not in rejected]

@@ -11,7 +11,7 @@ from typing import Any
 
 from unlikelihood.data.ct.formats import UnreadableScan, naming
 from unlikelihood.data.walk import inside
-from unlikelihood.storage.reading import no_file
+from unlikelihood.storage.reading import check_claim, no_file
 
 CHUNK = 2**22  # bytes
 PACKED = 2**16  # which unpack to 64 MiB at most
@@ -78,6 +78,7 @@ def numbers_in(file: Path, name: str, text: str, count: int) -> list[float]:
 def check_size(file: Path, found: int, shape: Sequence[int], item: int) -> None:
     """Raise unless `found` bytes are the voxels of `shape`, of `item` bytes each."""
     expected = math.prod(shape) * item
+    check_claim(expected, expected)
     if found != expected:
         size = " x ".join(map(str, shape))
         raise UnreadableScan(
@@ -97,6 +98,7 @@ def unpacked_size(file: Path, start: int, method: str, most: int) -> int:
     It is given up, with more than `most` bytes, where there are more.
     """
     with naming(file), file.open("rb") as content:
+        check_claim(file.stat().st_size, most)
         content.seek(start)
         chunks = _zlib(file, content) if method == "zlib" else _stream(content, method)
         total = 0
