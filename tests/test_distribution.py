@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parent.parent
 # What may be passed on with a program under the Apache licence, whole or linked.
 PERMISSIVE = (
-    r"Apache[- ](Software License|2\.0)( WITH LLVM-exception)?|MIT(-CMU| License)?|(3-Clause )?BSD( License)?|"
+    r"Apache[- ](Software License|2\.0)( WITH LLVM-exception)?|MIT(-0|-CMU| License)?|(3-Clause )?BSD( License)?|"
     r"BSD-[23]-Clause|0BSD|BSL-1\.0|Zlib|CC0-1\.0|PSF-2\.0|Python Software Foundation License|"
     r"Mozilla Public License 2\.0 \(MPL 2\.0\)"  # of files that stay as they are
 )

@@ -160,3 +160,9 @@ def test_the_model_card_repeats_the_alarms_of_a_training_that_failed(tmp_path):
     detector.alarms_ = ("its generator collapsed",)
     card = detector.save(tmp_path / "model") / "README.md"
     assert "Do not trust it without a look: its generator collapsed." in card.read_text(encoding="utf-8")
+
+
+def test_the_model_card_of_few_calibration_normals_says_that_they_decide_nothing(tmp_path):
+    X = normals((6,), 40)
+    card = tiny("KNN").fit(X[:30]).calibrate(X[30:33]).save(tmp_path / "model") / "README.md"
+    assert "none at 0.05: the 3 normals of the calibration are too few" in card.read_text(encoding="utf-8")

@@ -67,7 +67,7 @@ def run(
 
 
 @warning_in_one_line()  # in a process of its own, too
-def _fit(data: Source, origin: dict[str, str] | None, detector: Detector, out: Path, log: str | None) -> None:
+def _fit(data: Source, origin: dict[str, str] | None, detector: Detector, out: Path, log: str | None = None) -> None:
     started = time.perf_counter()
     logger = logger_in(out.with_name(f"{out.name}.log"), log) if log and rank() == 0 else None
     with stage(1, 3):

@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from sklearn.exceptions import NotFittedError
-
 if TYPE_CHECKING:
     from unlikelihood.contract.detector import Detector
 
@@ -40,18 +38,17 @@ device, and must not be used to decide about a patient.
 def card(detector: "Detector") -> str:
     """Return the model card of a fitted detector, in Markdown."""
     alarms = "".join(f"**Do not trust it without a look: {alarm}.**\n\n" for alarm in detector.alarms())
-    try:
-        detector.offset_  # noqa: B018 - whether there is one
-        n = len(detector.calibration_)
-        decision = f"anomalous below {detector.offset_:g}, from {n:,} normals that training did not see"
+    n = len(getattr(detector, "calibration_", ()))
+    decision = "none: it was not calibrated, and only ranks"
+    promise = "It was not calibrated: a threshold on its training scores would raise more false alarms than it says."
+    if n:
+        try:
+            decision = f"anomalous below {detector.offset_:g}, from {n:,} normals that training did not see"
+        except ValueError:
+            decision = f"none at {detector.level:.3g}: the {n:,} normals of the calibration are too few"
         promise = (
             f"At most {detector.level:.3g} of new normals are called anomalous on average if they are like the {n:,}\n"
             "  of the calibration. How many anomalies are found, nothing promises."
-        )
-    except NotFittedError:
-        decision = "none: it was not calibrated, and only ranks"
-        promise = (
-            "It was not calibrated: a threshold on its training scores would raise more false alarms than it says."
         )
     low, high = getattr(detector, "range_", (float("nan"),) * 2)
     return CARD.format(
