@@ -4,16 +4,16 @@ import ipaddress
 import logging
 import sys
 import warnings
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jsonargparse import ArgumentParser
+from numpy.typing import NDArray
 
 from unlikelihood.cli.arguments import add_alpha, add_device, add_model, choices
 from unlikelihood.cli.results import attainable, done
-from unlikelihood.cli.triage import read_forgivingly
+from unlikelihood.cli.triage import given_normals
 from unlikelihood.contract.detector import load
 from unlikelihood.data.ct.volumes import Volumes
 from unlikelihood.data.folder import Folder
@@ -111,12 +111,8 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _normals(source: Any, path: Path) -> Any:
-    """Return the pixels of normals that are read as uploads are; of what has labels, the normal ones."""
+def _normals(source: Source | None, path: Path) -> NDArray[Any]:
+    """Return the pixels of normals that are read as uploads are."""
     if source is None:
         raise ValueError(f"normals is {str(path)!r}, expected of a model of images or volumes")
-    images = read_forgivingly(replace(source, path=path))
-    images = images if images.label is None else images.normal
-    if not len(images):
-        raise ValueError(f"normals is {str(path)!r}, where all samples are anomalous; expected normals")
-    return np.asarray(images.pixels)
+    return np.asarray(given_normals(source, path).pixels)

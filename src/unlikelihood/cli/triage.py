@@ -134,9 +134,7 @@ def normals_beside(model: Path, detector: Detector, data: Source, found: Found, 
     if not len(images):
         return None
     if given is not None:
-        normals = _normals_in(data, given)
-        if not len(normals):
-            raise ValueError(f"normals is {str(given)!r}, where all samples are anomalous; expected normals")
+        normals = given_normals(data, given)
         if normals.shape != images.shape:
             raise ValueError(
                 f"normals is {str(given)!r}, with samples of shape {normals.shape}, expected {images.shape}"
@@ -149,6 +147,14 @@ def normals_beside(model: Path, detector: Detector, data: Source, found: Found, 
         return Normals(images[np.flatnonzero(known)].pixels, "those of these samples that it was fitted to")
     quiet = np.argsort(found.columns["anomaly_score"], kind="stable")[: max(1, len(images) // 2)]
     return Normals(images[np.sort(quiet)].pixels, "the half of these samples that looks most normal")
+
+
+def given_normals(data: Source, path: Path) -> Images:
+    """Return the normals in a folder that ``--normals`` names, read as a source reads its own; a ValueError if none."""
+    normals = _normals_in(data, path)
+    if not len(normals):
+        raise ValueError(f"normals is {str(path)!r}, where all samples are anomalous; expected normals")
+    return normals
 
 
 def _normals_in(data: Any, path: Path) -> Images:
