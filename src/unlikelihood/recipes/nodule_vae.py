@@ -15,7 +15,7 @@ from unlikelihood.nn.statistics import Thickness
 from unlikelihood.recipes._nodules import Budget, Rows, on_adrenals, on_lidc, on_phantom
 
 THESIS = "VAE, thesis recipe"
-QUICK, FULL = Budget(passes=4, drawn=1, width=8, batch=64), Budget(passes=100, drawn=5, width=16, batch=64)
+QUICK, FULL = Budget(passes=4, drawn=1, width=8, batch=64), Budget(passes=100, drawn=5, width=8, batch=64)
 TURNS = Chain((Flips(), QuarterTurns()))  # a nodule has no upright position
 NODULES = """The thesis' recipe is a 3D VAE with convolutions and up-sampling and summed squared error, without flips or
 turns, scored by its reconstruction of the central sub-cube. Ours, at the same width and for as many passes, sees the
@@ -35,7 +35,7 @@ def experiment(quick: bool) -> Series:
     Parameters
     ----------
     quick : bool
-        Half the width and 4 passes over the data instead of 100, three seeds instead of five.
+        4 passes over the data instead of 100, three seeds instead of five.
 
     Returns
     -------
