@@ -124,7 +124,7 @@ def test_debug_shows_the_traceback():
         ("fit --detector KNN --out x", "expected --data: see unlikelihood fit --help"),
         ("score --out x", "expected MODEL and --data: see unlikelihood score --help"),
         ("score m --data Digits --out x --alpha x", "--alpha x: expected a number or null"),
-        ("reproduce mnist-va --out x", "recipe mnist-va: did you mean mnist-vae? expected one of mnist-gan, "),
+        ("reproduce mnist-va --out x", "recipe mnist-va: did you mean mnist-vae? expected one of demo, mnist-gan, "),
         ("fit --detector.help KN", "--detector KN: did you mean KNN? expected one of Auto, "),
         ("fit --config nowhere.yaml", "--config: File does not exist"),
     ],
