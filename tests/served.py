@@ -5,11 +5,14 @@ import io
 import json
 import threading
 import uuid
+import zipfile
 from contextlib import contextmanager
 
 import numpy as np
 from PIL import Image
 
+from tiny import normals
+from unlikelihood import PCAResidual
 from unlikelihood.serve import server
 from unlikelihood.serve.app import service
 
@@ -87,3 +90,30 @@ def npy(array):
     content = io.BytesIO()
     np.save(content, array)
     return content.getvalue()
+
+
+def zipped(members, **options):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", **options) as archive:
+        for name, data in members:
+            archive.writestr(name, data)
+    return content.getvalue()
+
+
+class Slow(PCAResidual):
+    """Scores when it is told to."""
+
+    def _score(self, X):
+        self.begun.release()
+        assert self.may.wait(20)
+        return super()._score(X)
+
+
+def slowed():
+    """Return a detector of images (1, 8, 8) that says when it begins to score, and waits until it may."""
+    detector = Slow(n_components=3)
+    detector.begun, detector.may = threading.Semaphore(0), threading.Event()
+    detector.may.set()
+    detector.fit(normals((1, 8, 8), 100))
+    detector.begun, detector.may = threading.Semaphore(0), threading.Event()
+    return detector
