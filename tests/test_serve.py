@@ -30,6 +30,8 @@ from tiny import normals
 from unlikelihood import KNN, MNIST, VAE, Folder, PCAResidual, Phantom, Volumes
 from unlikelihood.cli.main import main
 from unlikelihood.data.reviews import read_reviews
+from unlikelihood.report import plots
+from unlikelihood.report.nearest import Nearest
 from unlikelihood.serve import scoring
 from unlikelihood.serve.app import service
 from unlikelihood.serve.door import read_keys
@@ -179,6 +181,22 @@ def test_a_map_is_a_picture_as_large_as_its_sample(client, files):
             assert head == "data:image/png;base64"
             assert Image.open(io.BytesIO(b64decode(content))).size == (8, 8)
     assert "map" not in rows[2]
+
+
+def test_the_normals_beside_a_case_are_those_of_triage(detector, files):
+    X, near = normals((1, 8, 8), 30), normals((1, 8, 8), 12, seed=1)
+    nearest = Nearest(np.uint8(255 * np.concatenate([X, near])) / np.float32(255))
+    with serving(detector, Folder("."), normals=nearest.normals) as client:
+        _, _, rows = client.post(files[:3], "/score?maps=true")
+        _, _, bare = client.post(files[:3])
+    # Each of these files is among the normals: what stands beside it is the others that look like it.
+    found, apart = nearest(nearest.normals[30:33])
+    for row, normal, distance in zip(rows, found, apart, strict=True):
+        assert [one["distance"] for one in row["nearest"]] == pytest.approx(distance.tolist())
+        drawn = [plots.still(one, client.app.state.scoring.drawing.limits, largest=208, whole=False) for one in normal]
+        assert [one["picture"] for one in row["nearest"]] == drawn
+        assert row["nearest"][0]["distance"] > 0
+    assert not any("nearest" in row for row in bare)
 
 
 def test_what_is_too_much_too_odd_or_nothing_is_refused(client, files):
@@ -575,6 +593,8 @@ def test_a_volume_is_scrolled_in_three_planes_with_its_window_and_its_map(browse
         visit(browser, client, width, [tmp_path / "one.npy"])
         first, pictures = browser.run(at), browser.run(drawn)
         assert [text.split()[0] + text.split()[-1] for text in first] == ["axial8", "coronal10", "sagittal12"]
+        beside = browser.run("[...document.querySelectorAll('.near figure')].map((each) => each.textContent.trim())")
+        assert [float(text) for text in beside] == pytest.approx(Nearest(X[:20])(X[21:22])[1][0], rel=0.01)
         up = int(first[0].split()[1]) > 4
         browser.run("document.querySelector('.planes canvas').scrollIntoView()")
         browser.turn(".planes canvas", -1 if up else 1)

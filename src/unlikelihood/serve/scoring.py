@@ -33,6 +33,13 @@ NAME = 300  # characters of a file's name
 Result = TypeVar("Result")
 
 
+class Near(BaseModel):
+    """A normal that looks like a sample, and how far it is: the root of the mean squared difference of intensity."""
+
+    picture: str
+    distance: float
+
+
 class Row(BaseModel):
     """What is said of a sample: a score and what follows from it, or the reason why there is none."""
 
@@ -45,6 +52,7 @@ class Row(BaseModel):
     picture: str | None = None
     map: str | None = None
     volume: dict[str, Any] | None = None
+    nearest: list[Near] | None = None
 
 
 class Trouble(BaseModel):
@@ -186,9 +194,10 @@ class Scoring:
             if maps and len(places):
                 shown = whole[judged]
                 found = await asyncio.wrap_future(self.worker.call(self.drawing.maps, shown))
-                for place, x, values in zip(places, shown, found, strict=True):
+                beside = await self.reading(self.drawing.nearest, shown)
+                for place, x, values, near in zip(places, shown, found, beside, strict=True):
                     draw = partial(self.drawing.shown, x, values, scan=samples[place].scan)
-                    rows[place] |= await self.reading(draw)
+                    rows[place] |= await self.reading(draw) | near
         refused = sum("reason" in row for row in rows)
         self.figures.samples.labels("refused").inc(refused)
         self.figures.samples.labels("scored").inc(len(rows) - refused)
