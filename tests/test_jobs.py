@@ -60,8 +60,8 @@ def tarred(members, kind=tarfile.REGTYPE, link="", **options):
 
 def begun(client, name, content, **headers):
     status, given, said = client.post([(name, content)], "/jobs", **headers)
-    assert (status, list(said)) == (202, ["job"]), said
-    assert given["location"] == said["job"]
+    assert (status, list(said)) == (202, ["job", "name"]), said
+    assert given["location"] == said["job"] == f"/jobs/{said['name']}"
     return said["job"]
 
 
@@ -115,15 +115,14 @@ def test_a_study_is_scored_as_the_sources_of_scans_read_it(tmp_path):
     np.testing.assert_allclose([row["anomaly_score"] for row in rows], expected, rtol=1e-9)
 
 
-def test_what_is_not_one_archive_or_too_large_is_refused_at_once(client, files):
+def test_what_is_not_one_file_or_too_large_is_refused_at_once(client, files):
     def refused(status, sent, **headers):
         body, kind = multipart(sent)
         found, _, said = client.ask("POST", "/jobs", body, **({"content_type": kind} | headers))
         assert (found, list(said)) == (status, ["error"])
         return said["error"]
 
-    assert "one archive" in refused(400, files[:1])
-    assert "one archive" in refused(400, [("a.zip", zipped(files)), ("b.zip", zipped(files))])
+    assert "expected one file" in refused(400, [("a.zip", zipped(files)), ("b.zip", zipped(files))])
     assert "1 MiB" in refused(413, [("large.zip", bytes(2**20 + 1))])
     assert "text/plain" in refused(415, files[:1], content_type="text/plain")
     assert "application/json" in refused(415, files[:1], content_type="application/json")
@@ -162,6 +161,11 @@ def test_an_archive_that_is_none_a_bomb_or_leads_outside_is_one_reason(client, m
     assert row["name"] == name
     assert reason in row["reason"]
     assert tempfile.gettempdir() not in row["reason"]
+
+
+def test_a_file_that_is_no_archive_is_a_job_too(client, files):
+    assert scored(client, *files[0]) == client.post(files[:1])[2]
+    assert "reason" in scored(client, "notes.txt", b"no picture")[0]
 
 
 def test_what_a_header_claims_is_not_allocated(client):
@@ -256,6 +260,8 @@ def test_openapi_tells_of_jobs_with_examples_that_its_schemas_allow(client):
     begin, (tell, end) = paths["/jobs"]["post"], (paths["/jobs/{name}"][method] for method in ("get", "delete"))
     assert {"202", "400", "401", "413", "503"} < begin["responses"].keys()
     assert Begun(**begin["responses"]["202"]["content"]["application/json"]["example"]).job.startswith("/jobs/")
+    by_id = {operation["operationId"] for operation in (tell, end)}
+    assert begin["responses"]["202"]["links"].keys() == by_id
     examples = tell["responses"]["200"]["content"]["application/json"]["examples"]
     assert {Told(**one["value"]).state for one in examples.values()} == {"running", "done", "failed"}
     assert {"204", "404"} < end["responses"].keys()

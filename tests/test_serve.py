@@ -159,6 +159,9 @@ def test_arrays_come_as_json_too(client, detector):
         "[NaN]",
         "[1e999]",
         "[null]",
+        json.dumps(np.full((1, 8, 8), 1.0).tolist()).replace("1.0", "1e999"),
+        json.dumps(np.full((1, 8, 8), 1.0).tolist()).replace("1.0", "1e39"),
+        json.dumps(np.full((1, 8, 8), 1.0).tolist()).replace("1.0", "true", 1),
         "[" * 100_000,
         "[[[[1]]]]",
         '"x"',
@@ -506,6 +509,29 @@ def test_whatever_is_sent_gets_an_answer_that_openapi_describes(client, query, b
         assert said["error"]
     assert client.app.state.scoring.busy == 0
     assert client.get("/ready")[0] == 200
+
+
+def test_openapi_says_which_arrays_are_taken_and_what_is_answered(client):
+    """Found by schemathesis: an example that was refused, and an answer of another type than was said."""
+    paths = client.get("/openapi.json")[2]["paths"]
+    content = paths["/score"]["post"]["requestBody"]["content"]["application/json"]
+    assert client.ask("POST", "/score", json.dumps(content["example"]), content_type="application/json")[0] == 200
+    samples = content["schema"]["oneOf"][0]
+    assert samples["minItems"] == 1
+    sizes = []
+    while samples := samples.get("items"):
+        sizes.append((samples.get("minItems"), samples.get("maxItems")))
+    assert sizes == [(1, 1), (8, 8), (8, 8), (None, None)]
+    whole = json.dumps(np.full((1, 8, 8), 10**30).tolist())  # which no integer of NumPy holds
+    assert client.ask("POST", "/score", whole, content_type="application/json")[0] == 200
+    kind = client.get("/metrics")[1]["content-type"].partition(";")[0]
+    assert list(paths["/metrics"]["get"]["responses"]["200"]["content"]) == [kind]
+
+
+@pytest.mark.parametrize(("path", "methods"), [("/jobs/x", "DELETE, GET"), ("/jobs", "POST"), ("/score", "POST")])
+def test_a_method_that_is_not_taken_is_told_all_that_are(client, path, methods):
+    status, headers, _ = client.ask("PUT", path)
+    assert (status, headers["allow"]) == (405, methods)
 
 
 PATHS = st.sampled_from(["/", "/model", "/health", "/ready", "/metrics", "/score", "/../model", "/x"])

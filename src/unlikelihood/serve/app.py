@@ -1,5 +1,6 @@
 """The service: what it answers to which request."""
 
+import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -11,6 +12,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from numpy.typing import NDArray
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException as Refusal
+from starlette.routing import Match, Route
 
 from unlikelihood.contract.detector import Detector
 from unlikelihood.data.ct.candidates import Candidates
@@ -29,6 +31,8 @@ from unlikelihood.serve.page import page
 from unlikelihood.serve.scoring import Row, Scoring, Trouble
 from unlikelihood.storage.provenance import display_name
 
+LARGEST = 3e38  # of a number in JSON, as float32 holds it
+SHOWN = 1024  # numbers of a sample, of which OpenAPI has an example
 TAKES = {1: "vectors", 3: "images", 4: "volumes"}
 
 
@@ -112,7 +116,8 @@ def service(
         """Score files or an array: a row for each sample, in order, with a reason where there is no score."""
         return JSONResponse(await scoring.answer(request, maps))
 
-    app.include_router(jobs_router(jobs), **guarded)
+    of_jobs = jobs_router(jobs)
+    app.include_router(of_jobs, **guarded)
 
     @app.get("/model", **guarded)
     async def model() -> dict[str, Any]:
@@ -141,7 +146,9 @@ def service(
         """Return the page on which files are dropped, ranked and reviewed."""
         return HTMLResponse(shown, headers=headers)
 
-    @app.get("/metrics", **guarded)
+    of_metrics: dict[int | str, dict[str, Any]] = {200: {"content": {CONTENT_TYPE_LATEST.partition(";")[0]: {}}}}
+
+    @app.get("/metrics", response_class=Response, **(guarded | {"responses": guarded["responses"] | of_metrics}))
     async def metrics() -> Response:
         """Return what is counted, in the text format of Prometheus."""
         return Response(generate_latest(scoring.figures.registry), media_type=CONTENT_TYPE_LATEST)
@@ -160,7 +167,12 @@ def service(
 
     @app.exception_handler(Refusal)
     async def refused(request: Request, error: Refusal) -> JSONResponse:
-        return JSONResponse({"error": str(error.detail)}, error.status_code, error.headers)
+        headers = dict(error.headers or {})
+        if error.status_code == 405:  # of all that a path is asked for, which lies in several routes
+            routes = [route for route in (*app.routes, *of_jobs.routes) if isinstance(route, Route)]
+            found = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+            headers["Allow"] = ", ".join(sorted({method for route in found for method in route.methods or ()}))
+        return JSONResponse({"error": str(error.detail)}, error.status_code, headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -172,22 +184,24 @@ def service(
 
 def _body(detector: Detector) -> dict[str, Any]:
     """Return what OpenAPI is told of the body of a request: files, or an array."""
-    sample: Any = 0.5
+    sample: dict[str, Any] = {"type": "number", "minimum": -LARGEST, "maximum": LARGEST}
+    value: Any = 0.5
     for size in reversed(detector.shape_):
-        sample = [sample] * min(size, 2)
+        sample = {"type": "array", "minItems": size, "maxItems": size, "items": sample}
+        value = [value] * size
+    samples = {"type": "array", "minItems": 1, "items": sample}
     files = {
         "type": "object",
-        "properties": {"files": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+        "properties": {"files": {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}}},
+        "required": ["files"],
     }
+    few = math.prod(detector.shape_) <= SHOWN
     return {
         "requestBody": {
             "required": True,
             "content": {
                 "multipart/form-data": {"schema": files},
-                "application/json": {
-                    "schema": {"type": "array", "items": {}},
-                    "examples": {"shortened": {"summary": f"(n, {detector.shape_})", "value": [sample]}},
-                },
+                "application/json": {"schema": {"oneOf": [samples, sample]}} | ({"example": [value]} if few else {}),
             },
         }
     }

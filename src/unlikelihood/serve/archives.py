@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 from unlikelihood.storage.reading import check_claim, naming, printable, unpacking
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz")  # the last of them of .tar.gz, for scans in .nii.gz have that for a suffix
-NAMED = ".zip, .tar, .tar.gz or .tgz"
 MEMBERS = 10_000  # files and folders of an archive
 ENTRY = b"PK\x01\x02"  # what each entry in the table of a .zip begins with
 CHUNK = 2**20  # bytes

@@ -1,4 +1,4 @@
-"""Archives that are scored while nobody waits: a job has an address that tells how far it is, and then its rows."""
+"""Archives that are scored while nobody waits: the address of a job tells how far it is, and then its rows."""
 
 import asyncio
 from collections import deque
@@ -11,21 +11,19 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.datastructures import UploadFile
 
-from unlikelihood.data.ct.formats import suffix_of
 from unlikelihood.distributed.shards import BLOCK, BYTES
-from unlikelihood.serve.archives import ARCHIVES, NAMED
 from unlikelihood.serve.door import drain
 from unlikelihood.serve.scoring import Row, Scoring, Trouble, fault, room
 from unlikelihood.serve.uploads import Part, Sample
-from unlikelihood.storage.reading import printable
 
 SOON = "5"  # seconds after which to ask again
 
 
 class Begun(BaseModel):
-    """Where a job is asked for."""
+    """Where a job is asked for, and its name there."""
 
     job: str
+    name: str
 
 
 class Told(BaseModel):
@@ -39,16 +37,16 @@ class Told(BaseModel):
 
 
 class Job:
-    """An archive that is scored.
+    """A file that is scored.
 
     Parameters
     ----------
-    archive : UploadFile
-        What was sent; closed once it is unpacked, or not wanted any more.
+    sent : UploadFile
+        The file; closed once it lies in a folder of its own, or is not wanted any more.
     """
 
-    def __init__(self, archive: UploadFile) -> None:
-        self.archive = archive
+    def __init__(self, sent: UploadFile) -> None:
+        self.sent = sent
         self.state, self.error = "waiting", ""
         self.rows: list[dict[str, Any]] = []
         self.total: int | None = None
@@ -69,7 +67,7 @@ class Job:
         """Give it up: at once where it waits, else after the samples that are read or scored now."""
         self.unwanted = True
         if self.state == "waiting":
-            self.archive.file.close()
+            self.sent.file.close()
 
 
 class Jobs:
@@ -89,17 +87,17 @@ class Jobs:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def begin(self, request: Request) -> str:
-        """Receive an archive, and return the name of the job that scores it, which nobody can guess."""
+        """Receive a file, and return the name of the job that scores it, which nobody can guess."""
         if (known := len(self._known) + self._arriving) >= self.limits.jobs:
             await drain(request.receive)
             raise HTTPException(503, f"{known} jobs are known: delete one, or come again", {"Retry-After": SOON})
         self._arriving += 1
         try:
-            archive = _archive(await self.scoring.received(request))
+            sent = _one_file(await self.scoring.received(request))
         finally:
             self._arriving -= 1
         name = token_urlsafe(16)
-        self._known[name] = Job(archive)
+        self._known[name] = Job(sent)
         self._count()
         task = asyncio.create_task(self._work(name, self._known[name]))
         self._tasks.add(task)
@@ -138,14 +136,14 @@ class Jobs:
         except Exception as error:
             job.state, job.error, job.rows = "failed", fault(error), []
         finally:
-            job.archive.file.close()
+            job.sent.file.close()
             asyncio.get_running_loop().call_later(self.limits.kept, self._forget, name)
 
     async def _score(self, job: Job) -> None:
         job.state = "running"
         place, reading = room(), self.scoring.reading
         try:
-            parts = deque(await reading(self.scoring.parts, [job.archive], Path(place.name)))
+            parts = deque(await reading(self.scoring.parts, [job.sent], Path(place.name)))
             while parts and not job.unwanted:
                 job.total = len(job.rows) + len(parts)
                 job.rows += await self.scoring.rows_of(await reading(_block, parts))
@@ -154,16 +152,14 @@ class Jobs:
         job.total, job.state = len(job.rows), "done"  # and nothing of it is left on the disk
 
 
-def _archive(content: list[UploadFile] | bytes) -> UploadFile:
+def _one_file(content: list[UploadFile] | bytes) -> UploadFile:
     if isinstance(content, bytes):
         raise HTTPException(415, "the content type is 'application/json', expected multipart/form-data")
-    suffixes = [suffix_of(Path(one.filename or "")) for one in content]
-    if len(content) == 1 and suffixes[0] in ARCHIVES:
-        return content[0]
-    for one in content:
-        one.file.close()
-    sent = printable(", ".join(suffixes[:9]))[:99]
-    raise HTTPException(400, f"expected one archive, {NAMED}, not {len(content)} files ({sent})")
+    if len(content) > 1:
+        for one in content:
+            one.file.close()
+        raise HTTPException(400, f"expected one file, such as an archive, not {len(content)}")
+    return content[0]
 
 
 def _block(parts: deque[Part]) -> list[Sample]:
@@ -198,9 +194,17 @@ EXAMPLES: dict[str, Any] = {
     },
     "failed": {"value": {"state": "failed", "done": 0, "error": "MemoryError: a fault of the service"}},
 }
-FILE = {"type": "string", "format": "binary", "description": NAMED}
+FILE = {"type": "string", "format": "binary", "description": "such as a .zip, .tar, .tar.gz or .tgz archive"}
 BODY = {"schema": {"type": "object", "properties": {"file": FILE}, "required": ["file"]}}
-BEGUN = {"example": {"job": "/jobs/Zm9yIGV4YW1wbGUgb25seQ"}}
+BEGUN = {
+    "content": {
+        "application/json": {"example": {"job": "/jobs/Zm9yIGV4YW1wbGUgb25seQ", "name": "Zm9yIGV4YW1wbGUgb25seQ"}}
+    },
+    "links": {
+        operation: {"operationId": operation, "parameters": {"name": "$response.body#/name"}}
+        for operation in ("tell_job", "end_job")
+    },
+}
 
 
 def jobs_router(jobs: Jobs) -> APIRouter:
@@ -215,24 +219,26 @@ def jobs_router(jobs: Jobs) -> APIRouter:
         "",
         status_code=202,
         response_model=Begun,
-        responses=refusals | {202: {"content": {"application/json": BEGUN}}},
+        responses=refusals | {202: BEGUN},
+        operation_id="begin_job",
         openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": BODY}}},
     )
     async def begin(request: Request) -> JSONResponse:
-        """Take an archive of images or of a DICOM study, which is scored in time; answered with where to ask for it."""
-        place = f"/jobs/{await jobs.begin(request)}"
-        return JSONResponse({"job": place}, 202, {"Location": place, "Retry-After": SOON})
+        """Take an archive of images or of a DICOM study, or another file, and score it in time."""
+        name = await jobs.begin(request)
+        return JSONResponse({"job": f"/jobs/{name}", "name": name}, 202, {"Location": f"/jobs/{name}"})
 
     @router.get(
         "/{name}",
         response_model=Told,
+        operation_id="tell_job",
         responses=unknown | {200: {"content": {"application/json": {"examples": EXAMPLES}}}},
     )
     async def tell(name: str) -> JSONResponse:
         """Say how far a job is, with its rows once it is done."""
         return JSONResponse(jobs.find(name).told())
 
-    @router.delete("/{name}", status_code=204, responses=unknown)
+    @router.delete("/{name}", status_code=204, operation_id="end_job", responses=unknown)
     async def end(name: str) -> None:
         """Give up a job, or forget its rows."""
         jobs.end(name)

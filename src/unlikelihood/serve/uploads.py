@@ -115,10 +115,12 @@ def array_of(content: bytes, shape: tuple[int, ...]) -> list[Sample]:
         If it is no array of finite numbers of that shape.
     """
     try:
-        values = json.loads(content, parse_constant=_refuse_constant)
+        values = json.loads(content, parse_constant=_refuse_constant, parse_int=float)
         array = np.asarray(values)
-        if array.dtype.kind not in "biuf":
+        if array.dtype.kind != "f" or b"true" in content or b"false" in content:
             raise ValueError("it holds something else")
+        if not np.isfinite(array).all():
+            raise ValueError("it holds numbers that are too large")
         with np.errstate(over="raise"):
             array = array.astype(np.float32)
     except (ValueError, TypeError, RecursionError, OverflowError, FloatingPointError) as error:
