@@ -3,7 +3,9 @@
 import http.client
 import io
 import json
+import socket
 import threading
+import time
 import uuid
 import zipfile
 from contextlib import contextmanager
@@ -76,6 +78,18 @@ def serving(detector, *more, patience=PATIENCE, **settings):
         one.should_exit = True
         thread.join(PATIENCE)
         assert not thread.is_alive()
+
+
+def raw(client, *parts, pause=0.0):
+    """Send parts of a request by hand, and return all that comes back until the service hangs up."""
+    with socket.create_connection(("127.0.0.1", client.port), 20) as connection:
+        for part in parts:
+            connection.sendall(part)
+            time.sleep(pause)
+        found = b""
+        while more := connection.recv(2**16):
+            found += more
+        return found
 
 
 def png(pixels):

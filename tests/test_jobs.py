@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import socket
 import tarfile
 import tempfile
 import time
@@ -15,7 +16,7 @@ pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
 pytest.importorskip("python_multipart")
 
-from served import multipart, png, serving, slowed, zipped
+from served import multipart, png, raw, serving, slowed, zipped
 from tiny import normals
 from unlikelihood import Folder, PCAResidual, Phantom, Volumes
 from unlikelihood.serve import archives
@@ -220,6 +221,21 @@ def test_a_job_ends_once_however_many_ask_and_makes_room(slow, files, tmp_path, 
         assert slow.begun.acquire(timeout=20)
         assert not slow.begun.acquire(blocking=False)
         assert list(tmp_path.rglob("*")) == []
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"--x\r\n", b'--x\r\nContent-Disposition: form-data; name="a"; filename="a.zip"\r\n\r\nPK']
+)
+def test_who_is_slow_or_hangs_up_keeps_no_place(detector, files, sent):
+    head = b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999\r\n"
+    head += b"Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+    with serving(detector, Folder("."), limits=Limits(jobs=1, seconds=0.5)) as client:
+        assert raw(client, head, sent).startswith(b"HTTP/1.1 408 ")
+        with socket.create_connection(("127.0.0.1", client.port), 20) as connection:
+            connection.sendall(head + sent)
+        while client.app.state.scoring.busy:
+            time.sleep(0.01)
+        assert len(scored(client, "a.zip", zipped(files))) == 12
 
 
 class Failing(PCAResidual):

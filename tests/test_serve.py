@@ -6,7 +6,6 @@ import io
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,7 +24,7 @@ pytest.importorskip("uvicorn")
 pytest.importorskip("python_multipart")
 
 import chromium
-from served import multipart, npy, png, serving, slowed, zipped
+from served import multipart, npy, png, raw, serving, slowed, zipped
 from tiny import normals
 from unlikelihood import KNN, MNIST, VAE, Folder, PCAResidual, Phantom, Volumes
 from unlikelihood.cli.main import main
@@ -269,8 +268,16 @@ def test_who_has_no_key_learns_nothing(detector, files, tmp_path):
 
 
 def test_a_page_of_another_name_cannot_ask_for_this_machine(client):
-    assert client.get("/model", host="evil.example")[0] == 421
+    for host in ("evil.example", "[", "", "localhost.evil.example", "[::1"):
+        assert client.get("/model", host=host)[0] == 421
     assert client.get("/model", host="localhost:1")[0] == 200
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1.evil.example", "", "http://["])
+def test_a_page_of_another_site_can_send_nothing(client, files, origin):
+    for path in ("/score", "/jobs"):
+        assert client.post(files[:1], path, origin=origin)[0] == 403
+    assert client.post(files[:1], origin=f"http://127.0.0.1:{client.port}")[0] == 200
 
 
 def test_others_reach_it_only_with_a_key(detector, tmp_path, capsys):
@@ -290,18 +297,6 @@ def test_a_missing_package_is_named_with_the_extra_that_has_it(tmp_path, capsys,
 def test_other_sources_than_of_files_are_refused(detector):
     with pytest.raises(ValueError, match="data is MNIST, expected Folder, Volumes or Candidates"):
         service(detector, MNIST())
-
-
-def raw(client, *parts, pause=0.0):
-    """Send parts of a request by hand, and return all that comes back until the service hangs up."""
-    with socket.create_connection(("127.0.0.1", client.port), 20) as connection:
-        for part in parts:
-            connection.sendall(part)
-            time.sleep(pause)
-        found = b""
-        while more := connection.recv(2**16):
-            found += more
-        return found
 
 
 def test_who_is_slow_is_cut_off_and_keeps_nobody_waiting(detector, files, monkeypatch):
@@ -526,6 +521,15 @@ def test_openapi_says_which_arrays_are_taken_and_what_is_answered(client):
     assert client.ask("POST", "/score", whole, content_type="application/json")[0] == 200
     kind = client.get("/metrics")[1]["content-type"].partition(";")[0]
     assert list(paths["/metrics"]["get"]["responses"]["200"]["content"]) == [kind]
+
+
+def test_an_array_of_more_samples_than_rows_are_made_of_is_refused(client, monkeypatch):
+    monkeypatch.setattr("unlikelihood.serve.uploads.MOST", 5)
+    X = normals((1, 8, 8), 6)
+    (row,) = client.post([("many.npy", npy(X))])[2]
+    assert "holds 6 samples, expected at most 5" in row["reason"]
+    assert client.ask("POST", "/score", json.dumps(X.tolist()), content_type="application/json")[0] == 400
+    assert len(client.post([("few.npy", npy(X[1:]))])[2]) == 5
 
 
 @pytest.mark.parametrize(("path", "methods"), [("/jobs/x", "DELETE, GET"), ("/jobs", "POST"), ("/score", "POST")])

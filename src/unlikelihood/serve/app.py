@@ -101,7 +101,7 @@ def service(
     app.state.scoring = scoring
     guarded: dict[str, Any] = {
         "dependencies": [Depends(Door(keys, host))],
-        "responses": {401: {"model": Trouble}, 421: {"model": Trouble}},
+        "responses": {status: {"model": Trouble} for status in (401, 403, 421)},
     }
     refusals = {status: {"model": Trouble} for status in (400, 408, 413, 415, 422, 503, 504)}
 

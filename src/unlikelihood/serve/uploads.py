@@ -25,6 +25,7 @@ from unlikelihood.progress import silent
 from unlikelihood.serve.archives import ARCHIVES, unpack
 from unlikelihood.storage.reading import naming, printable, unpacking
 
+MOST = 100_000  # samples of an array, whose rows take more memory than small ones themselves
 SUFFIXES = (*READERS, *FORMATS, *ARCHIVES)  # that a name on the disk may end in
 EXPECTED = (ValueError, OSError, ArithmeticError, ImportError, MemoryError)
 _scanning = threading.Lock()  # a scan at a time, for one may fill the memory, and warnings are of the whole process
@@ -189,6 +190,8 @@ def _samples(name: str, file: Path, shape: tuple[int, ...]) -> list[tuple[str, N
 
 
 def _rows(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    if len(array) > MOST and array.shape[1:] == shape:
+        raise ValueError(f"it holds {len(array)} samples, expected at most {MOST}")
     if array.shape == shape:
         return array[None]
     if array.shape[1:] == shape and len(array):
