@@ -159,7 +159,7 @@ def test_arrays_come_as_json_too(client, detector):
         "[1e999]",
         "[null]",
         json.dumps(np.full((1, 8, 8), 1.0).tolist()).replace("1.0", "1e999"),
-        json.dumps(np.full((1, 8, 8), 1.0).tolist()).replace("1.0", "1e39"),
+        json.dumps(np.full((1, 8, 8), 1.0).tolist()).replace("1.0", "-3.4028234663852889e38"),
         json.dumps(np.full((1, 8, 8), 1.0).tolist()).replace("1.0", "true", 1),
         "[" * 100_000,
         "[[[[1]]]]",
@@ -517,6 +517,8 @@ def test_openapi_says_which_arrays_are_taken_and_what_is_answered(client):
     while samples := samples.get("items"):
         sizes.append((samples.get("minItems"), samples.get("maxItems")))
     assert sizes == [(1, 1), (8, 8), (8, 8), (None, None)]
+    fields = paths["/score"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert fields["additionalProperties"] == fields["properties"]["files"]  # for a field may have any name
     whole = json.dumps(np.full((1, 8, 8), 10**30).tolist())  # which no integer of NumPy holds
     assert client.ask("POST", "/score", whole, content_type="application/json")[0] == 200
     kind = client.get("/metrics")[1]["content-type"].partition(";")[0]

@@ -29,9 +29,9 @@ from unlikelihood.serve.jobs import Jobs, jobs_router
 from unlikelihood.serve.limits import Limits
 from unlikelihood.serve.page import page
 from unlikelihood.serve.scoring import Row, Scoring, Trouble
+from unlikelihood.serve.uploads import LARGEST
 from unlikelihood.storage.provenance import display_name
 
-LARGEST = 3e38  # of a number in JSON, as float32 holds it
 SHOWN = 1024  # numbers of a sample, of which OpenAPI has an example
 TAKES = {1: "vectors", 3: "images", 4: "volumes"}
 
@@ -190,11 +190,8 @@ def _body(detector: Detector) -> dict[str, Any]:
         sample = {"type": "array", "minItems": size, "maxItems": size, "items": sample}
         value = [value] * size
     samples = {"type": "array", "minItems": 1, "items": sample}
-    files = {
-        "type": "object",
-        "properties": {"files": {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}}},
-        "required": ["files"],
-    }
+    some = {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}}
+    files = {"type": "object", "properties": {"files": some}, "additionalProperties": some, "minProperties": 1}
     few = math.prod(detector.shape_) <= SHOWN
     return {
         "requestBody": {

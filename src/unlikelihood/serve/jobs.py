@@ -195,7 +195,8 @@ EXAMPLES: dict[str, Any] = {
     "failed": {"value": {"state": "failed", "done": 0, "error": "MemoryError: a fault of the service"}},
 }
 FILE = {"type": "string", "format": "binary", "description": "such as a .zip, .tar, .tar.gz or .tgz archive"}
-BODY = {"schema": {"type": "object", "properties": {"file": FILE}, "required": ["file"]}}
+ONE = {"properties": {"file": FILE}, "additionalProperties": FILE, "minProperties": 1, "maxProperties": 1}
+BODY = {"schema": {"type": "object", **ONE}}
 BEGUN = {
     "content": {
         "application/json": {"example": {"job": "/jobs/Zm9yIGV4YW1wbGUgb25seQ", "name": "Zm9yIGV4YW1wbGUgb25seQ"}}

@@ -26,6 +26,7 @@ from unlikelihood.serve.archives import ARCHIVES, unpack
 from unlikelihood.storage.reading import naming, printable, unpacking
 
 MOST = 100_000  # samples of an array, whose rows take more memory than small ones themselves
+LARGEST = float(np.finfo(np.float32).max)
 SUFFIXES = (*READERS, *FORMATS, *ARCHIVES)  # that a name on the disk may end in
 EXPECTED = (ValueError, OSError, ArithmeticError, ImportError, MemoryError)
 _scanning = threading.Lock()  # a scan at a time, for one may fill the memory, and warnings are of the whole process
@@ -120,11 +121,10 @@ def array_of(content: bytes, shape: tuple[int, ...]) -> list[Sample]:
         array = np.asarray(values)
         if array.dtype.kind != "f" or b"true" in content or b"false" in content:
             raise ValueError("it holds something else")
-        if not np.isfinite(array).all():
-            raise ValueError("it holds numbers that are too large")
-        with np.errstate(over="raise"):
-            array = array.astype(np.float32)
-    except (ValueError, TypeError, RecursionError, OverflowError, FloatingPointError) as error:
+        if (np.abs(array) > LARGEST).any():
+            raise ValueError(f"it holds numbers beyond {LARGEST:g}")
+        array = array.astype(np.float32)
+    except (ValueError, TypeError, RecursionError, OverflowError) as error:
         raise ValueError(f"the body is no JSON array of numbers: {' '.join(str(error).split())[:200]}") from error
     return [Sample(str(row), pixels) for row, pixels in enumerate(_rows(array, shape))]
 
@@ -190,7 +190,7 @@ def _samples(name: str, file: Path, shape: tuple[int, ...]) -> list[tuple[str, N
 
 
 def _rows(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    if len(array) > MOST and array.shape[1:] == shape:
+    if array.shape[1:] == shape and len(array) > MOST:
         raise ValueError(f"it holds {len(array)} samples, expected at most {MOST}")
     if array.shape == shape:
         return array[None]
