@@ -518,7 +518,8 @@ def test_openapi_says_which_arrays_are_taken_and_what_is_answered(client):
         sizes.append((samples.get("minItems"), samples.get("maxItems")))
     assert sizes == [(1, 1), (8, 8), (8, 8), (None, None)]
     fields = paths["/score"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
-    assert fields["additionalProperties"] == fields["properties"]["files"]  # for a field may have any name
+    # Not to be empty: a form has no field of no files.
+    assert fields["properties"]["files"] == fields["additionalProperties"] | {"minItems": 1}
     whole = json.dumps(np.full((1, 8, 8), 10**30).tolist())  # which no integer of NumPy holds
     assert client.ask("POST", "/score", whole, content_type="application/json")[0] == 200
     kind = client.get("/metrics")[1]["content-type"].partition(";")[0]

@@ -190,8 +190,13 @@ def _body(detector: Detector) -> dict[str, Any]:
         sample = {"type": "array", "minItems": size, "maxItems": size, "items": sample}
         value = [value] * size
     samples = {"type": "array", "minItems": 1, "items": sample}
-    some = {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}}
-    files = {"type": "object", "properties": {"files": some}, "additionalProperties": some, "minProperties": 1}
+    some = {"type": "array", "items": {"type": "string", "format": "binary"}}
+    files = {
+        "type": "object",
+        "properties": {"files": some | {"minItems": 1}},
+        "additionalProperties": some,
+        "required": ["files"],
+    }
     few = math.prod(detector.shape_) <= SHOWN
     return {
         "requestBody": {
