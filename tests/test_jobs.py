@@ -226,7 +226,8 @@ def test_a_job_ends_once_however_many_ask_and_makes_room(slow, files, tmp_path, 
 @pytest.mark.parametrize(
     "sent", [b"", b"--x\r\n", b'--x\r\nContent-Disposition: form-data; name="a"; filename="a.zip"\r\n\r\nPK']
 )
-def test_who_is_slow_or_hangs_up_keeps_no_place(detector, files, sent):
+def test_who_is_slow_or_hangs_up_keeps_no_place(detector, files, monkeypatch, sent):
+    monkeypatch.setattr("unlikelihood.serve.server.HEAD", 0.5)
     head = b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999\r\n"
     head += b"Content-Type: multipart/form-data; boundary=x\r\n\r\n"
     with serving(detector, Folder("."), limits=Limits(jobs=1, seconds=0.5)) as client:

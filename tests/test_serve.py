@@ -517,9 +517,13 @@ def test_openapi_says_which_arrays_are_taken_and_what_is_answered(client):
     while samples := samples.get("items"):
         sizes.append((samples.get("minItems"), samples.get("maxItems")))
     assert sizes == [(1, 1), (8, 8), (8, 8), (None, None)]
-    fields = paths["/score"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
-    # Not to be empty: a form has no field of no files.
-    assert fields["properties"]["files"] == fields["additionalProperties"] | {"minItems": 1}
+    for path in ("/score", "/jobs"):
+        form = paths[path]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+        assert (form["required"], list(form["properties"]), form["additionalProperties"]) == (["files"],) * 2 + (False,)
+        body, kind = multipart([("a.png", b"")])
+        assert client.ask("POST", path, body, content_type=kind)[0] in (200, 202)
+        other = body.replace(b'name="files"', b'name="other"')
+        assert client.ask("POST", path, other, content_type=kind)[0] == 400
     whole = json.dumps(np.full((1, 8, 8), 10**30).tolist())  # which no integer of NumPy holds
     assert client.ask("POST", "/score", whole, content_type="application/json")[0] == 200
     kind = client.get("/metrics")[1]["content-type"].partition(";")[0]

@@ -28,7 +28,7 @@ from unlikelihood.serve.figures import Counting
 from unlikelihood.serve.jobs import Jobs, jobs_router
 from unlikelihood.serve.limits import Limits
 from unlikelihood.serve.page import page
-from unlikelihood.serve.scoring import Row, Scoring, Trouble
+from unlikelihood.serve.scoring import Row, Scoring, Trouble, form_of_files
 from unlikelihood.serve.uploads import LARGEST
 from unlikelihood.storage.provenance import display_name
 
@@ -190,19 +190,12 @@ def _body(detector: Detector) -> dict[str, Any]:
         sample = {"type": "array", "minItems": size, "maxItems": size, "items": sample}
         value = [value] * size
     samples = {"type": "array", "minItems": 1, "items": sample}
-    some = {"type": "array", "items": {"type": "string", "format": "binary"}}
-    files = {
-        "type": "object",
-        "properties": {"files": some | {"minItems": 1}},
-        "additionalProperties": some,
-        "required": ["files"],
-    }
     few = math.prod(detector.shape_) <= SHOWN
     return {
         "requestBody": {
             "required": True,
             "content": {
-                "multipart/form-data": {"schema": files},
+                "multipart/form-data": form_of_files(),
                 "application/json": {"schema": {"oneOf": [samples, sample]}} | ({"example": [value]} if few else {}),
             },
         }

@@ -13,7 +13,7 @@ from starlette.datastructures import UploadFile
 
 from unlikelihood.distributed.shards import BLOCK, BYTES
 from unlikelihood.serve.door import drain
-from unlikelihood.serve.scoring import Row, Scoring, Trouble, fault, room
+from unlikelihood.serve.scoring import Row, Scoring, Trouble, fault, form_of_files, room
 from unlikelihood.serve.uploads import Part, Sample
 
 SOON = "5"  # seconds after which to ask again
@@ -194,9 +194,7 @@ EXAMPLES: dict[str, Any] = {
     },
     "failed": {"value": {"state": "failed", "done": 0, "error": "MemoryError: a fault of the service"}},
 }
-FILE = {"type": "string", "format": "binary", "description": "such as a .zip, .tar, .tar.gz or .tgz archive"}
-ONE = {"properties": {"file": FILE}, "additionalProperties": FILE, "minProperties": 1, "maxProperties": 1}
-BODY = {"schema": {"type": "object", **ONE}}
+BODY = {"required": True, "content": {"multipart/form-data": form_of_files(maxItems=1)}}
 BEGUN = {
     "content": {
         "application/json": {"example": {"job": "/jobs/Zm9yIGV4YW1wbGUgb25seQ", "name": "Zm9yIGV4YW1wbGUgb25seQ"}}
@@ -222,7 +220,7 @@ def jobs_router(jobs: Jobs) -> APIRouter:
         response_model=Begun,
         responses=refusals | {202: BEGUN},
         operation_id="begin_job",
-        openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": BODY}}},
+        openapi_extra={"requestBody": BODY},
     )
     async def begin(request: Request) -> JSONResponse:
         """Take an archive of images or of a DICOM study, or another file, and score it in time."""

@@ -30,6 +30,7 @@ from unlikelihood.serve.worker import Worker
 from unlikelihood.storage.reading import printable
 
 NAME = 300  # characters of a file's name
+FIELD = "files"  # of a form
 Result = TypeVar("Result")
 
 
@@ -160,10 +161,10 @@ class Scoring:
         except Refusal:
             await drain(request.receive)
             raise
-        files = [one for _, one in form.multi_items() if isinstance(one, UploadFile)]
+        files = [one for name, one in form.multi_items() if name == FIELD and isinstance(one, UploadFile)]
         if not files or len(files) < len(form.multi_items()):
             await form.close()
-            raise HTTPException(400, "expected files, and nothing beside them, in fields of any name")
+            raise HTTPException(400, f"expected files in fields that are called {FIELD}, and nothing beside them")
         return files
 
     async def _rows(self, content: list[UploadFile] | bytes, maps: bool) -> list[dict[str, Any]]:
@@ -223,6 +224,19 @@ class Scoring:
             with one.file, uploads[-1].file.open("wb") as file:
                 shutil.copyfileobj(one.file, file)
         return parts_of(self.source, self.detector.shape_, uploads, folder, self.limits.unpacked * MIB)
+
+
+def form_of_files(**bounds: int) -> dict[str, Any]:
+    """Return what OpenAPI is told of a form that holds files, at least one."""
+    files = {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}} | bounds
+    return {
+        "schema": {
+            "type": "object",
+            "properties": {FIELD: files},
+            "required": [FIELD],
+            "additionalProperties": False,
+        }
+    }
 
 
 def room() -> "tempfile.TemporaryDirectory[str]":
