@@ -517,9 +517,11 @@ def test_openapi_says_which_arrays_are_taken_and_what_is_answered(client):
     while samples := samples.get("items"):
         sizes.append((samples.get("minItems"), samples.get("maxItems")))
     assert sizes == [(1, 1), (8, 8), (8, 8), (None, None)]
-    for path in ("/score", "/jobs"):
+    for path, most in (("/score", 20), ("/jobs", 1)):
         form = paths[path]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
         assert (form["required"], list(form["properties"]), form["additionalProperties"]) == (["files"],) * 2 + (False,)
+        assert (form["properties"]["files"]["minItems"], form["properties"]["files"]["maxItems"]) == (1, most)
+        assert client.post([("a.png", b"")] * (most + 1), path)[0] == 400
         body, kind = multipart([("a.png", b"")])
         assert client.ask("POST", path, body, content_type=kind)[0] in (200, 202)
         other = body.replace(b'name="files"', b'name="other"')

@@ -29,7 +29,7 @@ from unlikelihood.serve.jobs import Jobs, jobs_router
 from unlikelihood.serve.limits import Limits
 from unlikelihood.serve.page import page
 from unlikelihood.serve.scoring import Row, Scoring, Trouble, form_of_files
-from unlikelihood.serve.uploads import LARGEST
+from unlikelihood.serve.uploads import LARGEST, MOST
 from unlikelihood.storage.provenance import display_name
 
 SHOWN = 1024  # numbers of a sample, of which OpenAPI has an example
@@ -110,7 +110,7 @@ def service(
         response_model=list[Row],
         dependencies=guarded["dependencies"],
         responses=guarded["responses"] | refusals,
-        openapi_extra=_body(detector),
+        openapi_extra=_body(detector, limits),
     )
     async def score(request: Request, maps: bool = False) -> JSONResponse:
         """Score files or an array: a row for each sample, in order, with a reason where there is no score."""
@@ -182,20 +182,20 @@ def service(
     return app
 
 
-def _body(detector: Detector) -> dict[str, Any]:
+def _body(detector: Detector, limits: Limits) -> dict[str, Any]:
     """Return what OpenAPI is told of the body of a request: files, or an array."""
     sample: dict[str, Any] = {"type": "number", "minimum": -LARGEST, "maximum": LARGEST}
     value: Any = 0.5
     for size in reversed(detector.shape_):
         sample = {"type": "array", "minItems": size, "maxItems": size, "items": sample}
         value = [value] * size
-    samples = {"type": "array", "minItems": 1, "items": sample}
+    samples = {"type": "array", "minItems": 1, "maxItems": MOST, "items": sample}
     few = math.prod(detector.shape_) <= SHOWN
     return {
         "requestBody": {
             "required": True,
             "content": {
-                "multipart/form-data": form_of_files(),
+                "multipart/form-data": form_of_files(maxItems=limits.files),
                 "application/json": {"schema": {"oneOf": [samples, sample]}} | ({"example": [value]} if few else {}),
             },
         }
