@@ -3,13 +3,18 @@
 import http.client
 import io
 import json
+import socket
 import threading
+import time
 import uuid
+import zipfile
 from contextlib import contextmanager
 
 import numpy as np
 from PIL import Image
 
+from tiny import normals
+from unlikelihood import PCAResidual
 from unlikelihood.serve import server
 from unlikelihood.serve.app import service
 
@@ -75,6 +80,18 @@ def serving(detector, *more, patience=PATIENCE, **settings):
         assert not thread.is_alive()
 
 
+def raw(client, *parts, pause=0.0):
+    """Send parts of a request by hand, and return all that comes back until the service hangs up."""
+    with socket.create_connection(("127.0.0.1", client.port), 20) as connection:
+        for part in parts:
+            connection.sendall(part)
+            time.sleep(pause)
+        found = b""
+        while more := connection.recv(2**16):
+            found += more
+        return found
+
+
 def png(pixels):
     """Return a grey image (1, H, W) in [0, 1] as the content of a file of 8 bits."""
     content = io.BytesIO()
@@ -87,3 +104,30 @@ def npy(array):
     content = io.BytesIO()
     np.save(content, array)
     return content.getvalue()
+
+
+def zipped(members, **options):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", **options) as archive:
+        for name, data in members:
+            archive.writestr(name, data)
+    return content.getvalue()
+
+
+class Slow(PCAResidual):
+    """Scores when it is told to."""
+
+    def _score(self, X):
+        self.begun.release()
+        assert self.may.wait(20)
+        return super()._score(X)
+
+
+def slowed():
+    """Return a detector of images (1, 8, 8) that says when it begins to score, and waits until it may."""
+    detector = Slow(n_components=3)
+    detector.begun, detector.may = threading.Semaphore(0), threading.Event()
+    detector.may.set()
+    detector.fit(normals((1, 8, 8), 100))
+    detector.begun, detector.may = threading.Semaphore(0), threading.Event()
+    return detector

@@ -6,13 +6,11 @@ import io
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -26,12 +24,15 @@ pytest.importorskip("uvicorn")
 pytest.importorskip("python_multipart")
 
 import chromium
-from served import multipart, npy, png, serving
+from served import multipart, npy, png, raw, serving, slowed, zipped
 from tiny import normals
 from unlikelihood import KNN, MNIST, VAE, Folder, PCAResidual, Phantom, Volumes
 from unlikelihood.cli.main import main
 from unlikelihood.data.reviews import read_reviews
-from unlikelihood.serve import app as application
+from unlikelihood.report import plots
+from unlikelihood.report.nearest import Nearest
+from unlikelihood.serve import scoring
+from unlikelihood.serve.app import service
 from unlikelihood.serve.door import read_keys
 from unlikelihood.serve.limits import Limits
 from unlikelihood.serve.worker import Worker
@@ -157,6 +158,9 @@ def test_arrays_come_as_json_too(client, detector):
         "[NaN]",
         "[1e999]",
         "[null]",
+        json.dumps(np.full((1, 8, 8), 1.0).tolist()).replace("1.0", "1e999"),
+        json.dumps(np.full((1, 8, 8), 1.0).tolist()).replace("1.0", "-3.4028234663852889e38"),
+        json.dumps(np.full((1, 8, 8), 1.0).tolist()).replace("1.0", "true", 1),
         "[" * 100_000,
         "[[[[1]]]]",
         '"x"',
@@ -181,6 +185,22 @@ def test_a_map_is_a_picture_as_large_as_its_sample(client, files):
     assert "map" not in rows[2]
 
 
+def test_the_normals_beside_a_case_are_those_of_triage(detector, files):
+    X, near = normals((1, 8, 8), 30), normals((1, 8, 8), 12, seed=1)
+    nearest = Nearest(np.uint8(255 * np.concatenate([X, near])) / np.float32(255))
+    with serving(detector, Folder("."), normals=nearest.normals) as client:
+        _, _, rows = client.post(files[:3], "/score?maps=true")
+        _, _, bare = client.post(files[:3])
+    # Each of these files is among the normals: what stands beside it is the others that look like it.
+    found, apart = nearest(nearest.normals[30:33])
+    for row, normal, distance in zip(rows, found, apart, strict=True):
+        assert [one["distance"] for one in row["nearest"]] == pytest.approx(distance.tolist())
+        drawn = [plots.still(one, client.app.state.scoring.drawing.limits, largest=208, whole=False) for one in normal]
+        assert [one["picture"] for one in row["nearest"]] == drawn
+        assert row["nearest"][0]["distance"] > 0
+    assert not any("nearest" in row for row in bare)
+
+
 def test_what_is_too_much_too_odd_or_nothing_is_refused(client, files):
     def refused(status, *asked, **headers):
         found, _, said = client.ask(*asked, **headers)
@@ -201,16 +221,8 @@ def test_what_is_too_much_too_odd_or_nothing_is_refused(client, files):
     assert client.post(files[:1])[0] == 200
 
 
-def zipped(members, **options):
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", **options) as archive:
-        for name, data in members:
-            archive.writestr(name, data)
-    return content.getvalue()
-
-
 def test_an_archive_is_read_unless_it_is_a_bomb_or_leads_outside(client, files, tmp_path):
-    bomb = zipped([("a.png", bytes(4 * 2**20))], compression=zipfile.ZIP_DEFLATED)
+    bomb = zipped([("a.png", bytes(4 * 2**20))], compression=8)
     outside = zipped([("../outside.png", files[0][1])])
     sent = [("good.zip", zipped(files[:3])), ("bomb.zip", bomb), ("outside.zip", outside), ("empty.zip", zipped([]))]
     _, _, rows = client.post([*sent, ("none.zip", b"PK but no more")])
@@ -219,7 +231,8 @@ def test_an_archive_is_read_unless_it_is_a_bomb_or_leads_outside(client, files, 
     assert [row["anomaly_score"] for row in rows[:3]] == alone
     assert [row["name"] for row in rows[3:]] == ["bomb.zip", "outside.zip", "empty.zip", "none.zip"]
     assert all("reason" in row for row in rows[3:])
-    assert "claims 4194304 bytes, expected at most 1048576" in rows[3]["reason"]
+    left = 2**20 - sum(len(content) for _, content in files[:3])  # for what one unpacks to, the next may not
+    assert f"claims 4194304 bytes, expected at most {left}" in rows[3]["reason"]
 
 
 def test_a_picture_that_would_fill_the_memory_is_not_unpacked(client):
@@ -255,8 +268,16 @@ def test_who_has_no_key_learns_nothing(detector, files, tmp_path):
 
 
 def test_a_page_of_another_name_cannot_ask_for_this_machine(client):
-    assert client.get("/model", host="evil.example")[0] == 421
+    for host in ("evil.example", "[", "", "localhost.evil.example", "[::1"):
+        assert client.get("/model", host=host)[0] == 421
     assert client.get("/model", host="localhost:1")[0] == 200
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1.evil.example", "", "http://["])
+def test_a_page_of_another_site_can_send_nothing(client, files, origin):
+    for path in ("/score", "/jobs"):
+        assert client.post(files[:1], path, origin=origin)[0] == 403
+    assert client.post(files[:1], origin=f"http://127.0.0.1:{client.port}")[0] == 200
 
 
 def test_others_reach_it_only_with_a_key(detector, tmp_path, capsys):
@@ -275,19 +296,7 @@ def test_a_missing_package_is_named_with_the_extra_that_has_it(tmp_path, capsys,
 
 def test_other_sources_than_of_files_are_refused(detector):
     with pytest.raises(ValueError, match="data is MNIST, expected Folder, Volumes or Candidates"):
-        application.service(detector, MNIST())
-
-
-def raw(client, *parts, pause=0.0):
-    """Send parts of a request by hand, and return all that comes back until the service hangs up."""
-    with socket.create_connection(("127.0.0.1", client.port), 20) as connection:
-        for part in parts:
-            connection.sendall(part)
-            time.sleep(pause)
-        found = b""
-        while more := connection.recv(2**16):
-            found += more
-        return found
+        service(detector, MNIST())
 
 
 def test_who_is_slow_is_cut_off_and_keeps_nobody_waiting(detector, files, monkeypatch):
@@ -308,22 +317,9 @@ def test_who_is_slow_is_cut_off_and_keeps_nobody_waiting(detector, files, monkey
         assert time.monotonic() - began < 15
 
 
-class Slow(PCAResidual):
-    """Scores when it is told to."""
-
-    def _score(self, X):
-        self.begun.release()
-        assert self.may.wait(20)
-        return super()._score(X)
-
-
 @pytest.fixture
 def slow():
-    detector = Slow(n_components=3)
-    detector.begun, detector.may = threading.Semaphore(0), threading.Event()
-    detector.may.set()
-    detector.fit(normals((1, 8, 8), 100))
-    detector.may.clear()
+    detector = slowed()
     yield detector
     detector.may.set()
 
@@ -368,7 +364,7 @@ def test_nothing_that_was_sent_stays_whatever_comes_of_it(detector, files, tmp_p
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setenv("UNLIKELIHOOD_CACHE", str(tmp_path / "cache"))
     there = []
-    read = application.read_uploads
+    read = scoring.parts_of
 
     def noting(*given):
         there.extend(file for file in tmp_path.rglob("*") if file.is_file())
@@ -376,7 +372,7 @@ def test_nothing_that_was_sent_stays_whatever_comes_of_it(detector, files, tmp_p
             raise KeyError("secret.png")
         return read(*given)
 
-    monkeypatch.setattr(application, "read_uploads", noting)
+    monkeypatch.setattr(scoring, "parts_of", noting)
     with serving(detector, Folder(".")) as client:
         assert client.post([*files, ("x.zip", zipped(files)), ("y", b"?")])[0] == 200
         assert len(there) == len(files) + 2
@@ -387,7 +383,7 @@ def test_nothing_that_was_sent_stays_whatever_comes_of_it(detector, files, tmp_p
 
 
 def test_the_log_says_what_was_asked_and_not_what_was_sent(detector, files, monkeypatch, caplog):
-    monkeypatch.setattr(application, "read_uploads", lambda *given: {}["secret.png"])
+    monkeypatch.setattr(scoring, "parts_of", lambda *given: {}["secret.png"])
     caplog.set_level("INFO")
     with serving(detector, Folder(".")) as client:
         status, _, said = client.post([("secret.png", b"")])
@@ -510,6 +506,47 @@ def test_whatever_is_sent_gets_an_answer_that_openapi_describes(client, query, b
     assert client.get("/ready")[0] == 200
 
 
+def test_openapi_says_which_arrays_are_taken_and_what_is_answered(client):
+    """Found by schemathesis: an example that was refused, and an answer of another type than was said."""
+    paths = client.get("/openapi.json")[2]["paths"]
+    content = paths["/score"]["post"]["requestBody"]["content"]["application/json"]
+    assert client.ask("POST", "/score", json.dumps(content["example"]), content_type="application/json")[0] == 200
+    samples = content["schema"]["oneOf"][0]
+    assert samples["minItems"] == 1
+    sizes = []
+    while samples := samples.get("items"):
+        sizes.append((samples.get("minItems"), samples.get("maxItems")))
+    assert sizes == [(1, 1), (8, 8), (8, 8), (None, None)]
+    for path, most in (("/score", 20), ("/jobs", 1)):
+        form = paths[path]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+        assert (form["required"], list(form["properties"]), form["additionalProperties"]) == (["files"],) * 2 + (False,)
+        assert (form["properties"]["files"]["minItems"], form["properties"]["files"]["maxItems"]) == (1, most)
+        assert client.post([("a.png", b"")] * (most + 1), path)[0] == 400
+        body, kind = multipart([("a.png", b"")])
+        assert client.ask("POST", path, body, content_type=kind)[0] in (200, 202)
+        other = body.replace(b'name="files"', b'name="other"')
+        assert client.ask("POST", path, other, content_type=kind)[0] == 400
+    whole = json.dumps(np.full((1, 8, 8), 10**30).tolist())  # which no integer of NumPy holds
+    assert client.ask("POST", "/score", whole, content_type="application/json")[0] == 200
+    kind = client.get("/metrics")[1]["content-type"].partition(";")[0]
+    assert list(paths["/metrics"]["get"]["responses"]["200"]["content"]) == [kind]
+
+
+def test_an_array_of_more_samples_than_rows_are_made_of_is_refused(client, monkeypatch):
+    monkeypatch.setattr("unlikelihood.serve.uploads.MOST", 5)
+    X = normals((1, 8, 8), 6)
+    (row,) = client.post([("many.npy", npy(X))])[2]
+    assert "holds 6 samples, expected at most 5" in row["reason"]
+    assert client.ask("POST", "/score", json.dumps(X.tolist()), content_type="application/json")[0] == 400
+    assert len(client.post([("few.npy", npy(X[1:]))])[2]) == 5
+
+
+@pytest.mark.parametrize(("path", "methods"), [("/jobs/x", "DELETE, GET"), ("/jobs", "POST"), ("/score", "POST")])
+def test_a_method_that_is_not_taken_is_told_all_that_are(client, path, methods):
+    status, headers, _ = client.ask("PUT", path)
+    assert (status, headers["allow"]) == (405, methods)
+
+
 PATHS = st.sampled_from(["/", "/model", "/health", "/ready", "/metrics", "/score", "/../model", "/x"])
 METHODS = st.sampled_from(["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"])
 HEADERS = st.dictionaries(st.sampled_from(["authorization", "x_api_key", "accept"]), st.text("aB ,*/", max_size=9))
@@ -595,6 +632,8 @@ def test_a_volume_is_scrolled_in_three_planes_with_its_window_and_its_map(browse
         visit(browser, client, width, [tmp_path / "one.npy"])
         first, pictures = browser.run(at), browser.run(drawn)
         assert [text.split()[0] + text.split()[-1] for text in first] == ["axial8", "coronal10", "sagittal12"]
+        beside = browser.run("[...document.querySelectorAll('.near figure')].map((each) => each.textContent.trim())")
+        assert [float(text) for text in beside] == pytest.approx(Nearest(X[:20])(X[21:22])[1][0], rel=0.01)
         up = int(first[0].split()[1]) > 4
         browser.run("document.querySelector('.planes canvas').scrollIntoView()")
         browser.turn(".planes canvas", -1 if up else 1)

@@ -10,6 +10,7 @@ from .contract.trained import Trained as Trained
 from .contract.trained import Variational as Variational
 from .data.arrays import Arrays as Arrays
 from .data.ct.candidates import Candidates as Candidates
+from .data.ct.findings import save_findings as save_findings
 from .data.ct.nodules import Nodules as Nodules
 from .data.ct.phantom import Phantom as Phantom
 from .data.ct.scan import Scan as Scan

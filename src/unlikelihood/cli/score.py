@@ -4,18 +4,21 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jsonargparse import ArgumentParser
 
 from unlikelihood.cli.arguments import add_alpha, add_data, add_device, add_model, add_out
 from unlikelihood.cli.results import called, done, note_seen, refuse_existing
 from unlikelihood.contract.detector import load
 from unlikelihood.contract.refusals import naming
+from unlikelihood.data.ct.cubes import Cubes
 from unlikelihood.data.source import Source
 from unlikelihood.distributed.archive import score_archive
 from unlikelihood.distributed.pool import PATIENCE
 from unlikelihood.distributed.scoring import Job
 from unlikelihood.evaluation import columns
 from unlikelihood.report import ranking
+from unlikelihood.report.finding_files import series_of, write_findings
 from unlikelihood.report.map_files import write_maps
 from unlikelihood.storage import tables
 from unlikelihood.storage.identity import seen
@@ -39,6 +42,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--maps",
         type=Path | None,
         help="folder of maps of where each sample is anomalous: TIFF and PNG of images, NIfTI of volumes",
+    )
+    parser.add_argument(
+        "--findings",
+        type=Path | None,
+        help="folder of DICOM structured reports (TID 1500) of where Nodules or Candidates lie and their scores, "
+        "one a series",
     )
     parser.add_argument(
         "--report", type=Path | None, help="folder of a page that shows the samples, the most anomalous first"
@@ -70,6 +79,7 @@ def run(
     rows: int | None,
     patience: float | None,
     maps: Path | None,
+    findings: Path | None,
     report: Path | None,
     alpha: float | None,
     evaluation: Path | None,
@@ -83,13 +93,19 @@ def run(
     if given or not out.suffix:
         if out.suffix in (".csv", ".parquet"):
             raise ValueError(f"out is {str(out)!r}, expected a folder of parts, as {given[0]} is of archives")
-        if maps is not None or report is not None or reviews is not None:
-            raise ValueError(f"out is {str(out)!r}, a folder of parts: maps, reports and reviews go with a table")
+        if any(place is not None for place in (maps, findings, report, reviews)):
+            raise ValueError(
+                f"out is {str(out)!r}, a folder of parts: maps, findings, reports and reviews go with a table"
+            )
         job = Job(model, data, alpha, evaluation, prevalence, device)
         _score_archive(job, out, workers=workers, ray=ray, rows=rows, patience=patience, overwrite=overwrite)
         return
     write = tables.writer(out)
-    refuse_existing(overwrite, out=out, maps=maps, report=report)
+    refuse_existing(overwrite, out=out, maps=maps, findings=findings, report=report)
+    if findings is not None and not isinstance(data, Cubes):
+        raise ValueError(
+            f"findings is {str(findings)!r}, expected with Nodules or Candidates, not {type(data).__name__}"
+        )
     started = time.perf_counter()
     detector = load(model, device=device)
     if evaluation is None and reviews is None and prevalence is not None:
@@ -106,12 +122,15 @@ def run(
     images = data.read()
     print(images.summary())
     note_seen(int(seen(detector, images.pixels).sum()), len(images))
+    series = series_of(data, np.asarray(images.name).tolist()) if isinstance(data, Cubes) and findings else {}
     with naming(images.name):
         table = columns.table_of(images, detector.score_samples(images.pixels), *decide)
         found = None if maps is None else detector.anomaly_map(images.pixels)
     if maps is not None and found is not None:
         write_maps(maps, images, found, detector.map_kind)
         print(f"maps, {detector.map_kind}: {maps}")
+    if findings is not None:
+        print(f"findings: {write_findings(findings, table, series)}")
     write(table)
     if report is not None:
         ranking.save_ranking(report, display_name(detector), images, table, provenance())

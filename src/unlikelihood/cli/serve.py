@@ -36,7 +36,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         "normals were read with; Folder or Volumes unless given",
     )
     parser.link_arguments("model", "data.init_args.path", compute_fn=str)  # which no upload is read from
-    parser.add_argument("--normals", type=Path | None, help="folder of normals, by which maps are drawn on one scale")
+    parser.add_argument(
+        "--normals",
+        type=Path | None,
+        help="folder of normals, by which maps are drawn on one scale, and of which the nearest stand beside each case",
+    )
     parser.add_argument("--host", type=str, default="127.0.0.1", help="address to hear on; any but loopback needs keys")
     parser.add_argument("--port", type=int, default=8000, help="port to hear on; 0 takes one that is free")
     parser.add_argument("--key-file", type=Path | None, help="file of API keys, one a line; a request must have one")

@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unlikelihood.contract.blocks import blocks
-from unlikelihood.contract.blocks import rows as some_of
 from unlikelihood.contract.detector import Detector
 from unlikelihood.contract.maps import Whitening
 from unlikelihood.contract.refusals import NoVerdict
@@ -22,8 +20,9 @@ from unlikelihood.data.images import Images
 from unlikelihood.progress import progress
 from unlikelihood.report import plots
 from unlikelihood.report.browser import Caption, Drawing, drawn, explained, values_of
-from unlikelihood.report.exhibits import NEIGHBOURS, NORMALS, Cases
-from unlikelihood.report.maps import FEW, UNIT, Maps, common_scale, enough, nearest_normals
+from unlikelihood.report.exhibits import NORMALS, Cases
+from unlikelihood.report.maps import FEW, UNIT, Maps, common_scale, enough
+from unlikelihood.report.nearest import Nearest, spread
 from unlikelihood.report.page import THIN, Panel, Section, draft, number, write_page
 from unlikelihood.report.ranking import data_sheet
 from unlikelihood.storage.provenance import display_name
@@ -32,8 +31,6 @@ from unlikelihood.storage.tables import Columns, write_csv
 LISTED = 2000  # rows of the page's table; all are in ranked.csv
 PAGE_BYTES, CASE_BYTES = 10_000_000, 44_000  # of pictures before base64: of all, and of a case at most
 AT_ONCE, HELD = 16, 2**25  # cases that are drawn together, and values of them, at most
-COMPARED = 2**12  # pixels of what is compared to find the nearest normals
-LOOKED_AT = 2000  # normals among which these are sought
 KEYS = (
     "Keys: n normal, a anomalous, u unsure, the same again takes it back; j or → goes on, k or ← back, m takes the map "
     "off. The browser keeps the review. Its export goes back into score, evaluate and triage with --reviews."
@@ -157,16 +154,15 @@ def _cases(
     geometry = {"spacing": images.spacing, "orientation": images.orientation}
     size = math.prod(images.shape)
     step = max(1, min(AT_ONCE, HELD // size))
-    few = normals.pixels[_spread(len(normals.pixels), max(FEW, min(NORMALS, 2 * HELD // size)))]
+    few = normals.pixels[spread(len(normals.pixels), max(FEW, min(NORMALS, 2 * HELD // size)))]
     limits = plots.limits_of(np.concatenate([np.asarray(images.pixels[chosen[:step]]), np.asarray(few[:step])]))
     drawing = Drawing(limits, geometry, normals.words, min(CASE_BYTES, PAGE_BYTES // len(chosen)))
     shown = []
-    looked_at = some_of(normals.pixels, _spread(len(normals.pixels), LOOKED_AT))
-    small, unusual = _thumbnails(looked_at), Unusual.of(detector, few)
+    nearest, unusual = Nearest(normals.pixels), Unusual.of(detector, few)
     with progress("Drawing cases", total=len(chosen)) as update:
         for start in range(0, len(chosen), step):
             pixels = np.asarray(images.pixels[chosen[start : start + step]])
-            near, apart = _nearest(pixels, looked_at, small)
+            near, apart = nearest(pixels)
             values, failed = unusual(pixels)
             if start == 0:
                 unusual = unusual.brightened(values)
@@ -178,22 +174,6 @@ def _cases(
     notes += "Below the normals that look most like a case stands how far they are: the root of the mean squared "
     notes += f"difference of intensity. {explained(cases, shown, drawing, 'the first of these and of normals')}"
     return KEYS, values_of(cases, shown, drawing) | {"reviewed": True, "notes": notes}
-
-
-def _nearest(
-    pixels: NDArray[Any], normals: Any, small: NDArray[np.float32]
-) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    r"""Return the normals (k, m, \*shape) that look most like samples (k, \*shape), other than themselves.
-
-    Beside them stands how far they are, (k, m): the root of the mean square over the pixels of thumbnails, of which
-    `small` are those of the normals.
-    """
-    rows, distance = nearest_normals(small, _thumbnails(pixels), NEIGHBOURS + 1)
-    near = np.array([normals[each] for each in rows])
-    itself = np.array([[np.array_equal(x, normal) for normal in each] for x, each in zip(pixels, near, strict=True)])
-    order = np.argsort(itself, axis=1, kind="stable")[:, :NEIGHBOURS]
-    place = np.arange(len(pixels))[:, None]
-    return near[place, order], distance[place, order] / math.sqrt(small[0].size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -284,15 +264,3 @@ def _with_reasons(ranked: Columns, why: Mapping[str, str]) -> Columns:
     table = {key: np.array([*values.tolist(), *empty], object) for key, values in known.items()}
     table["name"] = np.array([*ranked["name"].tolist(), *why], object)
     return table | {"reason": np.array([*[""] * count, *why.values()], object)}
-
-
-def _thumbnails(pixels: NDArray[Any]) -> NDArray[np.float32]:
-    """Return samples thinned to what tells at a glance which look alike."""
-    space = pixels.shape[2:]
-    step = max(1, math.ceil((math.prod(space) / COMPARED) ** (1 / max(1, len(space)))))
-    thin = (slice(None), slice(None), *[slice(None, None, step)] * len(space))
-    return np.concatenate([np.asarray(block[thin[: block.ndim]], np.float32) for block in blocks(pixels)])
-
-
-def _spread(count: int, most: int) -> NDArray[np.intp]:
-    return np.linspace(0, count - 1, min(count, most)).astype(int)

@@ -38,7 +38,7 @@ class Door:
     """Lets in who has a key, or, where there are none, who asks for this machine by its own name.
 
     A page of another site can ask a service on loopback, but not by that name: otherwise its own name could be made to
-    point here, and its scripts would read the answers.
+    point here, and its scripts would read the answers. Nor may it send what it cannot read the answer to.
 
     Parameters
     ----------
@@ -55,9 +55,11 @@ class Door:
     def __call__(self, request: Request) -> None:
         """Raise an error of HTTP unless the request may come in."""
         if not self._keys:
-            asked = urlsplit(f"//{request.headers.get('host', '')}").hostname
-            if asked not in self._hosts:
+            if _host_of(f"//{request.headers.get('host', '')}") not in self._hosts:
                 raise HTTPException(421, "this service answers to localhost alone")
+            origin = request.headers.get("origin")
+            if origin is not None and _host_of(origin) not in self._hosts:
+                raise HTTPException(403, "this service answers to no page of another site")
             return
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
         given = bearer.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")
@@ -67,6 +69,13 @@ class Door:
             raise HTTPException(
                 401, "a key is needed: send it as Authorization: Bearer KEY", {"WWW-Authenticate": "Bearer"}
             )
+
+
+def _host_of(address: str) -> str | None:
+    try:
+        return urlsplit(address).hostname
+    except ValueError:  # of a bracket that is not closed
+        return None
 
 
 def bounded(receive: Receive, most: int) -> Receive:

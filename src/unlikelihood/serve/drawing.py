@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from unlikelihood.contract.detector import Detector
 from unlikelihood.contract.refusals import NoVerdict
 from unlikelihood.report import plots
+from unlikelihood.report.browser import NEAREST
 from unlikelihood.report.maps import UNIT, common_scale
+from unlikelihood.report.nearest import Nearest, spread
 from unlikelihood.report.triage import Unusual
 
 FEW = 50  # normals whose maps say what is usual
@@ -30,7 +32,7 @@ class Drawing:
         Where the axes of a scan grow to in the patient, such as "SPL".
     normals : ndarray, shape (n, \*shape), optional
         With them, maps are in standard deviations of those of normals, and on one scale. Without, each is on its own,
-        in the detector's unit: its brightest places need not be unusual.
+        in the detector's unit: its brightest places need not be unusual. The nearest of them are drawn beside samples.
     """
 
     def __init__(
@@ -43,9 +45,10 @@ class Drawing:
         self.detector, self.spacing, self.orientation = detector, spacing, orientation
         self.limits: tuple[float, float] | None = getattr(detector, "range_", None)
         self.unusual: Unusual | None = None
+        self._nearest: Nearest | None = None
         if normals is not None:
-            few = np.asarray(normals[np.linspace(0, len(normals) - 1, min(FEW, len(normals))).astype(int)])
-            self.limits, self.unusual = plots.limits_of(few), Unusual.of(detector, few)
+            few = np.asarray(normals[spread(len(normals), FEW)])
+            self.limits, self.unusual, self._nearest = plots.limits_of(few), Unusual.of(detector, few), Nearest(normals)
 
     @property
     def unit(self) -> str:
@@ -61,6 +64,21 @@ class Drawing:
             return list(self.detector.anomaly_map(samples))
         except NoVerdict:
             return [None] if len(samples) == 1 else [one for x in samples for one in self.maps(x[None])]
+
+    def nearest(self, samples: NDArray[Any]) -> list[dict[str, Any]]:
+        r"""Return the normals that look most like samples (n, \*shape), as what JSON can hold; of none, nothing."""
+        if self._nearest is None:
+            return [{} for _ in samples]
+        limits = self.limits or (0.0, 1.0)
+        return [
+            {
+                "nearest": [
+                    {"picture": plots.still(normal, limits, whole=False, largest=NEAREST), "distance": float(far)}
+                    for normal, far in zip(normals, distance, strict=True)
+                ]
+            }
+            for normals, distance in zip(*self._nearest(samples), strict=True)
+        ]
 
     def shown(self, sample: NDArray[Any], values: NDArray[np.float32] | None, *, scan: bool) -> dict[str, Any]:
         r"""Return a sample (\*shape) and its map as what JSON can hold: ``picture`` and ``map``, or ``volume``.

@@ -50,7 +50,8 @@
     const page = document.importNode(blank, true), triage = page.querySelector("[data-triage]");
     const browser = triage.querySelector("[data-browser]"), body = triage.querySelector("tbody");
     const [thumb, article, line] = [browser.querySelector(".thumbs li"), browser.querySelector("article"), body.querySelector("tr")];
-    for (const one of [thumb, article, line, article.querySelector(".near")]) one.remove();
+    const near = article.querySelector(".near figure");
+    for (const one of [thumb, article, line, near]) one.remove();
     triage.dataset.triage = session;
     const views = [];
     scored.forEach((row, rank) => {
@@ -73,6 +74,13 @@
         if (row.map) Object.assign(mapped.querySelector(".map"), { src: row.map, alt: `${row.name}, its map` });
         else mapped.remove();
       }
+      if (!row.nearest) one.querySelector(".near").remove();
+      (row.nearest ?? []).forEach(({ picture: source, distance }, place) => {
+        const beside = near.cloneNode(true);
+        Object.assign(beside.querySelector("img"), { src: source, alt: `${row.name}, number ${place + 1} of the nearest normals` });
+        beside.querySelector("figcaption").textContent = short(distance, 3);
+        one.querySelector(".near .stills").append(beside);
+      });
       browser.querySelector(".thumbs").append(small);
       browser.append(one);
     });

@@ -17,12 +17,12 @@ LOADER = jinja2.ChoiceLoader([jinja2.PackageLoader(f"unlikelihood.{room}", ".") 
 ROW = dict.fromkeys(("rank", "name", "score", "score_text", "p", "p_text", "decision", "why", "review"), "") | {
     "case": 0
 }
+STILL = {"caption": "as it is", "source": "data:,", "alt": "", "above": ""}
 CASE: dict[str, Any] = dict.fromkeys(("title", "text", "summary", "thumb"), "") | {
     "anomalous": False,
-    "nearest": [],
+    "nearest": [STILL],
     "volume": None,
 }
-STILL = {"caption": "as it is", "source": "data:,", "alt": "", "above": ""}
 MAPPED = STILL | {"caption": "unusual where coloured", "above": "data:,", "above_alt": ""}
 
 
@@ -49,7 +49,7 @@ def page(*, calibrated: bool, decided: bool) -> tuple[str, dict[str, str]]:
         "calibrated": calibrated,
         "decided": decided,
         "cases": [CASE | {"stills": [STILL, MAPPED]}],
-        "among": "",
+        "among": "the normals that the service was given",
         "ratio": None,
         "still_ratio": None,
         "faded": True,

@@ -3,10 +3,10 @@
 import json
 import threading
 import warnings
-import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,10 +22,12 @@ from unlikelihood.data.npy import npy_map
 from unlikelihood.data.source import Source
 from unlikelihood.data.walk import files_in
 from unlikelihood.progress import silent
-from unlikelihood.storage.reading import check_claim, naming, printable, unpacking
+from unlikelihood.serve.archives import ARCHIVES, unpack
+from unlikelihood.storage.reading import naming, printable, unpacking
 
-MEMBERS = 10_000  # files of an archive
-SUFFIXES = (*READERS, *FORMATS, ".zip")  # that a name on the disk may end in
+MOST = 100_000  # samples of an array, whose rows take more memory than small ones themselves
+LARGEST = float(np.finfo(np.float32).max)
+SUFFIXES = (*READERS, *FORMATS, *ARCHIVES)  # that a name on the disk may end in
 EXPECTED = (ValueError, OSError, ArithmeticError, ImportError, MemoryError)
 _scanning = threading.Lock()  # a scan at a time, for one may fill the memory, and warnings are of the whole process
 
@@ -49,6 +51,10 @@ class Sample(NamedTuple):
     scan: bool = False
 
 
+Part = Callable[[], list[Sample]]
+"""Reads some of what was sent."""
+
+
 def place_of(room: Path, number: int, name: str) -> Path:
     """Return where an upload is put, in a folder of its own: of its name no more than a known suffix."""
     suffix = suffix_of(Path(name))
@@ -57,10 +63,10 @@ def place_of(room: Path, number: int, name: str) -> Path:
     return folder / f"{number:06d}{suffix if suffix in SUFFIXES else ''}"
 
 
-def read_uploads(
+def parts_of(
     source: Source | None, shape: tuple[int, ...], uploads: Sequence[Upload], room: Path, most: int
-) -> list[Sample]:
-    r"""Read files as `unlikelihood score` reads them from a source, each by itself.
+) -> list[Part]:
+    r"""Return what reads files as `unlikelihood score` reads them from a source, each by itself.
 
     Parameters
     ----------
@@ -73,24 +79,33 @@ def read_uploads(
     room : Path
         Folder for what is made on the way.
     most : int
-        Bytes that a file may unpack to.
+        Bytes that a file may unpack to, and all archives together.
 
     Returns
     -------
-    list of Sample
-        In the order of the files.
+    list of callable
+        Each returns the samples of a file, of one in an archive of images, or of the scans that lie together. They are
+        in the order of the files, and to be called once.
     """
     scans = isinstance(source, CTFolder)
-    slices = [one for one in uploads if scans and suffix_of(one.file) not in (*FORMATS, ".npy", ".zip")]
+    slices = [one for one in uploads if scans and suffix_of(one.file) not in (*FORMATS, ".npy", *ARCHIVES)]
     slices = [one for one in slices if has_preamble(one.file)]
-    found: list[Sample] = []
+    found: list[Part] = []
+    left = most
+    for upload in uploads:
+        if upload in slices:
+            found += [partial(_of_slices, source, shape, slices, room)] if upload is slices[0] else []
+        elif source is not None and suffix_of(upload.file) in ARCHIVES:
+            parts, size = _of_archive(source, shape, upload, room, left)
+            found, left = found + parts, left - size
+        else:
+            found.append(partial(_of_file, source, shape, upload, room))
+    return [partial(_bounded, part, most) for part in found]
+
+
+def _bounded(part: Part, most: int) -> list[Sample]:
     with silent(), unpacking(most):
-        for upload in uploads:
-            if upload not in slices:
-                found += _of_file(source, shape, upload, room, most)
-            elif upload is slices[0]:
-                found += _of_slices(source, shape, slices, room)
-    return found
+        return part()
 
 
 def array_of(content: bytes, shape: tuple[int, ...]) -> list[Sample]:
@@ -102,13 +117,14 @@ def array_of(content: bytes, shape: tuple[int, ...]) -> list[Sample]:
         If it is no array of finite numbers of that shape.
     """
     try:
-        values = json.loads(content, parse_constant=_refuse_constant)
+        values = json.loads(content, parse_constant=_refuse_constant, parse_int=float)
         array = np.asarray(values)
-        if array.dtype.kind not in "biuf":
+        if array.dtype.kind != "f" or b"true" in content or b"false" in content:
             raise ValueError("it holds something else")
-        with np.errstate(over="raise"):
-            array = array.astype(np.float32)
-    except (ValueError, TypeError, RecursionError, OverflowError, FloatingPointError) as error:
+        if (np.abs(array) > LARGEST).any():
+            raise ValueError(f"it holds numbers beyond {LARGEST:g}")
+        array = array.astype(np.float32)
+    except (ValueError, TypeError, RecursionError, OverflowError) as error:
         raise ValueError(f"the body is no JSON array of numbers: {' '.join(str(error).split())[:200]}") from error
     return [Sample(str(row), pixels) for row, pixels in enumerate(_rows(array, shape))]
 
@@ -117,18 +133,16 @@ def _refuse_constant(word: str) -> float:
     raise ValueError(f"it holds {word}, expected finite numbers")
 
 
-def _of_file(source: Source | None, shape: tuple[int, ...], upload: Upload, room: Path, most: int) -> list[Sample]:
+def _of_file(source: Source | None, shape: tuple[int, ...], upload: Upload, room: Path) -> list[Sample]:
     name, file = upload
     suffix = suffix_of(file)
     if suffix == ".npy" and (samples := _attempt(name, file, lambda: _samples(name, file, shape), shape)):
         return samples
-    if isinstance(source, Folder) and suffix != ".zip":
+    if isinstance(source, Folder):
         return _attempt(name, file, lambda: [(name, source.one(file))], shape)
     if isinstance(source, CTFolder) and suffix in FORMATS:
         return _attempt(name, file, lambda: _scans(source, name, file, room), shape, scan=True)
-    if source is not None and suffix == ".zip":
-        return _of_archive(source, shape, upload, room, most)
-    expected = f"{', '.join(FORMATS)}, a .zip of DICOM, or DICOM slices" if source is not None else ".npy"
+    expected = f"{', '.join(FORMATS)}, an archive of DICOM, or DICOM slices" if source is not None else ".npy"
     return [Sample(name, None, f"{name}: no file that this model can be shown, expected {expected}")]
 
 
@@ -140,40 +154,26 @@ def _of_slices(source: Source | None, shape: tuple[int, ...], slices: Sequence[U
     return _attempt("slices", study, lambda: _scans(source, "slices", study, room), shape, scan=True)
 
 
-def _of_archive(source: Source, shape: tuple[int, ...], upload: Upload, room: Path, most: int) -> list[Sample]:
+def _of_archive(
+    source: Source, shape: tuple[int, ...], upload: Upload, room: Path, most: int
+) -> tuple[list[Part], int]:
+    """Return what reads the files of an archive, and the bytes that these have."""
     name, file = upload
     place = file.with_name("unpacked")
     try:
-        _unpack(file, place, most)
+        size = unpack(file, place, most)
     except EXPECTED as error:
-        return [Sample(name, None, _in_a_line(error).replace(str(file), name))]
+        refused = Sample(name, None, _in_a_line(error).replace(str(file), name))
+        return [lambda: [refused]], 0
     if not isinstance(source, Folder):
-        return _attempt(name, place, lambda: _scans(source, name, place, room), shape, scan=True)
+        return [lambda: _attempt(name, place, lambda: _scans(source, name, place, room), shape, scan=True)], size
     inside = [Upload(f"{name}/{one.relative_to(place).as_posix()}", one) for one in files_in(place)]
-    none = [Sample(name, None, f"{name}: holds no files")]
-    return [sample for one in inside for sample in _attempt(one.name, one.file, _reading(source, one), shape)] or none
+    parts: list[Part] = [partial(_attempt, one.name, one.file, _reading(source, one), shape) for one in inside]
+    return parts or [lambda: [Sample(name, None, f"{name}: holds no files")]], size
 
 
 def _reading(source: Folder, upload: Upload) -> Callable[[], list[tuple[str, NDArray[Any]]]]:
     return lambda: [(upload.name, source.one(upload.file))]
-
-
-def _unpack(file: Path, place: Path, most: int) -> None:
-    """Unpack an archive, unless it holds too much, too many, or something outside of itself."""
-    with naming(file, "a .zip archive"), zipfile.ZipFile(file) as archive:
-        members = [one for one in archive.infolist() if not one.is_dir()]
-        if len(members) > MEMBERS:
-            raise ValueError(f"it holds {len(members)} files, expected at most {MEMBERS}")
-        check_claim(file.stat().st_size, sum(one.file_size for one in members))
-        for one in members:
-            path = PurePosixPath(one.filename)
-            if path.is_absolute() or ".." in path.parts or "\\" in one.filename or not one.filename.isprintable():
-                raise ValueError(f"it holds {printable(one.filename)[:99]!r}, expected paths in the archive")
-            if one.flag_bits & 1:
-                raise ValueError("it is encrypted")
-            check_claim(one.compress_size, one.file_size)
-        place.mkdir()
-        archive.extractall(place, members)
 
 
 def _samples(name: str, file: Path, shape: tuple[int, ...]) -> list[tuple[str, NDArray[Any]]]:
@@ -190,6 +190,8 @@ def _samples(name: str, file: Path, shape: tuple[int, ...]) -> list[tuple[str, N
 
 
 def _rows(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    if array.shape[1:] == shape and len(array) > MOST:
+        raise ValueError(f"it holds {len(array)} samples, expected at most {MOST}")
     if array.shape == shape:
         return array[None]
     if array.shape[1:] == shape and len(array):

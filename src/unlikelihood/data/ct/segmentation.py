@@ -69,7 +69,7 @@ def save_segmentation(path: str | Path, mask: Scan, series: str | Path, *, label
     ValueError
         If no pixel of the series lies where the map is above 0.
     """
-    slices = _slices(existing("series", series))
+    slices = slices_of(existing("series", series))
     segment = np.stack([_section(mask, one) for one in slices])
     marked_slices = np.flatnonzero(segment.any(axis=(1, 2)))
     if not len(marked_slices):
@@ -83,7 +83,8 @@ def save_segmentation(path: str | Path, mask: Scan, series: str | Path, *, label
         made.save_as(file)
 
 
-def _slices(place: Path) -> list[Slice]:
+def slices_of(place: Path) -> list[Slice]:
+    """Return the slices of the DICOM series in a folder, or that a file is of, in the order of their places."""
     headers = headers_in(files_in(place if place.is_dir() else place.parent))
     own = {one.series for header in headers for one in header.slices if header.file == place}
     chosen = chosen_series(place, headers, own.pop() if len(own) == 1 else None)
@@ -111,7 +112,7 @@ def _section(mask: Scan, one: Slice) -> NDArray[np.bool_]:
 
 def _segmentation(slices: Sequence[Slice], segment: NDArray[np.bool_], label: str) -> Any:
     highdicom, codes = imported("highdicom"), imported("pydicom.sr.codedict").codes
-    sources = [_header(file) for file in dict.fromkeys(one.file for one in slices)]
+    sources = [header_of(file) for file in dict.fromkeys(one.file for one in slices)]
     own = version("unlikelihood")
     method = highdicom.AlgorithmIdentificationSequence(
         name="unlikelihood", version=own, family=codes.DCM.ArtificialIntelligence
@@ -148,7 +149,8 @@ def _segmentation(slices: Sequence[Slice], segment: NDArray[np.bool_], label: st
     )
 
 
-def _header(file: Path) -> Any:
+def header_of(file: Path) -> Any:
+    """Return what a DICOM file says beside its pixels, with what an object that is derived from it must have."""
     data = imported("pydicom").dcmread(file, stop_before_pixels=True, force=True)
     for tag in ("StudyDate", "StudyTime", "StudyID", "AccessionNumber", "PatientBirthDate", "PatientSex"):
         if tag not in data:  # which the standard asks for, though it may be empty
