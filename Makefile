@@ -5,8 +5,8 @@ READY := .venv/.ready
 
 .PHONY: demo test test-portable check bench faults docs dist lock locked clean
 
-demo: $(READY)  ## fit a VAE on normal digits, score, judge, report
-	$(BIN)/unlikelihood reproduce mnist-vae --quick --out reports/demo
+demo: $(READY)  ## fit Auto to whatever data are at hand, decide, rank, show where; then the VAE of the thesis
+	$(BIN)/unlikelihood reproduce demo --out reports/demo
 
 test: $(READY)  ## every test, on all cores
 	$(BIN)/python -m pytest -n auto

@@ -4,11 +4,14 @@ import importlib.metadata
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
@@ -91,3 +94,22 @@ def test_the_lock_pins_the_versions_of_the_constraints_but_torch():
     constrained = {canonicalize_name(name): version for name, version in pins("constraints.txt").items()}
     assert constrained.items() >= locked.items()
     assert {"torch"} <= set(constrained) - set(locked)
+
+
+def test_the_conda_recipe_is_of_this_version_and_needs_what_the_package_does():
+    recipe = yaml.safe_load((ROOT / "conda" / "recipe.yaml").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert recipe["context"]["version"] == project["version"]
+    conda = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
+    wanted = {canonicalize_name(each.name): each for each in map(Requirement, project["dependencies"])}
+    signatures = [
+        Requirement(line.partition(";")[0])
+        for line in importlib.metadata.requires("jsonargparse")
+        if "signatures" in line and "[" not in line
+    ]
+    wanted |= {canonicalize_name(each.name): each for each in signatures}
+    named = {canonicalize_name(conda.get(name, name)): set(each.specifier) for name, each in wanted.items()}
+    lines = [line.partition(" ") for line in recipe["requirements"]["run"]]
+    found = {canonicalize_name(name): set(SpecifierSet(versions)) for name, _, versions in lines}
+    assert found.pop("python") == set(SpecifierSet(project["requires-python"]))
+    assert found == named

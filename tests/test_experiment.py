@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from tiny import tiny
-from unlikelihood import KNN, Digits, TotalIntensity
+from unlikelihood import KNN, Contrastive, Digits, FeatureSpace, TotalIntensity
 from unlikelihood.data.source import DataUnavailable
 from unlikelihood.evaluation.evaluation import Evaluation
-from unlikelihood.evaluation.experiment import Experiment, Series, keep_checkpoints
+from unlikelihood.evaluation.experiment import Experiment, Series, Shared, keep_checkpoints
 from unlikelihood.storage.models import configuration
 from unlikelihood.storage.provenance import commit, processor
 from unlikelihood.training.alarms import NotTrustworthy
@@ -54,6 +54,32 @@ def test_a_run_that_was_interrupted_fits_only_what_is_missing(experiment, tmp_pa
     again = experiment.run(tmp_path)
     assert fitted == [2]
     assert [line.split()[:3] for line in again.splitlines()] == [line.split()[:3] for line in first.splitlines()]
+
+
+def test_a_part_that_rows_share_is_fitted_once_a_seed_and_never_again(tmp_path, monkeypatch):
+    fitted = []
+    fit = Contrastive.fit
+    monkeypatch.setattr(Contrastive, "fit", lambda self, X: fitted.append(self.seed) or fit(self, X))
+
+    def rows(*neighbours):
+        return {
+            f"{n} neighbours": Shared(
+                lambda seed: tiny("Contrastive", seed=seed),
+                lambda encoder, seed, n=n: FeatureSpace(encoder, KNN(n_neighbors=n), seed=seed),
+            )
+            for n in neighbours
+        }
+
+    made = Experiment("Digits", "A test.", lambda seed: Digits(seed=seed).split(), rows(1), seeds=(0, 1))
+    made.judge(tmp_path, draw=False)
+    (one, *_), records = replace(made, detectors=rows(1, 5)).judge(tmp_path, draw=False)
+    assert fitted == [0, 1]
+    # Nothing but what they share is the same, and that is as if each had fitted it.
+    alone = FeatureSpace(tiny("Contrastive", seed=1), KNN(n_neighbors=5), seed=1)
+    split = Digits(seed=1).split()
+    scores = alone.fit(split.train.pixels).score_samples(split.test.pixels)
+    np.testing.assert_allclose(records["5 neighbours"][1].score, scores, rtol=1e-5)
+    assert one.seeds == 2
 
 
 def test_another_parameter_is_another_run(experiment, tmp_path):

@@ -7,28 +7,23 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from unlikelihood.contract.detector import Detector
+from unlikelihood.contract.detector import Detector, load
 from unlikelihood.data.source import DataUnavailable
 from unlikelihood.data.splits import Split
 from unlikelihood.evaluation.evaluation import evaluate
 from unlikelihood.metrics.intervals import seeds_interval
 from unlikelihood.progress import stage
 from unlikelihood.report.comparison import Row, origin, save_comparison
-from unlikelihood.report.record import RECORD, Record
-from unlikelihood.storage.files import replacing
+from unlikelihood.report.page import Section, draft, write_page
+from unlikelihood.report.record import PAGE, RECORD, Record
 from unlikelihood.storage.identity import identities
 from unlikelihood.storage.models import configuration
-
-PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
-<body style="font-family: sans-serif; max-width: 60rem; margin: 2rem auto">
-<h1>{title}</h1><ul>{links}</ul></body></html>
-"""
+from unlikelihood.storage.provenance import provenance
 
 
 class Runnable(Protocol):
@@ -38,6 +33,35 @@ class Runnable(Protocol):
     def title(self) -> str: ...  # noqa: D102
 
     def run(self, out: str | os.PathLike[str]) -> str: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Makes the detector of a seed around a part that other detectors share, which is fitted once and kept.
+
+    Parameters
+    ----------
+    part : callable
+        Makes the unfitted part of a seed.
+    around : callable
+        Makes the unfitted detector of a part, fitted or not, and a seed.
+    """
+
+    part: Callable[[int], Detector]
+    around: Callable[[Any, int], Detector]
+
+    def __call__(self, seed: int) -> Detector:
+        """Return the unfitted detector, around an unfitted part."""
+        return self.around(self.part(seed), seed)
+
+    def fitted(self, seed: int, runs: Path, split: Split) -> Detector:
+        """Return the unfitted detector around the part that the folder `runs` keeps, where it is fitted if need be."""
+        part = self.part(seed)
+        folder = place_of(runs, "shared", part, repr(split.train))
+        if not folder.exists():
+            keep_checkpoints(part, folder)
+            part.fit(split.train.pixels).save(folder)
+        return self.around(load(folder), seed)
 
 
 @dataclass(frozen=True)
@@ -51,7 +75,7 @@ class Experiment:
     split : callable
         Makes the split of a seed.
     detectors : mapping
-        By the name that the table gives it, makes the unfitted detector of a seed.
+        By the name that the table gives it, makes the unfitted detector of a seed: a function, or a `Shared`.
     references : mapping
         By the name of a detector, the published AUROC to compare it with.
     seeds : tuple of int
@@ -111,7 +135,7 @@ class Experiment:
             for name, make in self.detectors.items():
                 number = sum(map(len, judged.values())) + 1
                 with stage(number, len(self.seeds) * len(self.detectors), f"{name}, seed {seed}"):
-                    judged[name].append(run_once(runs, name, make(seed), split, draw=draw and seed == self.seeds[0]))
+                    judged[name].append(run_once(runs, name, make, seed, split, draw=draw and seed == self.seeds[0]))
                 print(f"seed {seed}  {name}: AUROC {judged[name][-1].metrics['auroc']}", flush=True)
         same_test = len(np.unique(np.concatenate(tested))) < sum(map(len, tested))
         return [row_of(name, records, self.references.get(name), same_test) for name, records in judged.items()], judged
@@ -147,19 +171,28 @@ class Series:
                 missing.append(f"{experiment.title}: left out, {error}")
         if not done:
             raise DataUnavailable("; ".join(missing))
-        links = "".join(f'<li><a href="{name}/report.html">{escape(title)}</a></li>' for name, title, _ in done)
-        with replacing(Path(out) / "report.html") as file:
-            file.write_text(PAGE.format(title=escape(self.title), links=links), encoding="utf-8")
+        with draft(out) as page:
+            write_page(
+                page,
+                kind="Experiments",
+                title=self.title,
+                lede=" ".join(missing),
+                sections=[Section(title, links={"The report": f"{name}/{PAGE}"}) for name, title, _ in done],
+                provenance=provenance(),
+            )
         return "\n\n".join([*(f"{title}\n{text}" for _, title, text in done), *missing])
 
 
-def run_once(runs: Path, name: str, detector: Detector, split: Split, *, draw: bool) -> Record:
+def run_once(runs: Path, name: str, make: Callable[[int], Detector], seed: int, split: Split, *, draw: bool) -> Record:
     """Fit and judge a detector, unless the folder `runs` holds the record already, and return the record alone.
 
     With `draw` a report with pictures is kept beside it. The detectors of all seeds need not be held.
     """
+    detector = make(seed)
     folder = place_of(runs, name, detector, repr(split.train), repr(split.test))
     if not (folder / RECORD).exists():
+        if isinstance(make, Shared):
+            detector = make.fitted(seed, runs, split)
         keep_checkpoints(detector, folder)
         evaluation = evaluate(detector.fit(split.train.pixels), split, name=name, seed=detector.seed)
         (evaluation.save if draw else evaluation.write)(folder)

@@ -19,7 +19,7 @@ from unlikelihood.detectors.latent_search import LatentSearch
 from unlikelihood.detectors.total_intensity import TotalIntensity
 from unlikelihood.detectors.total_volume import TotalVolume
 from unlikelihood.detectors.wgangp import WGANGP
-from unlikelihood.evaluation.experiment import Experiment
+from unlikelihood.evaluation.experiment import Experiment, Shared
 from unlikelihood.metrics.ranking import auroc
 from unlikelihood.nn.latents import UniformLatents
 from unlikelihood.nn.upscaling import UpsampledConvolution
@@ -144,27 +144,26 @@ def lidc(seed: int) -> Split:
     return LIDC(seed=seed).split()
 
 
-def searched(
-    made: Callable[[int], Crops], split: Callable[[int], Split], *, steps: int, encoder: Mapping[str, Any]
-) -> dict[str, Callable[[int], Detector]]:
+def searched(made: Callable[[int], Crops], *, steps: int, encoder: Mapping[str, Any]) -> Rows:
     """Return the rows of one generator of crops: the thesis' search first, an encoder, and its critic.
 
     `made` maps a seed to the unfitted generator, which is trained once for all rows; `encoder` are the parameters of
     the `EncoderSearch`.
     """
 
-    @lru_cache(maxsize=1)
-    def fitted(seed: int) -> Any:
-        return made(seed).fit(split(seed).train.pixels).detector_
-
-    def crops(detector: Detector) -> Crops:
-        return Crops(detector, drawn=1, seed=detector.seed)
+    def row(around: Callable[[Any, int], Detector]) -> Shared:
+        return Shared(made, lambda crops, seed: Crops(around(generator_in(crops), seed), drawn=1, seed=seed))
 
     return {
-        SEARCH: lambda seed: crops(LatentSearch(fitted(seed), steps, seed=seed)),
-        "encoder instead of a search": lambda seed: crops(EncoderSearch(fitted(seed), seed=seed, **encoder)),
-        "critic": lambda seed: crops(fitted(seed)),
+        SEARCH: row(lambda gan, seed: LatentSearch(gan, steps, seed=seed)),
+        "encoder instead of a search": row(lambda gan, seed: EncoderSearch(gan, seed=seed, **encoder)),
+        "critic": row(lambda gan, seed: gan),
     }
+
+
+def generator_in(crops: Crops) -> Any:
+    """Return the generator of crops, the fitted one if there is one."""
+    return getattr(crops, "detector_", crops.detector)
 
 
 def baselines(neck: float) -> dict[str, Callable[[int], Detector]]:

@@ -1,9 +1,10 @@
 """The thesis' GAN-AD on MNIST: nines among the other nine digits."""
 
-from functools import cache
+from collections.abc import Callable
+from typing import Any
 
+from unlikelihood.contract.detector import Detector
 from unlikelihood.data.mnist import MNIST
-from unlikelihood.data.splits import Split
 from unlikelihood.detectors.contrastive import Contrastive
 from unlikelihood.detectors.dcgan import DCGAN
 from unlikelihood.detectors.encoder_search import EncoderSearch
@@ -11,7 +12,7 @@ from unlikelihood.detectors.feature_space import FeatureSpace
 from unlikelihood.detectors.knn import KNN
 from unlikelihood.detectors.latent_search import LatentSearch
 from unlikelihood.detectors.wgangp import WGANGP, of_embeddings
-from unlikelihood.evaluation.experiment import Experiment
+from unlikelihood.evaluation.experiment import Experiment, Shared
 from unlikelihood.recipes.mnist_vae import VIEWS
 
 TEXT = (
@@ -52,33 +53,33 @@ def experiment(quick: bool) -> Experiment:
     width, epochs = (PAPER // 8, 20) if quick else (PAPER // 4, 50)
     thesis = f"GAN-AD of the thesis, width {width}, {epochs} epochs"
 
-    @cache
-    def split(seed: int) -> Split:
-        return MNIST(seed=seed).split()
+    def parts(seed: int) -> FeatureSpace:
+        return FeatureSpace(Contrastive(views=VIEWS, seed=seed), gan_of_embeddings(seed), seed=seed)
 
-    @cache
-    def encoder(seed: int) -> Contrastive:
-        return Contrastive(views=VIEWS, seed=seed).fit(split(seed).train.pixels)
+    def on_features(made: Callable[[Any, int], Detector]) -> Shared:
+        """Make a detector of the embeddings around the GAN of them."""
 
-    @cache
-    def gan(seed: int) -> WGANGP:
-        return gan_of_embeddings(seed).fit(encoder(seed).embed(split(seed).train.pixels))
+        def around(shared: Any, seed: int) -> Detector:
+            encoder, gan = (getattr(shared, f"{name}_", getattr(shared, name)) for name in ("encoder", "detector"))
+            return FeatureSpace(encoder, made(gan, seed), seed=seed)
+
+        return Shared(parts, around)
 
     return Experiment(
         title="GAN-AD on MNIST, nines against the other digits",
         text=TEXT + NARROW.format(width=width, epochs=epochs),
-        split=split,
+        split=lambda seed: MNIST(seed=seed).split(),
         detectors={
             thesis: lambda seed: LatentSearch(
                 DCGAN(width=width, epochs=epochs, seed=seed), steps=100, discrimination=0.5, seed=seed
             ),
-            "GAN-AD on contrastive features, search": lambda seed: FeatureSpace(
-                encoder(seed), EncoderSearch(gan(seed), refine=30, discrimination=0.5, seed=seed), seed=seed
+            "GAN-AD on contrastive features, search": on_features(
+                lambda gan, seed: EncoderSearch(gan, refine=30, discrimination=0.5, seed=seed)
             ),
-            "GAN-AD on contrastive features, critic": lambda seed: FeatureSpace(
-                encoder(seed), FeatureSpace(gan(seed), KNN(), seed=seed), seed=seed
+            "GAN-AD on contrastive features, critic": on_features(
+                lambda gan, seed: FeatureSpace(gan, KNN(), seed=seed)
             ),
-            "contrastive features, no GAN": lambda seed: FeatureSpace(encoder(seed), KNN(), seed=seed),
+            "contrastive features, no GAN": on_features(lambda gan, seed: KNN()),
             "nearest neighbours": lambda seed: KNN(seed=seed),
         },
         references={thesis: 0.66},

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from unlikelihood.data.splits import Split
 from unlikelihood.detectors.crops import Crops
 from unlikelihood.detectors.encoder_search import EncoderSearch
 from unlikelihood.detectors.feature_space import FeatureSpace
@@ -15,12 +14,9 @@ from unlikelihood.recipes._nodules import (
     SEARCH,
     Budget,
     Rows,
-    adrenals,
-    lidc,
     on_adrenals,
     on_lidc,
     on_phantom,
-    phantoms,
     searched,
     wgangp,
 )
@@ -52,18 +48,18 @@ def experiment(quick: bool) -> Series:
     few = Budget(60 if quick else 1000, 1 if quick else 5, budget.width, budget.batch)
     seeds = (0, 1, 2)
 
-    def rows(split: Callable[[int], Split], budget: Budget) -> Rows:
+    def rows(budget: Budget) -> Rows:
         encoder = {"width": budget.width, "batch_size": budget.batch, "epochs": budget.passes}
-        return searched(wgangp(budget), split, steps=STEPS, encoder=encoder)
+        return searched(wgangp(budget), steps=STEPS, encoder=encoder)
 
     text = TEXT + budget.text + ("" if quick else COST)
     return Series(
         "GAN-AD on volumes",
         {
-            "phantom": on_phantom("GAN-AD", text, rows(phantoms, budget), {SEARCH: 0.58}, each=120, seeds=seeds),
-            "adrenal": on_adrenals("GAN-AD", text, rows(adrenals, budget), seeds),
+            "phantom": on_phantom("GAN-AD", text, rows(budget), {SEARCH: 0.58}, each=120, seeds=seeds),
+            "adrenal": on_adrenals("GAN-AD", text, rows(budget), seeds),
             "adrenal-thickness": on_adrenals("GAN-AD of the thickness", GLANDS, {"GAN-AD": of_thickness}, seeds),
-            "lidc": on_lidc("GAN-AD", TEXT + few.text, rows(lidc, few)),
+            "lidc": on_lidc("GAN-AD", TEXT + few.text, rows(few)),
         },
     )
 

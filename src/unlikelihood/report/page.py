@@ -57,7 +57,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page under a heading; what it lacks is left out."""
+    """A part of the page under a heading; what it lacks is left out. `links` are addresses by what they lead to."""
 
     title: str
     text: str = ""
@@ -65,6 +65,7 @@ class Section:
     table: Table | None = None
     panel: Panel | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Pictures: each is a `matplotlib.figure.Figure`, and its label is its alternative text."""
 
 from unlikelihood.report.plots.curves import forest, reliability, roc, rocs, score_densities, training_curve
+from unlikelihood.report.plots.mapped import mapped
 from unlikelihood.report.plots.networks import architecture, search_losses
 from unlikelihood.report.plots.p_values import evidence, p_value_steps
 from unlikelihood.report.plots.planes import AXIAL, CORONAL, MONTAGE, SAGITTAL, Plane, ratio
@@ -27,6 +28,7 @@ __all__ = [
     "hot_still",
     "laid_over",
     "limits_of",
+    "mapped",
     "montage",
     "p_value_steps",
     "ratio",
