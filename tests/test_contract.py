@@ -211,7 +211,7 @@ LEARNING = {
     "Autoregressive": {"width": 8, "epochs": 40, "learning_rate": 0.03},
     "DCGAN": {"epochs": 5},
     "EncoderSearch": {"generator": tiny("DCGAN", width=4, epochs=20, learning_rate=0.01), "epochs": 20},
-    "ForeignPatch": {"width": 4, "epochs": 30},
+    "ForeignPatch": {"width": 4, "epochs": 20},
     "NADE": {"epochs": 60},
     "WGANGP": {"width": 4, "epochs": 40},
 }
@@ -225,7 +225,7 @@ def loss_of(detector, X):
     """Return the loss of the first objective on samples, by the same noise for every network."""
     x, objective = torch.from_numpy(X).to(next(detector.net_.parameters())), detector.objectives(detector.net_)[0]
     with seeded(0):
-        return float(objective(*(objective.prepare(x) if objective.prepare else [x])))
+        return float(objective(*(objective.prepare(x) if objective.prepare else [x])).detach())
 
 
 def some(name, n, seed):
