@@ -304,6 +304,28 @@ def test_fit_keeps_the_calibration_that_score_decides_by(model, tmp_path, capsys
     assert len(conformal.calibration_) == len(Digits().split().calibration)
 
 
+def test_score_names_the_discoveries_that_conformal_names(knn, tmp_path, capsys):
+    model = load(knn).calibrate(Digits().split().calibration.pixels).save(tmp_path / "model")
+    digits, out = ["--data", "Digits", "--discoveries", "0.9"], tmp_path / "scores.csv"
+    assert main(["score", str(model), *digits, "--out", str(out)]) == 0
+    rows = table(out)
+    called = Conformal(load(model)).fit().discoveries(Digits().read().pixels, 0.9)
+    assert 0 < called.sum() < len(called)
+    np.testing.assert_array_equal(rows["discovery"], np.where(called, "anomalous", "normal"))
+    assert set(rows["false_discovery_rate"]) == {"0.9"}
+    assert f"discoveries={called.sum()} " in capsys.readouterr().out
+    assert main(["score", str(model), *digits, "--out", str(tmp_path / "parts")]) == 1
+    assert "expected a table for discoveries" in capsys.readouterr().err
+
+
+def test_without_a_calibration_or_at_no_rate_nothing_is_discovered(knn, tmp_path, capsys):
+    for rate, words in (("0.2", "holds no calibration scores"), ("1", "rate must lie strictly between 0 and 1")):
+        given = ["--data", "Digits", "--discoveries", rate, "--out", str(tmp_path / "scores.csv")]
+        assert main(["score", str(knn), *given]) == 1
+        assert words in capsys.readouterr().err
+        assert not (tmp_path / "scores.csv").exists()
+
+
 @pytest.mark.parametrize("alpha", [None, 0.2])
 def test_a_model_that_decides_keeps_its_guarantee_and_its_kinds(rng, alpha):
     train, held_out, X = (rng.normal(size=(80, 3)) for _ in range(3))

@@ -14,7 +14,7 @@ from tiny import DETECTORS, SHAPES, normals, tiny
 from unlikelihood import Generator, load
 from unlikelihood.contract.deciding import held_out
 from unlikelihood.training.alarms import NothingLearnt
-from unlikelihood.training.seeding import initialising
+from unlikelihood.training.seeding import initialising, seeded
 
 CERTAIN = {"InsideDistance", "KNN", "LOF", "Radiomics", "TotalIntensity", "TotalVolume"}
 # What these say far from all normals means little: critics, a classifier of pixels and a noise predictor of vectors
@@ -204,6 +204,51 @@ def test_a_fit_moves_the_weights_of_every_objective(name, shape):
         pairs = list(zip(before.module.parameters(), after.module.parameters(), strict=True))
         moved = [not torch.equal(one.to(other), other) for one, other in pairs]
         assert np.mean(moved) > 0.5, f"{before.name}: {sum(moved)} of {len(moved)} weights moved"
+
+
+# How much more than a moment's training it takes until a small network knows what normals have in common.
+LEARNING = {
+    "Autoregressive": {"width": 8, "epochs": 40, "learning_rate": 0.03},
+    "DCGAN": {"epochs": 5},
+    "EncoderSearch": {"generator": tiny("DCGAN", width=4, epochs=20, learning_rate=0.01), "epochs": 20},
+    "ForeignPatch": {"width": 4, "epochs": 20},
+    "NADE": {"epochs": 60},
+    "WGANGP": {"width": 4, "epochs": 40},
+}
+
+
+def learner(name, seed=0):
+    return tiny(name, **{"epochs": 10, "learning_rate": 0.01, "seed": seed} | LEARNING.get(name, {}))
+
+
+def loss_of(detector, X):
+    """Return the loss of the first objective on samples, by the same noise for every network."""
+    x, objective = torch.from_numpy(X).to(next(detector.net_.parameters())), detector.objectives(detector.net_)[0]
+    with seeded(0):
+        return float(objective(*(objective.prepare(x) if objective.prepare else [x])).detach())
+
+
+def some(name, n, seed):
+    """Return images for a detector: masks for `NADE`, whose pixels are on or off."""
+    X = normals((1, 8, 8), n, seed)
+    return (X > 0.4).astype(np.float32) if name == "NADE" else X
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_fit_lowers_the_loss_of_normals_that_it_never_saw(name):
+    detector = learner(name).fit(some(name, 48, 0))
+    fitted = loss_of(detector, some(name, 64, 1))
+    with initialising(detector.seed):
+        detector.net_ = detector.build(detector.shape_).eval()
+    assert fitted < loss_of(detector, some(name, 64, 1)) - 0.002
+
+
+# Of the others it takes more training than a test has: their small networks learn of both kinds alike at first.
+@pytest.mark.parametrize("name", ["Diffusion", "Flow", "NADE", "RNADE", "VAE"])
+def test_a_fit_to_shuffled_pixels_knows_less_of_normals(name):
+    X, Y = some(name, 48, 0), some(name, 64, 1)
+    shuffled = np.random.default_rng(0).permuted(X.reshape(len(X), -1), axis=1).reshape(X.shape)
+    assert loss_of(learner(name).fit(X), Y) < loss_of(learner(name).fit(shuffled), Y) - 0.005
 
 
 @pytest.mark.parametrize("name", TRAINED)

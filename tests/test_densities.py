@@ -70,6 +70,19 @@ def test_a_flow_inverts(step, shape):
     torch.testing.assert_close(net.transform(net.transform.inv(z)), z, atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("shape", [(3,), (2, 3), (3, 2, 2), (2, 2, 3, 2)], ids=str)
+def test_standardised_samples_return_and_their_log_determinant_is_that_of_the_jacobian(shape):
+    generator = torch.Generator().manual_seed(0)
+    location, scale = torch.randn(2, shape[0], generator=generator, dtype=torch.float64)
+    standardised = Standardised(location, scale.abs() + 2)
+    x = torch.randn(1, *shape, generator=generator, dtype=torch.float64)
+    y, log_det = standardised(x)
+    torch.testing.assert_close(standardised.inverse(y), x)
+    jacobian = torch.autograd.functional.jacobian(lambda v: standardised(v.view_as(x))[0].flatten(), x.flatten())
+    torch.testing.assert_close(log_det, torch.linalg.slogdet(jacobian).logabsdet)
+    assert log_det < -0.5
+
+
 def test_levels_are_those_of_eight_bits_unless_the_data_are_not_within():
     assert Levels.of(256, (0.1, 0.9)) == Levels(256, 0, 1)
     assert Levels.of(256, (-1000.0, 400.0)) == Levels(256, -1000, 400)

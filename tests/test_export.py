@@ -11,7 +11,22 @@ import torch
 from sklearn.neighbors import LocalOutlierFactor
 
 from tiny import DETECTORS, SHAPES, normals, tiny
-from unlikelihood import ELBO, KNN, VAE, Conformal, EncoderSearch, PCAResidual, Simes, TotalIntensity
+from unlikelihood import (
+    ELBO,
+    KNN,
+    VAE,
+    Conformal,
+    EncoderSearch,
+    Intensity,
+    PCAResidual,
+    RadialProfile,
+    Radiomics,
+    Simes,
+    Size,
+    Texture,
+    Thickness,
+    TotalIntensity,
+)
 from unlikelihood.cli.main import main
 from unlikelihood.contract import export
 from unlikelihood.contract.refusals import NotExportable, NoVerdict
@@ -23,12 +38,16 @@ REFUSED = {
     "IsolationForest": "scikit-learn's trees",
     "LatentSearch": "is a search",
     "LikelihoodRegret": "is a search",
-    "RadialProfile": "its shells",
-    "Radiomics": "measures regions",
+    "Radiomics": "Shape counts connected parts",
     "TotalVolume": "measures regions",
 }
-EXPORTED = sorted(set(DETECTORS) - set(REFUSED))
-SMALLER = {"VAE": {"scoring": ELBO(samples=1)}, "Committee": {"detectors": [KNN(), TotalIntensity()]}}
+EXPORTED = sorted({*DETECTORS} - {*REFUSED} | {"Radiomics"})  # as it is of vectors, and without Shape
+MEASURED = [Size(), Thickness(), Intensity(), Texture()]
+SMALLER = {
+    "VAE": {"scoring": ELBO(samples=1)},
+    "Committee": {"detectors": [KNN(), TotalIntensity()]},
+    "Radiomics": {"families": MEASURED},
+}
 
 
 def raw(shape, n=40, seed=0, dtype="float32"):
@@ -78,8 +97,30 @@ def test_operations_of_torch_score_vectors_alike(name):
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_no_graph_holds_is_refused_by_name(name, tmp_path):
     with pytest.raises(NotExportable, match=f"^{name} cannot be exported: .*{REFUSED[name]}"):
-        fitted(name, (6,)).export(tmp_path / "model.onnx")
+        tiny(name).fit(raw((1, 8, 8))).export(tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (2, 9, 16), (1, 8, 6, 7), (1, 3, 3), (1, 1, 9), (1, 2, 2)], ids=str)
+def test_what_is_measured_on_samples_is_the_same_in_operations_of_torch(shape):
+    train, X = raw(shape), raw(shape, n=12, seed=1, dtype="float64")
+    X[0], X[1], X[2], X[3] = 0, X[1].max(), np.rint(X[2] / 200) * 200, np.random.default_rng(0).normal(90, 60, shape)
+    for detector in (Radiomics(MEASURED), Radiomics([Size(), Thickness()]), RadialProfile(), RadialProfile(reach=1.0)):
+        detector.fit(train)
+        with torch.no_grad():
+            found = detector.embed_tensor(torch.from_numpy(X)).numpy()
+        expected = detector.embed(X)
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-5 * np.abs(expected).max())
+
+
+def test_thickness_of_masks_is_the_same_in_operations_of_torch():
+    masks = (normals((1, 9, 9, 9), n=40) > 0.4).astype(np.uint8)
+    masks[0] = 0
+    detector = Radiomics([Size(), Thickness()]).fit(masks)
+    with torch.no_grad():
+        found = detector.embed_tensor(torch.from_numpy(masks)).numpy()
+    np.testing.assert_allclose(found, detector.embed(masks), rtol=1e-9, atol=1e-9)
+    assert np.ptp(found, axis=0).min() > 0
 
 
 def test_a_part_that_cannot_be_exported_is_named():

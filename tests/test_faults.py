@@ -203,6 +203,28 @@ def test_a_checkpoint_of_a_running_fit_is_not_shared(tmp_path):
         tiny("VAE", checkpoint=str(path)).fit(normals((6,)))
 
 
+def checkpointed(path, monkeypatch, X):
+    """Return what a checkpoint holds that a fit has left behind."""
+    with monkeypatch.context() as patch:
+        patch.setattr("unlikelihood.training.checkpoint.Checkpoint.remove", lambda self: None)
+        tiny("VAE", checkpoint=str(path), checkpoint_seconds=0.0).fit(X)
+    with safe_open(path, "pt") as file:
+        return json.loads(file.metadata()["checkpoint"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+@pytest.mark.parametrize("where", ["net.", "optimizer."])
+def test_a_checkpoint_in_which_one_number_is_another_is_refused(tmp_path, monkeypatch, where):
+    X, path = normals((6,)), tmp_path / "fit.checkpoint"
+    meta, tensors = checkpointed(path, monkeypatch, X)
+    save_file(tensors, path, {"checkpoint": json.dumps(meta)})
+    tiny("VAE", checkpoint=str(path)).fit(X)  # as it was, it is taken
+    name = next(name for name, tensor in sorted(tensors.items()) if name.startswith(where) and tensor.numel() > 1)
+    tensors[name].view(-1)[0] += 0.25  # a likely value, in a place of the right shape
+    save_file(tensors, path, {"checkpoint": json.dumps(meta)})
+    with pytest.raises(ValueError, match=r"fit\.checkpoint cannot be read .*changed after it was written"):
+        tiny("VAE", checkpoint=str(path)).fit(X)
+
+
 FORGED = {
     "step": lambda meta, tensors: meta.update(step=10**6),
     "losses": lambda meta, tensors: meta.update(losses=[[0.0]]),
@@ -216,12 +238,7 @@ def test_a_forged_checkpoint_is_refused(tmp_path, monkeypatch, what, sealed):
     from unlikelihood.training.checkpoint import checksum
 
     X, path = normals((6,)), tmp_path / "fit.checkpoint"
-    with monkeypatch.context() as patch:
-        patch.setattr("unlikelihood.training.checkpoint.Checkpoint.remove", lambda self: None)
-        tiny("VAE", checkpoint=str(path), checkpoint_seconds=0.0).fit(X)
-    with safe_open(path, "pt") as file:
-        meta = json.loads(file.metadata()["checkpoint"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    meta, tensors = checkpointed(path, monkeypatch, X)
     FORGED[what](meta, tensors)
     if sealed:  # as a careful forger would
         meta["checksum"] = checksum(meta, tensors)

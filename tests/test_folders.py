@@ -190,6 +190,20 @@ def test_a_table_says_everything_in_every_format(tmp_path, suffix):
     assert split.test.group.tolist() == ["p6", "p7"]
 
 
+@pytest.mark.parametrize("called", ["valid", "val", "Validation", "calibration"])
+def test_a_published_calibration_part_is_kept_from_training_whatever_it_is_called(tmp_path, called):
+    apart = {"train/good": 9, f"{called}/good": 1, "test/good": 1, "test/bad": 1}  # other counts than a random split's
+    plant(tmp_path / "folders", apart)
+    assert went(Folder(tmp_path / "folders").split()) == (9, 1, 1, 1)
+    plant(tmp_path / "listed", {"": 12})
+    kinds = ["train"] * 9 + [called] + ["test"] * 2
+    rows = [(f"{i:03}.png", int(i == 11), part) for i, part in enumerate(kinds)]
+    table(tmp_path / "listed" / "list.csv", ("file", "label", "split"), rows)
+    split = Folder(tmp_path / "listed").split()
+    assert went(split) == (9, 1, 1, 1)
+    assert [Path(name).name for name in split.calibration.name] == ["009.png"]
+
+
 @pytest.mark.parametrize(
     ("tree", "said", "message"),
     [

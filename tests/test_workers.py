@@ -1,5 +1,6 @@
 """Jobs in worker processes."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,9 +8,12 @@ import sys
 import time
 import warnings
 from functools import partial
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tiny import normals, tiny
 from unlikelihood.storage.workers import each
 
 
@@ -67,3 +71,56 @@ def test_a_process_that_multiprocessing_starts_ends_with_its_parent(ends):
             return
         time.sleep(0.1)
     pytest.fail("the worker goes on")
+
+
+def of_session(session):
+    """Return the processes that a session has left, without those that have ended and nobody waited for."""
+    left = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            state = (place / "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it has just ended
+            continue
+        if int(state[3]) == session and state[0] != "Z":
+            left.append(int(place.name))
+    return left
+
+
+def endless(command, folder):
+    """Return the arguments of a command that works for hours with two workers."""
+    if command == "score":
+        model = tiny("LatentSearch").fit(normals((6,))).set_params(steps=10**6).save(folder / "model")
+        np.save(folder / "X.npy", normals((6,), n=64))
+        return [model, "--data", "Arrays", "--data.path", folder / "X.npy", "--workers", 2, "--rows", 8]
+    members = [{"class_path": "VAE", "init_args": {"epochs": 10**6, "seed": seed}} for seed in range(2)]
+    return ["--data", "Digits", "--detector", "Committee", "--detector.detectors", json.dumps(members),
+            "--detector.workers", 2]  # fmt: skip
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are read from /proc")
+@pytest.mark.parametrize("command", ["fit", "score"])
+def test_a_command_that_is_terminated_says_so_in_one_line_and_leaves_no_worker_and_no_result(tmp_path, command):
+    given = [*endless(command, tmp_path), "--out", tmp_path / "out"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "unlikelihood", command, *map(str, given)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        while len(of_session(process.pid)) < 3 and process.poll() is None:
+            time.sleep(0.1)
+        time.sleep(1)
+        process.terminate()
+        said = process.communicate(timeout=60)[1]
+        deadline = time.monotonic() + 10
+        while (left := of_session(process.pid)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert left == []
+    finally:
+        for worker in of_session(process.pid):
+            os.kill(worker, signal.SIGKILL)
+    assert process.returncode == 143
+    assert said.splitlines() == ["unlikelihood: terminated; the same command resumes where it was"]
+    assert not [*tmp_path.glob("out/detector.json"), *tmp_path.glob("out/*.parquet")]

@@ -10,7 +10,7 @@ more often its age is met now.
 import numpy as np
 from matplotlib import pyplot as plt
 
-from unlikelihood import KNN, Conformal, density_ratio, weighted_p_values
+from unlikelihood import KNN, Conformal
 
 rng = np.random.default_rng(0)
 
@@ -29,11 +29,9 @@ age_now, now = normals(2000, 60)
 # %%
 # The weight of an age is learnt from the ages alone, by telling then from now.
 
-weight = density_ratio(age_then, age_now)
-plain = Conformal(detector).fit(then).p_value(now)
-weighted = weighted_p_values(
-    detector.score_samples(then), detector.score_samples(now), weight(age_then), weight(age_now)
-)
+conformal = Conformal(detector).fit(then, covariate=age_then)
+plain = conformal.p_value(now)
+weighted = conformal.p_value(now, covariate=age_now)
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.4))
 ages = np.linspace(20, 90, 36)

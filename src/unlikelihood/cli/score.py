@@ -54,6 +54,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add_alpha(parser)
     parser.add_argument(
+        "--discoveries",
+        type=float | None,
+        help="share of the samples called anomalous that may be normals after all; decides about the table as a whole",
+    )
+    parser.add_argument(
         "--evaluation",
         type=Path | None,
         help="folder of an evaluation of this model, to whose labels probabilities are fitted",
@@ -82,6 +87,7 @@ def run(
     findings: Path | None,
     report: Path | None,
     alpha: float | None,
+    discoveries: float | None,
     evaluation: Path | None,
     reviews: Path | None,
     prevalence: float | None,
@@ -93,10 +99,15 @@ def run(
     if given or not out.suffix:
         if out.suffix in (".csv", ".parquet"):
             raise ValueError(f"out is {str(out)!r}, expected a folder of parts, as {given[0]} is of archives")
-        if any(place is not None for place in (maps, findings, report, reviews)):
-            raise ValueError(
-                f"out is {str(out)!r}, a folder of parts: maps, findings, reports and reviews go with a table"
-            )
+        of_tables = {
+            "maps": maps,
+            "findings": findings,
+            "report": report,
+            "reviews": reviews,
+            "discoveries": discoveries,
+        }
+        if asked := [name for name, value in of_tables.items() if value is not None]:
+            raise ValueError(f"out is {str(out)!r}, a folder of parts, expected a table for {', '.join(asked)}")
         job = Job(model, data, alpha, evaluation, prevalence, device)
         _score_archive(job, out, workers=workers, ray=ray, rows=rows, patience=patience, overwrite=overwrite)
         return
@@ -115,6 +126,8 @@ def run(
     if evaluation is not None and reviews is not None:
         raise ValueError(f"reviews is {str(reviews)!r}, expected without an evaluation: probabilities come from one")
     decide = [columns.decider(detector, alpha)]
+    if discoveries is not None:
+        decide.append(columns.discovered(detector, discoveries))
     if reviews is not None:
         decide.append(columns.reviewed_probability(detector, reviews, prevalence))
     if evaluation is not None:
@@ -135,7 +148,10 @@ def run(
     if report is not None:
         ranking.save_ranking(report, display_name(detector), images, table, provenance())
         print(f"report: {report / 'report.html'}")
-    done("score", samples=len(images), **called(table, alpha), seconds=time.perf_counter() - started, out=out)
+    found_of = {} if discoveries is None else {"discoveries": (table["discovery"] == "anomalous").sum()}
+    done(
+        "score", samples=len(images), **called(table, alpha), **found_of, seconds=time.perf_counter() - started, out=out
+    )
 
 
 def _score_archive(job: Job, out: Path, *, workers: int | None, patience: float | None, **others: Any) -> None:

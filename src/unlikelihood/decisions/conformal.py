@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import field
 from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
@@ -22,8 +23,12 @@ from unlikelihood.contract.wrapper import MapOfPart
 from unlikelihood.data.as_array import as_array
 from unlikelihood.decisions import pvalues
 from unlikelihood.decisions.guarantees import Guarantee, Marginal
+from unlikelihood.decisions.shift import density_ratio, weighted_discoveries, weighted_p_values
 from unlikelihood.parameters import OpenFraction, check_parameters
 from unlikelihood.storage.identity import identities, refuse_seen
+
+Ratio = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+"""From covariates (n, d) to how much more often such are met now than in the calibration (n,), above 0."""
 
 LOWEST = -1e300  # stands for a score of −∞, as another library may give it: as anomalous as can be
 
@@ -45,7 +50,9 @@ class Conformal(MapOfPart):
 
     and it is called anomalous where p ≤ α. If new normals are like the calibration ones, at most a share α of them
     is, whatever the detector. `guarantee` says whether that holds on average over calibration sets or for the one
-    at hand. With normals of known kinds p is the largest over the kinds, and the bound holds within each kind.
+    at hand. With normals of known kinds p is the largest over the kinds, and the bound holds within each kind. Where
+    new normals are others than those, older ones for example, and their covariates say in what, p-values can be
+    weighted.
 
     Parameters
     ----------
@@ -69,6 +76,8 @@ class Conformal(MapOfPart):
         Scores of the calibration normals in increasing order, higher = more normal.
     kind_ : ndarray of int, shape (n,)
         The kind of each, where kinds are known: its place in ``kinds_``.
+    covariate_ : ndarray of float64, shape (n, d)
+        The covariates of each, where they are known.
     offset_ : float
         The score below which a sample is called anomalous, of `alpha` and `guarantee` as they are now: they may be
         set after `fit`.
@@ -91,6 +100,14 @@ class Conformal(MapOfPart):
     >>> conformal = Conformal(IsolationForest(random_state=0)).fit(rng.normal(size=(400, 2)))
     >>> conformal.predict([[0, 0], [9, 9]])
     array([ 1, -1])
+
+    Where what is met now is larger in the first feature, that can be made up for:
+
+    >>> known, now = rng.normal(size=(400, 2)), rng.normal([1, 0], 1, size=(400, 2))
+    >>> conformal = Conformal(conformal.detector_).fit(known, covariate=known[:, 0])
+    >>> plain, weighted = conformal.p_value(now), conformal.p_value(now, covariate=now[:, 0])
+    >>> bool(np.mean(weighted <= 0.05) < np.mean(plain <= 0.05))
+    True
     """
 
     detector: Ranker
@@ -105,6 +122,7 @@ class Conformal(MapOfPart):
         *,
         group: ArrayLike | None = None,
         kind: ArrayLike | None = None,
+        covariate: ArrayLike | None = None,
     ) -> Self:
         r"""Calibrate on normals, after fitting the detector to some of them if it is not fitted.
 
@@ -118,6 +136,8 @@ class Conformal(MapOfPart):
             Patient of each sample; none is split between fitting and calibration.
         kind : array_like, shape (n,), optional
             Kind of each normal, where the bound on false alarms shall hold within each.
+        covariate : array_like, shape (n,) or (n, d), optional
+            Of each normal what may be met more often later, or less: age, or an embedding.
 
         Returns
         -------
@@ -135,12 +155,12 @@ class Conformal(MapOfPart):
         X = self._checked(X, reset=True)
         started = time.perf_counter()
         self.__dict__.pop("calibration_", None)  # of an earlier fit
-        self._fit(X, *(None if given is None else np.asarray(given) for given in (group, kind)))
+        self._fit(X, *(None if given is None else np.asarray(given) for given in (group, kind, covariate)))
         self.fit_seconds_ = time.perf_counter() - started
         return self
 
     def calibrate(self, X: NDArray[Any]) -> Self:
-        r"""Calibrate anew on other normals (n, \*shape), of no known kinds, without fitting the detector again."""
+        r"""Calibrate anew on other normals (n, \*shape), of no known kinds or covariates, without another fit."""
         X = as_array(X)
         scores = self.score_samples(X)
         refuse_seen(self, self._checked(X, reset=False))
@@ -153,7 +173,14 @@ class Conformal(MapOfPart):
     def offset_(self) -> float:
         return min(map(self._threshold, self._kinds().values()))
 
-    def p_value(self, X: NDArray[Any], kind: ArrayLike | None = None) -> NDArray[np.float64]:
+    def p_value(
+        self,
+        X: NDArray[Any],
+        kind: ArrayLike | None = None,
+        *,
+        covariate: ArrayLike | None = None,
+        weight: Ratio | None = None,
+    ) -> NDArray[np.float64]:
         r"""Return how probable so anomalous a sample would be, were it normal.
 
         Parameters
@@ -163,6 +190,12 @@ class Conformal(MapOfPart):
         kind : array_like, shape (m,), optional
             Of which kind each would be, if it were normal. Where it is not known, it could be of any, and the
             p-value is the largest over the kinds.
+        covariate : array_like, shape (m,) or (m, d), optional
+            What `fit` was given of the normals, of each sample. Calibration normals then count by how much more often
+            their like is met now: see `weighted_p_values`. The drift test `Martingale` says when that is needed.
+        weight : callable, optional
+            From covariates (n, d) to that ratio (n,), known or from an earlier batch. Unless given, it is estimated
+            from the covariates of these samples as a whole, by `density_ratio`.
 
         Returns
         -------
@@ -172,10 +205,15 @@ class Conformal(MapOfPart):
         Raises
         ------
         ValueError
-            If `kind` holds one that `fit` was not given, or a score is nan or +∞: about such a sample nothing is
-            decided, here and in all that follows.
+            If `kind` holds one that `fit` was not given, `fit` was given no covariates, or a score is nan or +∞: about
+            such a sample nothing is decided, here and in all that follows.
         """
-        return self.p_value_of(self.score_samples(X), kind)
+        score = self.score_samples(X)
+        if covariate is None and weight is None:
+            return self.p_value_of(score, kind)
+        if kind is not None:
+            raise ValueError("kind is given with a covariate, expected one of them")
+        return weighted_p_values(self.calibration_, score, *self._weights(len(score), covariate, weight))
 
     def p_value_of(self, score: ArrayLike, kind: ArrayLike | None = None) -> NDArray[np.float64]:
         """Return the p-values (m,) of scores (m,) that `score_samples` gave, as `p_value` does."""
@@ -194,12 +232,24 @@ class Conformal(MapOfPart):
         scores = np.unique(self.calibration_)
         return scores, self.p_value_of([-np.inf, *scores])
 
-    def discoveries(self, X: NDArray[Any], rate: float = 0.1) -> NDArray[np.bool_]:
+    def discoveries(
+        self,
+        X: NDArray[Any],
+        rate: float = 0.1,
+        *,
+        covariate: ArrayLike | None = None,
+        weight: Ratio | None = None,
+    ) -> NDArray[np.bool_]:
         r"""Return which samples of a batch (m, \*shape) to call anomalous so that few of the calls are wrong.
 
-        At most a share `rate` of them is, the false discovery rate; see `unlikelihood.decisions.pvalues.discoveries`.
+        At most a share `rate` of them is, the false discovery rate: see `unlikelihood.decisions.pvalues.discoveries`,
+        and `weighted_discoveries` where covariates are given, as to `p_value`.
         """
-        return pvalues.discoveries(self.p_value(X), rate)
+        if covariate is None and weight is None:
+            return pvalues.discoveries(self.p_value(X), rate)
+        score = self.score_samples(X)
+        weights = self._weights(len(score), covariate, weight)
+        return weighted_discoveries(self.calibration_, score, *weights, rate, self.seed)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the detector and its calibration to a folder; a detector of another library is refused."""
@@ -208,17 +258,27 @@ class Conformal(MapOfPart):
             raise ValueError(f"detector is {type(self.detector_).__name__}, expected one of this package to save")
         return super().save(path)
 
-    def _fit(self, X: NDArray[Any], group: NDArray[Any] | None = None, kind: NDArray[Any] | None = None) -> None:
+    def _fit(
+        self,
+        X: NDArray[Any],
+        group: NDArray[Any] | None = None,
+        kind: NDArray[Any] | None = None,
+        covariate: NDArray[Any] | None = None,
+    ) -> None:
         for name, column in (("group", group), ("kind", kind)):
             if column is not None and column.shape != (len(X),):
                 raise ValueError(f"{name} has shape {column.shape}, expected ({len(X)},), one for each sample of X")
+        if covariate is not None:
+            if kind is not None:
+                raise ValueError("kind is given with a covariate, expected one of them")
+            covariate = _columns(covariate, len(X))
         if _is_fitted(self.detector):
             self.detector_ = self.detector
             refuse_seen(self.detector_, X)
             calibrating = np.ones(len(X), dtype=bool)
         else:
             calibrating = held_out(len(X), self.held_out, self.seed, group)
-        kind = None if kind is None else kind[calibrating]
+        kind, covariate = (None if column is None else column[calibrating] for column in (kind, covariate))
         # A fit may take hours, so what it could not be calibrated for is said before it.
         self._calls(int(calibrating.sum()) if kind is None else int(np.unique(kind, return_counts=True)[1].min()))
         self.seen_ = np.sort(
@@ -227,7 +287,7 @@ class Conformal(MapOfPart):
         self._count(int((~calibrating).sum()))
         if not calibrating.all():
             self.detector_ = clone(self.detector).fit(rows(X, np.flatnonzero(~calibrating)))
-        self._settle(self._score(rows(X, np.flatnonzero(calibrating))), kind)
+        self._settle(self._score(rows(X, np.flatnonzero(calibrating))), kind, covariate)
 
     def _recall(self) -> Self:
         check_parameters(self)
@@ -252,15 +312,38 @@ class Conformal(MapOfPart):
         if count := fitted_here or getattr(self.detector_, "n_samples_", None):
             self.n_samples_ = count
 
-    def _settle(self, scores: NDArray[np.float64], kind: NDArray[Any] | None) -> None:
+    def _settle(
+        self, scores: NDArray[np.float64], kind: NDArray[Any] | None, covariate: NDArray[np.float64] | None = None
+    ) -> None:
         if len(where := np.flatnonzero(scores <= LOWEST)):
             raise ValueError(f"X has {len(where)} normals whose score is not finite, the first in row {where[0]}")
         order = np.argsort(scores, kind="stable")
         self.calibration_ = scores[order]
-        self.__dict__.pop("kind_", None)  # of an earlier fit
+        for name in ("kind_", "covariate_"):  # of an earlier fit
+            self.__dict__.pop(name, None)
         if kind is not None:
             kinds, self.kind_ = np.unique(kind[order], return_inverse=True)
             self.kinds_ = tuple(kinds.tolist())
+        if covariate is not None:
+            self.covariate_ = covariate[order]
+
+    def _weights(
+        self, m: int, covariate: ArrayLike | None, weight: Ratio | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the weights of the calibration normals (n,) and of samples (m,) with such covariates."""
+        check_is_fitted(self, "calibration_")
+        check_parameters(self)  # they may have been set after `fit`
+        if covariate is None:
+            raise ValueError("covariate is None, expected one for each sample of X to weigh them by")
+        if not hasattr(self, "covariate_"):
+            raise ValueError("covariate is given, but fit was given none of the calibration normals: expected both")
+        if self.guarantee != Marginal():
+            raise ValueError(f"guarantee is {self.guarantee!r}, expected Marginal() for p-values that are weighted")
+        known, new = self.covariate_, _columns(np.asarray(covariate), m)
+        if known.shape[1] != new.shape[1]:
+            raise ValueError(f"covariate has {new.shape[1]} columns, expected {known.shape[1]} as fit was given")
+        weight = density_ratio(known, new) if weight is None else weight
+        return weight(known), weight(new)
 
     def _kinds(self) -> dict[Any, NDArray[np.float64]]:
         check_is_fitted(self, "calibration_")
@@ -292,6 +375,19 @@ class Conformal(MapOfPart):
     @override
     def state(self) -> dict[str, Any]:
         return super().state() | {"detector_": self.detector_}
+
+
+def _columns(covariate: NDArray[Any], n: int) -> NDArray[np.float64]:
+    """Return covariates (n,) or (n, d) as (n, d)."""
+    columns = covariate[:, None] if covariate.ndim == 1 else covariate
+    if columns.ndim != 2 or len(columns) != n:
+        raise ValueError(
+            f"covariate has shape {covariate.shape}, expected ({n},) or ({n}, d), a row for each sample of X"
+        )
+    columns = columns.astype(np.float64)
+    if not np.isfinite(columns).all():
+        raise ValueError("covariate holds values that are not finite, expected numbers")
+    return columns
 
 
 def _is_fitted(detector: Any) -> bool:

@@ -1,17 +1,13 @@
 """The distance to the surface from inside, as an image or volume of its own."""
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 from typing_extensions import override
 
 from unlikelihood.contract.blocks import like
 from unlikelihood.contract.embedder import NearestEmbeddings
-from unlikelihood.nn.statistics import inside_distance
+from unlikelihood.nn.statistics import inside_distance, squared_inside_distance
 from unlikelihood.parameters import Positive
-
-FAR = 1e12  # more than the square of any distance within a sample
 
 
 class InsideDistance(NearestEmbeddings):
@@ -54,18 +50,3 @@ class InsideDistance(NearestEmbeddings):
             return x.double()
         x = x if x.is_floating_point() else x.double()
         return (squared_inside_distance(x > sum(self.range_) / 2).sqrt() ** self.power).float()
-
-
-def squared_inside_distance(mask: Tensor) -> Tensor:
-    r"""Return the squares of what `inside_distance` gives for masks (B, C, \*space), float64.
-
-    Along one axis after the other, as squares of distances along several add up.
-    """
-    squared = mask.double() * FAR
-    for axis in range(2, mask.ndim):
-        along = torch.arange(mask.shape[axis] + 2, dtype=torch.float64)
-        steps = (along[1:-1, None] - along).square()
-        # What lies beyond the frame is outside.
-        before = F.pad(squared.movedim(axis, -1), (1, 1))
-        squared = (before[..., None, :] + steps).amin(-1).movedim(-1, axis)
-    return squared

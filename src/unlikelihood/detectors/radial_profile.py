@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import sparse
+from torch import Tensor
 from typing_extensions import override
 
 from unlikelihood.contract.embedder import NearestEmbeddings
@@ -50,8 +52,6 @@ class RadialProfile(NearestEmbeddings):
 
     map_kind = MapKind("distance from the shells of the nearest normals", "standard deviations of a shell")
 
-    unexportable = "its shells are laid anew around the thing in each sample"
-
     @override
     def _fit(self, X: np.ndarray) -> None:
         profiles = self._profiles(X)
@@ -63,6 +63,10 @@ class RadialProfile(NearestEmbeddings):
     @override
     def _embed(self, X: np.ndarray) -> np.ndarray:
         return self._profiles(X) / self.spread_
+
+    @override
+    def _embed_tensor(self, x: Tensor) -> Tensor:
+        return self._profiles_tensor(x.double()) / torch.from_numpy(self.spread_)
 
     @override
     def _map(self, X: np.ndarray) -> np.ndarray:
@@ -92,19 +96,43 @@ class RadialProfile(NearestEmbeddings):
             profile[:] = mean, np.sqrt(np.maximum(values**2 @ share - mean**2, 0))
         return profiles.reshape(len(X), -1)
 
+    def _profiles_tensor(self, x: Tensor) -> Tensor:
+        """Return what `_profiles` does of a batch, by operations of torch."""
+        if x.ndim == 2:
+            return x
+        places, *which, pixels = self._places()
+        near, around = (torch.from_numpy(np.flatnonzero(each)) for each in which)
+        grid, values = torch.from_numpy(places), x.flatten(2)[:, :, torch.from_numpy(pixels)]
+        differing = values - values[:, :, around].mean(2, keepdim=True) if len(around) else values
+        weight = differing.square().sum(1)[:, near]
+        weight = weight.where(weight.sum(1, keepdim=True) > 0, 1.0)
+        centre = weight @ grid[:, near].T / weight.sum(1, keepdim=True)
+        away = (grid - centre[:, :, None]).square().sum(1).sqrt()
+        # As `shares` has it: a pixel counts for the shells that are less than one pixel away.
+        share = (1 - (away[:, :, None] - torch.arange(self._count)).abs()).clamp_min(0)
+        share = share / share.sum(1, keepdim=True).clamp_min(1e-30)  # some runtimes know limits in float32 alone
+        mean = values @ share
+        deviation = (values.square() @ share - mean.square()).clamp_min(0).sqrt()
+        return torch.stack([mean, deviation], 1).flatten(1)
+
     @property
     def _count(self) -> int:
         """R, the number of shells."""
         return max(1, round(self.reach * min(self.shape_[1:]) / 2))
 
-    def _centred(self, X: np.ndarray) -> Iterator[tuple[Floats, Floats, NDArray[np.intp]]]:
-        """Yield of each sample the values (C, m) around its thing, how far each is from its centre, and which pixel."""
+    def _places(self) -> tuple[Floats, NDArray[np.bool_], NDArray[np.bool_], NDArray[np.intp]]:
+        """Return where pixels are (axes, m), which are near the middle or next around, and which pixels these are."""
         space = np.array(self.shape_[1:])
-        grid = np.indices(self.shape_[1:]).reshape(len(space), -1)
+        grid = np.indices(self.shape_[1:], np.float64).reshape(len(space), -1)
         away, sought = distance(grid, (space - 1) / 2), SOUGHT * min(space) / 2
         pixels = np.flatnonzero(away < self._count + max(1, sought))  # the centre lies at most so far from the middle
         grid, away = grid[:, pixels], away[pixels]
         near, around = away <= max(sought, away.min()), (away >= self._count) & (away < self._count + 1)
+        return grid, near, around, pixels
+
+    def _centred(self, X: np.ndarray) -> Iterator[tuple[Floats, Floats, NDArray[np.intp]]]:
+        """Yield of each sample the values (C, m) around its thing, how far each is from its centre, and which pixel."""
+        grid, near, around, pixels = self._places()
         for x in X:
             values = np.asarray(x, np.float64).reshape(len(x), -1)[:, pixels]
             surroundings = values[:, around].mean(axis=1, keepdims=True) if around.any() else 0

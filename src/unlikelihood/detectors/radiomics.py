@@ -3,12 +3,15 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.covariance import ledoit_wolf
+from torch import Tensor
 from typing_extensions import override
 
 from unlikelihood.contract.embedder import NearestEmbeddings
-from unlikelihood.nn.statistics import Family, Intensity, Region, Shape, Size, Texture, Thickness
+from unlikelihood.contract.refusals import NotExportable
+from unlikelihood.nn.statistics import Family, Intensity, Region, Regions, Shape, Size, Texture, Thickness
 from unlikelihood.progress import progress
 
 BINS = 1024  # of the histogram from which thresholds and grey levels are read
@@ -34,6 +37,7 @@ class Radiomics(NearestEmbeddings):
     ----------
     families : sequence of Family
         What is measured in each channel: `Size`, `Shape`, `Thickness`, `Intensity` and `Texture`, or some of them.
+        With `Shape`, which counts connected parts, it cannot be exported.
 
     References
     ----------
@@ -50,8 +54,6 @@ class Radiomics(NearestEmbeddings):
     """
 
     families: Sequence[Family] = (Size(), Shape(), Thickness(), Intensity(), Texture())
-
-    unexportable = "its score measures regions by algorithms that no graph has operations for"
 
     @override
     def _fit(self, X: np.ndarray) -> None:
@@ -72,6 +74,11 @@ class Radiomics(NearestEmbeddings):
     @override
     def _embed(self, X: np.ndarray) -> np.ndarray:
         return (np.concatenate(self._measure(X), axis=1) - self.median_) / self.scale_ @ self.whitening_
+
+    @override
+    def _embed_tensor(self, x: Tensor) -> Tensor:
+        median, scale, whitening = map(torch.from_numpy, (self.median_, self.scale_, self.whitening_))
+        return (self._measure_tensor(x.double()) - median) / scale @ whitening
 
     def _survey(self, X: np.ndarray) -> None:
         """Learn from the normals what is foreground, what are grey levels, and how deep a foreground can be."""
@@ -108,6 +115,20 @@ class Radiomics(NearestEmbeddings):
     def _measure_one(self, x: np.ndarray) -> list[list[float]]:
         regions = list(self._regions(x))
         return [family(region) for region in regions for family in self.families if self._taken(family)]
+
+    def _measure_tensor(self, x: Tensor) -> Tensor:
+        """Return the statistics of a batch, (B, statistics), by operations of torch."""
+        if x.ndim == 2:
+            return x
+        families = list(filter(self._taken, self.families))
+        for family in families:
+            if family.unexportable is not None:
+                raise NotExportable(f"Radiomics cannot be exported: {type(family).__name__} {family.unexportable}")
+        low, high = self.range_
+        scaled = (x - low) / ((high - low) or 1.0)
+        channels = zip(scaled.unbind(1), self.threshold_.tolist(), self.levels_, strict=True)
+        regions = [Regions(one, one > threshold, levels, self.depths_) for one, threshold, levels in channels]
+        return torch.stack([found for one in regions for family in families for found in family.of_tensor(one)], 1)
 
     def _taken(self, family: Family) -> bool:
         return not (self.is_mask_ and family.of_values)

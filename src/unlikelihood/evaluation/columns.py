@@ -14,7 +14,7 @@ from unlikelihood.data.reviews import LABELS, read_reviews
 from unlikelihood.decisions.conformal import Conformal
 from unlikelihood.decisions.prevalence import at_prevalence
 from unlikelihood.decisions.probability import Logistic
-from unlikelihood.decisions.pvalues import checked_scores, p_values
+from unlikelihood.decisions.pvalues import checked_scores, discoveries, p_values
 from unlikelihood.evaluation.evaluation import Evaluation
 from unlikelihood.metrics.ranking import anomaly_score
 from unlikelihood.storage.tables import Columns
@@ -51,6 +51,24 @@ def decider(detector: Detector, alpha: float | None) -> ColumnsOf:
         "p_value": p_value(scores),
         "decision": in_words(scores < offset),
         "alpha": np.full(len(scores), alpha),
+    }
+
+
+def discovered(detector: Detector, rate: float) -> ColumnsOf:
+    """Return what gives the scores of a batch their ``discovery``: anomalies, of which a share `rate` may be normal.
+
+    A ValueError says that the detector remembers no calibration, or that the rate is none.
+    """
+    discoveries([], rate)
+    p_value = decider(detector, None)
+    if not hasattr(detector, "calibration_"):
+        raise ValueError(
+            f"discoveries is {rate:g}, but the model holds no calibration scores to find any by: "
+            "fit it again on data with calibration normals"
+        )
+    return lambda scores: {
+        "discovery": in_words(discoveries(p_value(scores)["p_value"], rate)),
+        "false_discovery_rate": np.full(len(scores), rate),
     }
 
 
