@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test test-portable check bench faults docs dist lock locked clean
+.PHONY: demo test test-portable check bench faults docs dist lock audit oldest locked clean
 
 demo: $(READY)  ## fit Auto to whatever data are at hand, decide, rank, show where; then the VAE of the thesis
 	$(BIN)/unlikelihood reproduce demo --out reports/demo
@@ -45,6 +45,19 @@ lock: .venv/.tools  ## lock.txt: hashes of the versions in constraints.txt, but 
 	.venv/.tools/bin/uv pip compile pyproject.toml --extra dev --constraint constraints.txt --quiet --no-header \
 		--override .venv/.tools/override.txt --generate-hashes --no-annotate --python-version 3.11 --output-file lock.txt
 
+audit: .venv/.tools  ## known vulnerabilities of the versions in lock.txt, asked of PyPI
+	.venv/.tools/bin/pip-audit --require-hashes --disable-pip --requirement lock.txt
+
+oldest: .venv/.tools  ## the tests that train nothing, on the oldest versions that pyproject.toml allows, but of torch
+	echo "torch; sys_platform == 'never'" > .venv/.tools/override.txt
+	.venv/.tools/bin/uv pip compile pyproject.toml --extra dev --resolution lowest-direct --quiet --no-header \
+		--override .venv/.tools/override.txt --no-annotate --python-version 3.11 --output-file .venv/.tools/oldest.txt
+	$(PYTHON) -m venv .venv/.oldest
+	.venv/.oldest/bin/pip install --quiet --constraint constraints.txt torch
+	.venv/.oldest/bin/pip install --quiet --no-deps --requirement .venv/.tools/oldest.txt
+	.venv/.oldest/bin/pip install --quiet --no-deps --editable .
+	.venv/.oldest/bin/python -m pytest -n auto -W default -m "not trains" tests --ignore tests/test_distribution.py
+
 locked:  ## .venv as `make test` makes it, but of files with the hashes in lock.txt alone
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
@@ -67,4 +80,4 @@ $(READY): pyproject.toml constraints.txt
 
 .venv/.tools: $(READY)
 	$(PYTHON) -m venv $@
-	$@/bin/pip install --quiet cyclonedx-bom uv
+	$@/bin/pip install --quiet cyclonedx-bom pip-audit uv

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -292,7 +293,24 @@ def faults(path: Path) -> str:
     ]
     head = ("reader", *kinds, "checksum of", "checked besides")
     made = record["provenance"]
-    return f"{FAULTS.format(cells=record['cells'])}\n{table(head, *lines)}\n{made['date'][:10]}, {made['system']}.\n"
+    whole = f"{FAULTS.format(cells=record['cells'])}\n{table(head, *lines)}\n{made['date'][:10]}, {made['system']}.\n"
+    return whole + at_random(path.with_name("fuzz.json"))
+
+
+def at_random(path: Path) -> str:
+    """Return the section on files that are damaged at random."""
+    rows = json.loads(path.read_text(encoding="utf-8"))["readers"]
+    tried, minutes = (sum(row[key] for row in rows.values()) for key in ("tried", "seconds"))
+    kinds: Counter[str] = Counter()
+    for row in rows.values():
+        kinds.update(row["outcomes"])
+    counts = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
+    title = "At random"
+    return (
+        f"\n{title}\n{'-' * len(title)}\n\n``python -m benchmarks.faults.fuzz`` draws changes of bytes, numbers and "
+        f"lines for as long as it is told to: {tried:,} files of {len(rows)} readers in {minutes / 60:.0f} minutes. "
+        f"What came of them: {counts}.\n"
+    )
 
 
 def parity(path: Path) -> str:

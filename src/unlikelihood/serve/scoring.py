@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from fastapi import HTTPException, Request
 from pydantic import BaseModel
+from python_multipart.exceptions import FormParserError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException as Refusal
 
@@ -161,6 +162,8 @@ class Scoring:
         except Refusal:
             await drain(request.receive)
             raise
+        except FormParserError as error:  # which older versions of starlette leave to us
+            raise HTTPException(400, f"the form cannot be read: {error}") from None
         files = [one for name, one in form.multi_items() if name == FIELD and isinstance(one, UploadFile)]
         if not files or len(files) < len(form.multi_items()):
             await form.close()
