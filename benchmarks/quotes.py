@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.tables import figure, rows
+from benchmarks.tables import rows
 from unlikelihood.metrics.intervals import Interval, seeds_interval
 
 RESULTS = Path(__file__).parent / "results"
@@ -58,7 +58,6 @@ def quotes() -> list[str]:
     peaks = {each["detector"]: each["peak GiB"] for each in training if each["size"] == 28}
     sets = ("phantom", "adrenal", "lidc")
     gan = [area(f"nodule-gan--quick/{name}", "GAN-AD, thesis recipe") for name in sets]
-    longer = rows("nodule-gan/phantom")
     sensitivity = "mnist-gan-sensitivity--quick"
     searched = sorted(row["auroc"]["value"] for name, row in rows(sensitivity).items() if "thesis" in name)
     places = read("auto-phantom/evaluation.json")["places"]
@@ -103,8 +102,6 @@ def quotes() -> list[str]:
         f"turned places ({foreign['twist']}) and smooth brighter ones ({foreign['bump']}) are",
         "finds {:.0f}, {:.0f} and {:.0f} % of the nodules".format(*(100 * marks[each] for each in ("1", "4", "8"))),
         f"the thesis' search has {gan[0]} on phantoms, {gan[1]} on the glands and {gan[2]} on LIDC",
-        f"(three seeds) it has {figure(longer['GAN-AD, thesis recipe'])} on phantoms, "
-        f"its critic {figure(longer['critic'])}",
         f"the GAN-AD of the glands' thickness has {area('nodule-gan--quick/adrenal-thickness', 'GAN-AD')}",
         f"over 3 seeds, nine settings of the thesis' search have {searched[0]:.3f} to {searched[-1]:.3f}",
         f"those of the critic {area(sensitivity, 'contrastive features, critic, 128 samples a digit')} to "

@@ -2,16 +2,19 @@
 
 import os
 import re
+import struct
 import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from benchmarks.faults import examples
 from benchmarks.faults.damage import generic
 from benchmarks.faults.formats import special
 from benchmarks.faults.readers import Reader, facts, readers
+from pydicom import dcmread
 
 from unlikelihood import Arrays, Folder, Scan, Volumes
 from unlikelihood.cli.main import main
@@ -157,6 +160,39 @@ def test_what_is_no_file_is_never_opened(tmp_path, reader, name):
 @pytest.mark.parametrize(("reader", "name", "reason"), [(a, b, c) for a, row in LIES.items() for b, c in row.items()])
 def test_what_a_file_says_is_checked_before_it_is_believed(tmp_path, reader, name, reason):
     assert reason in refused(READERS[reader], name, tmp_path)
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("order", "<>")
+def test_pages_that_lead_in_a_circle_are_not_followed(tmp_path, order, big):
+    file = tmp_path / "a.tif"
+    pages = np.arange(2 * 12 * 12, dtype=np.uint8).reshape(2, 12, 12)
+    tifffile.imwrite(file, pages, byteorder=order, bigtiff=big, photometric="minisblack")
+    read = Folder(tmp_path, anomalous=()).read().pixels
+    np.testing.assert_allclose(255 * read[0].reshape(pages.shape), pages, atol=1e-3)
+    with tifffile.TiffFile(file) as content:
+        first, second = (page.offset for page in content.pages)
+    # The last page ends with where the next one lies.
+    form, count, tag = (f"{order}Q", f"{order}Q", 20) if big else (f"{order}I", f"{order}H", 12)
+    found = bytearray(file.read_bytes())
+    after = second + struct.calcsize(count) + struct.unpack_from(count, found, second)[0] * tag
+    struct.pack_into(form, found, after, first)
+    file.write_bytes(found)
+    with pytest.raises(ValueError, match=r"a\.tif.*in a circle"):
+        Folder(tmp_path, anomalous=()).read()
+
+
+def test_a_class_that_dicom_has_not_is_a_damage_and_moves_no_cursor(tmp_path):
+    examples.x_ray(tmp_path / "a.dcm", examples.picture(0))
+    dataset = dcmread(tmp_path / "a.dcm")
+    del dataset.Rows
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = "1.2\x1b[2J.840"
+        dataset.save_as(tmp_path / "a.dcm", enforce_file_format=False)
+    with pytest.raises(ValueError, match=r"a\.dcm") as error:
+        Folder(tmp_path, anomalous=()).read()
+    assert "\x1b" not in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -37,8 +37,8 @@ def no_image(file: Path) -> str:
             warnings.simplefilter("ignore")
             header = dcmread(file, stop_before_pixels=True, specific_tags=["SOPClassUID", "Modality", "Rows"])
             kind = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID")
-            name = str(kind.name) if kind else ""
-            # An image that lacks its size is damaged.
+            # An image that lacks its size is damaged, as is what is of no kind that there may be.
+            name = str(kind.name) if kind and kind.is_valid else ""
             lacking = "Rows" not in header and "Image Storage" not in name
             return name if lacking or header.get("Modality") in COMPUTED else ""
     except Exception:  # which reading it will name

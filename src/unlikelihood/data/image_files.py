@@ -1,12 +1,13 @@
 """Image files, with every bit they have, upright, and without what only their display needs."""
 
 import math
+import os
 import struct
 import zlib
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import imagecodecs
 import numpy as np
@@ -32,6 +33,16 @@ UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
 }
 DEFLATED = (8, 32946)
 BILEVEL = (2, 3, 4)  # the compressions of TIFF that are for images of one bit
+# By how a TIFF begins: the numbers that lead to a page and that count its tags, and the bytes of a tag.
+PAGES = {
+    mark: (f"{order}{offset}", f"{order}{count}", tag)
+    for mark, order, offset, count, tag in (
+        (b"II*\0", "<", "I", "H", 12),
+        (b"MM\0*", ">", "I", "H", 12),
+        (b"II+\0", "<", "Q", "Q", 20),
+        (b"MM\0+", ">", "Q", "Q", 20),
+    )
+}
 STACKS = {f"{depth}{plane}" for depth in "ZIQ" for plane in ("YX", "YXS")}  # axes of TIFF files of several pages
 
 
@@ -137,6 +148,7 @@ def _jpeg2000(file: Path) -> Decoded:
 
 
 def _tiff(file: Path) -> Decoded:
+    _check_pages(file)
     with tifffile.TiffFile(file) as content:
         page = content.pages.first
         axes = content.series[0].axes
@@ -163,6 +175,28 @@ def _tiff(file: Path) -> Decoded:
     elif axes in STACKS and axes[-1] != "S":
         image = image[..., None]
     return Decoded(image, orientation, alpha=2 in extra)
+
+
+def _check_pages(file: Path) -> None:
+    """Refuse pages that lead to one another in a circle, which the decoder would follow without an end."""
+    size, known = file.stat().st_size, set[int]()
+    with file.open("rb") as content:
+        offset, count, tag = PAGES.get(content.read(4), ("", "", 0))
+        if not offset:
+            return  # as the decoder will say
+        content.seek(struct.calcsize(offset))  # in a BigTIFF the sizes of numbers come first
+        while 0 < (page := _next(content, offset)) < size:
+            if page in known:
+                raise ValueError("its pages lead to one another in a circle")
+            known.add(page)
+            content.seek(page)
+            content.seek(min(size, _next(content, count) * tag), os.SEEK_CUR)
+
+
+def _next(content: BinaryIO, form: str) -> int:
+    """Return the next number in a file, 0 at its end."""
+    found = content.read(struct.calcsize(form))
+    return int(struct.unpack(form, found)[0]) if len(found) == struct.calcsize(form) else 0
 
 
 def _check_coding(file: Path, series: Any) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 GIANT = 2**30  # bytes from which on a file that stores next to none of them is refused
 STORED = 1000  # the bytes that a file may hold for each one that it stores
 PACKED = 2000  # the bytes that a decoder may make of each one of a file: twice the most of deflate
+LINE = 800  # characters of a line of a message
 SLOPES = (1e-6, 1e6)  # intensity for each number stored
 KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -25,7 +26,13 @@ _most: ContextVar[float] = ContextVar("_most", default=math.inf)  # bytes that a
 
 
 class Unreadable(ValueError):
-    """Raised when a file is damaged, or none; the message is one line that names it."""
+    """Raised when a file is damaged, or none; the message is one line that names it, or a line for each of several.
+
+    What it quotes of a file moves no cursor of a terminal, and is not endless.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("\n".join(printable(line)[:LINE] for line in message.split("\n")))
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from unlikelihood.storage.reading import printable
+
 CT_IMAGES = "1.2.840.10008.5.1.4.1.1.2"  # the storage class, and with more digits those of enhanced CT
 LOCALIZERS = ("LOCALIZER", "SCOUT", "SURVIEW", "REF_SURVIEW", "TOPOGRAM")
 REFORMATS = ("REFORMATTED", "MPR", "CSA MPR", "CPR", "CURVED", "MIP", "MINIP", "MIN IP", "AIP", "PROJECTION IMAGE")
@@ -10,12 +12,12 @@ RENDERED = ("VRT", "SSD", "VOLUME RENDERING", "SCREEN SAVE", "DOSE_INFO", "PATIE
 
 def foreign_reason(data: Any) -> str:
     """Return why a DICOM object is no slice of a CT scan, an empty text if it may be one."""
-    return next(filter(None, (reason(data) for reason in REASONS)), "")
+    return printable(next(filter(None, (reason(data) for reason in REASONS)), ""))
 
 
 def _other_class(data: Any) -> str:
     kind = data.get("SOPClassUID") or getattr(data, "file_meta", {}).get("MediaStorageSOPClassUID")
-    if kind and not f"{kind}.".startswith(f"{CT_IMAGES}."):
+    if kind and kind.is_valid and not f"{kind}.".startswith(f"{CT_IMAGES}."):  # else damaged, as reading may say
         return str(kind.name)
     return "" if kind or data.get("Modality") else "of no storage class"
 
