@@ -177,7 +177,8 @@ def found(stem: str, detector: Any, split: Split, record: Record) -> Plate:
     order = np.argsort(record.score, kind="stable")[: VOLUMES if test.pixels.ndim == 5 else IMAGES]
     pixels, held_out = np.array(test.pixels[order]), split.calibration.pixels[:HELD_OUT]
     maps = maps_of(detector, pixels, None, held_out)
-    assert maps is not None  # every detector of this package has maps
+    if maps is None:
+        raise TypeError(f"{type(detector).__name__} has no anomaly maps, expected a detector of this package")
     p_value, truth = np.asarray(record.p_value)[order], in_words(record.label[order] == 1)
     titles = [f"{kind}, p {p:.2g}" for kind, p in zip(truth, p_value, strict=True)]
     geometry: dict[str, Any] = {"spacing": train.spacing, "orientation": train.orientation}
