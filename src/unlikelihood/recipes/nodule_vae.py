@@ -30,7 +30,7 @@ score, 30 epochs: chosen on the 259 masses of the training part, which nothing t
 
 
 def experiment(quick: bool) -> Series:
-    """Return the experiments; the quick ones take about a quarter of an hour of a processor instead of eight.
+    """Return the experiments; the quick ones take about a quarter of an hour of a processor instead of four hours.
 
     Parameters
     ----------
