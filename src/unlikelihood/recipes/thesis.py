@@ -28,8 +28,8 @@ TEXT = (
 )
 SMALL = (
     " This is the quick setting: narrow networks and a few epochs, so no verdict on the method. Without --quick all "
-    "run in the full settings of the single recipes. On one core, the 3D WGAN-GP and the 3D DCGAN take about 40 minutes "
-    "each there, the 3D VAE about 20."
+    "run in the full settings of the single recipes. On one core, the 3D WGAN-GP and the 3D DCGAN take about 40 "
+    "minutes each there, the 3D VAE about 20."
 )
 WALKS = {"Latent walk": "walk", "Latent search": "path"}
 GAN, VAE, NODULE_GAN, NODULE_VAE = (
