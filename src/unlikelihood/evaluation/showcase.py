@@ -29,7 +29,7 @@ ALPHA = 0.05
 IMAGES, VOLUMES = 4, 2  # that the page shows of a data set
 CASES = 60  # of the ranked ones that have pictures
 HELD_OUT = 200  # normals whose maps tell what is unusual
-HEAD = ("", "AUROC", f"95{THIN}% interval", "anomalies found", "normals called anomalous", "to fit", "to score one")
+HEAD = ("", "AUROC", "found", "false alarms")
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,8 @@ class Job:
             "The samples ranked, to be reviewed": f"{address}/triage/{PAGE}",
             "Every figure of the test": f"{address}/report/{PAGE}",
         }
-        return Section(self.title, text, [found(address, detector, split, record)], links=links), record
+        plates = [found(address, detector, split, record)]
+        return Section(self.title, text, plates, facts=facts(record), links=links), record
 
     def _fitted(self, model: Path, split: Split) -> Detector:
         if not model.exists():
@@ -139,7 +140,10 @@ class Showcase:
     def _write(self, folder: Path, sections: list[Section], records: list[Record]) -> Table:
         best_first = sorted(records, key=lambda record: -record.metrics["auroc"].value)
         table = Table(HEAD, [cells(record) for record in best_first])
-        text = f"Anomalies found while at most {percent(ALPHA)} of new normals may be called anomalous."
+        text = (
+            f"Found are the anomalies that are called anomalous, false alarms the normals that are: at most "
+            f"{percent(ALPHA)} of new ones, on average over calibrations."
+        )
         with draft(folder) as page:
             write_page(
                 page,
@@ -167,8 +171,16 @@ def cells(record: Record) -> tuple[str, ...]:
     """Return a line of the table."""
     auroc = record.metrics["auroc"]
     shares = [percent(float(called(record)[record.label == kind].mean())) for kind in (1, 0)]
+    return record.name, f"{auroc.value:.3f}", *shares
+
+
+def facts(record: Record) -> dict[str, str]:
+    """Return what stands below the picture."""
     seconds = [duration(record.timings[f"{what}_seconds"]) for what in ("fit", "score")]
-    return record.name, f"{auroc.value:.3f}", span(auroc), *shares, *seconds
+    return {
+        f"95{THIN}% interval of the AUROC": span(record.metrics["auroc"]),
+        "To fit; to score one": "; ".join(seconds),
+    }
 
 
 def found(stem: str, detector: Any, split: Split, record: Record) -> Plate:
