@@ -29,7 +29,7 @@ ALPHA = 0.05
 IMAGES, VOLUMES = 4, 2  # that the page shows of a data set
 CASES = 60  # of the ranked ones that have pictures
 HELD_OUT = 200  # normals whose maps tell what is unusual
-HEAD = ("", "AUROC", "found", "false alarms")
+HEAD = ("", "AUROC", "found", "alarms")
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class Showcase:
         best_first = sorted(records, key=lambda record: -record.metrics["auroc"].value)
         table = Table(HEAD, [cells(record) for record in best_first])
         text = (
-            f"Found are the anomalies that are called anomalous, false alarms the normals that are: at most "
+            f"Found are the anomalies that are called anomalous, alarms the normals that are: at most "
             f"{percent(ALPHA)} of new ones, on average over calibrations."
         )
         with draft(folder) as page:
