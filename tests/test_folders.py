@@ -309,7 +309,7 @@ class TestSizesAndColours:
 
     @pytest.mark.parametrize("sizing", [Resize(), Letterbox()])
     def test_mixed_sizes_are_brought_to_one(self, mixed, sizing):
-        with pytest.raises(ValueError, match=r"1\.png.*size=\(H, W\) brings all to one size"):
+        with pytest.raises(ValueError, match=r"1\.png.*size=\(H, W\), or --data\.size=128, brings all to one size"):
             Folder(mixed).read()
         images = Folder(mixed, size=(16, 14), sizing=sizing).read()
         assert images.shape == (1, 16, 14)

@@ -5,6 +5,7 @@ import json
 import re
 from dataclasses import dataclass
 from html import unescape
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -297,3 +298,17 @@ def test_a_name_that_two_samples_have_is_refused(place, tmp_path, capsys):
 def test_an_error_about_a_place_names_the_flag_that_was_typed(place, tmp_path, capsys):
     assert triage(place, tmp_path / "p", "--normals", "no where") == 1
     assert capsys.readouterr().err.endswith("error: --normals='no where': no such file or folder\n")
+
+
+@pytest.mark.parametrize("command", ["triage", "score"])
+def test_samples_of_another_size_than_the_model_s_are_told_the_flag_that_mends_it(place, tmp_path, capsys, command):
+    write_images(tmp_path / "large", blobs((1, 12, 12), 4))
+    out = str(tmp_path / ("page" if command == "triage" else "scores.csv"))
+    asked = [command, str(place / "model"), "--data", "Folder", "--data.path", str(tmp_path / "large"), "--out", out]
+    asked += ["--data.anomalous", "[]"]
+    assert main(asked) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "samples of shape (1, 12, 12), expected (1, 8, 8)" in said
+    flag = re.search(r"--data\.size=\S+", said)[0]
+    assert not Path(out).exists()
+    assert main([*asked, flag]) == 0

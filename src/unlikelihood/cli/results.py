@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from unlikelihood.contract.detector import Detector
+from unlikelihood.data.images import Images
+from unlikelihood.data.source import Source
 from unlikelihood.storage.provenance import provenance
 from unlikelihood.storage.tables import Columns
 
@@ -59,6 +62,16 @@ def _one_line(
     line: str | None = None,
 ) -> None:
     print(f"unlikelihood: warning: {message}", file=sys.stderr)
+
+
+def refuse_other_shape(images: Images, detector: Detector, data: Source) -> None:
+    """Raise if samples have another shape than those that the model was fitted to; say which flag brings them to it."""
+    shape, fitted = images.shape, detector.shape_
+    if len(images) and shape != fitted:
+        size = f"{fitted[1]}" if fitted[1:] == fitted[1:2] * 2 else f"[{','.join(map(str, fitted[1:]))}]"
+        sized = len(shape) == len(fitted) == 3 and hasattr(data, "size")
+        flag = f"; --data.size={size} brings images to a size" if sized else ""
+        raise ValueError(f"data has samples of shape {shape}, expected {fitted}, as the model was fitted to{flag}")
 
 
 def note_seen(n: int, of: int) -> None:

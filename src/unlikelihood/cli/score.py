@@ -8,7 +8,7 @@ import numpy as np
 from jsonargparse import ArgumentParser
 
 from unlikelihood.cli.arguments import add_alpha, add_data, add_device, add_model, add_out
-from unlikelihood.cli.results import called, done, note_seen, refuse_existing
+from unlikelihood.cli.results import called, done, note_seen, refuse_existing, refuse_other_shape
 from unlikelihood.contract.detector import load
 from unlikelihood.contract.refusals import naming
 from unlikelihood.data.ct.cubes import Cubes
@@ -134,6 +134,7 @@ def run(
         decide.append(columns.learnt_probability(detector, evaluation, prevalence))
     images = data.read()
     print(images.summary())
+    refuse_other_shape(images, detector, data)
     note_seen(int(seen(detector, images.pixels).sum()), len(images))
     series = series_of(data, np.asarray(images.name).tolist()) if isinstance(data, Cubes) and findings else {}
     with naming(images.name):

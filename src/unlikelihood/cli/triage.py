@@ -12,7 +12,7 @@ import numpy as np
 from jsonargparse import ArgumentParser
 
 from unlikelihood.cli.arguments import add_alpha, add_data, add_device, add_model, add_out, takes_path
-from unlikelihood.cli.results import DATA, attainable, called, done, note_seen, refuse_existing
+from unlikelihood.cli.results import DATA, attainable, called, done, note_seen, refuse_existing, refuse_other_shape
 from unlikelihood.contract.detector import Detector, load
 from unlikelihood.contract.refusals import judged
 from unlikelihood.data.images import Images
@@ -75,6 +75,7 @@ def run(
     with stage(1, 3):
         images = named(read_forgivingly(data))
     print(images.summary())
+    refuse_other_shape(images, detector, data)
     if said is not None:
         said.refuse_unknown([*np.asarray(images.name).tolist(), *images.unread])
     note_seen(int(seen(detector, images.pixels).sum()), len(images))

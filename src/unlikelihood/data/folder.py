@@ -253,7 +253,7 @@ def _differs(file: Path, kind: tuple[Any, ...], first: tuple[Any, ...]) -> str:
     )
     if kind[0][0] != first[0][0]:
         return f"{message}; channels=1 or channels=3 makes all grey or coloured"
-    return f"{message}; size=(H, W) brings all to one size" if kind[0] != first[0] else message
+    return f"{message}; size=(H, W), or --data.size=128, brings all to one size" if kind[0] != first[0] else message
 
 
 def _refuse_in_both_classes(images: Images) -> None:
