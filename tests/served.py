@@ -131,3 +131,9 @@ def slowed():
     detector.fit(normals((1, 8, 8), 100))
     detector.begun, detector.may = threading.Semaphore(0), threading.Event()
     return detector
+
+
+def calibrated():
+    """Return a small fitted and calibrated detector of images of 8x8."""
+    X = normals((1, 8, 8), 130)
+    return PCAResidual(n_components=3).fit(X[:100]).calibrate(X[100:])

@@ -16,7 +16,7 @@ pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
 pytest.importorskip("python_multipart")
 
-from served import multipart, png, raw, serving, slowed, zipped
+from served import calibrated, multipart, png, raw, serving, slowed, zipped
 from tiny import normals
 from unlikelihood import Folder, PCAResidual, Phantom, Volumes
 from unlikelihood.serve import archives
@@ -27,8 +27,7 @@ LIMITS = Limits(mib=1, unpacked=1, seconds=10.0)
 
 @pytest.fixture(scope="module")
 def detector():
-    X = normals((1, 8, 8), 130)
-    return PCAResidual(n_components=3).fit(X[:100]).calibrate(X[100:])
+    return calibrated()
 
 
 @pytest.fixture(scope="module")

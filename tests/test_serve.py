@@ -24,7 +24,7 @@ pytest.importorskip("uvicorn")
 pytest.importorskip("python_multipart")
 
 import chromium
-from served import multipart, npy, png, raw, serving, slowed, zipped
+from served import calibrated, multipart, npy, png, raw, serving, slowed, zipped
 from tiny import normals
 from unlikelihood import KNN, MNIST, VAE, Folder, PCAResidual, Phantom, Volumes
 from unlikelihood.cli.main import main
@@ -42,8 +42,7 @@ KEY = "a key of a test, which nobody else has"
 
 @pytest.fixture(scope="module")
 def detector():
-    X = normals((1, 8, 8), 130)
-    return PCAResidual(n_components=3).fit(X[:100]).calibrate(X[100:])
+    return calibrated()
 
 
 @pytest.fixture(scope="module")

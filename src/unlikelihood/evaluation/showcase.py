@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from unlikelihood.contract.detector import Detector, load
-from unlikelihood.data.images import Images
+from unlikelihood.data.reviews import named
 from unlikelihood.data.source import DataUnavailable
 from unlikelihood.data.splits import Split
 from unlikelihood.decisions.conformal import Conformal
@@ -91,7 +91,7 @@ class Job:
         return load(model)
 
     def _triage(self, folder: Path, detector: Detector, split: Split, record: Record) -> None:
-        test = unlabelled(split.test)
+        test = named(replace(split.test, label=None, mask=None))
         columns = table_of(test, record.score, decider(detector, ALPHA))
         beside = Normals(split.train.pixels, "normals that it was fitted to")
         save_triage(folder, detector, Found(test, columns, {}), beside, provenance(), most=CASES)
@@ -154,12 +154,6 @@ class Showcase:
                 provenance=provenance(),
             )
         return table
-
-
-def unlabelled(images: Images) -> Images:
-    """Return samples as they come: without labels and masks, with names."""
-    names = np.arange(len(images)).astype(str) if images.name is None else images.name
-    return replace(images, label=None, mask=None, name=names)
 
 
 def called(record: Record) -> np.ndarray:

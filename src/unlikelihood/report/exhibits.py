@@ -186,4 +186,9 @@ def _cases(order: NDArray[np.intp], label: NDArray[np.int64], shrink: int) -> ND
 
 def _spread(index: NDArray[np.intp], count: int) -> NDArray[np.intp]:
     """Return `count` of the entries, the first and the last among them."""
-    return index[np.linspace(0, len(index) - 1, min(count, len(index))).astype(int)]
+    return index[spread(len(index), count)]
+
+
+def spread(count: int, most: int) -> NDArray[np.intp]:
+    """Return `most` rows of so many, evenly over them, or all."""
+    return np.linspace(0, count - 1, min(count, most)).astype(int)

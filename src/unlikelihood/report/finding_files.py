@@ -1,7 +1,6 @@
 """Findings as files: a DICOM structured report of each series that the scored cubes are cut out of."""
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from unlikelihood.data.ct.findings import save_findings
 from unlikelihood.data.ct.formats import FORMATS, suffix_of
 from unlikelihood.data.ct.scan_files import by_name
 from unlikelihood.data.source import existing
+from unlikelihood.storage.files import filling
 from unlikelihood.storage.tables import Columns
 
 MEASURED = {"anomaly_score": "anomaly score", "p_value": "p-value", "probability": "probability"}
@@ -54,19 +54,12 @@ def write_findings(folder: str | os.PathLike[str], table: Columns, series: Mappi
     Path
         The folder.
     """
-    target = Path(folder).absolute()
-    target.parent.mkdir(parents=True, exist_ok=True)
     names: NDArray[Any] = np.asarray(table["name"])
     scans = np.array([str(name).rpartition("/")[0] for name in names])
     centres = np.stack([table[axis] for axis in ("x_mm", "y_mm", "z_mm")], axis=1)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as temporary:
+    with filling(folder) as draft:
         for scan, file in series.items():
             rows = scans == scan
             measured = {word: table[column][rows] for column, word in MEASURED.items() if column in table}
-            save_findings(Path(temporary) / f"{scan}.dcm", centres[rows], file, measured, names[rows].tolist())
-        target.mkdir(exist_ok=True)
-        for scan in series:
-            place = target / f"{scan}.dcm"
-            place.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(Path(temporary) / f"{scan}.dcm", place)
-    return target
+            save_findings(draft / f"{scan}.dcm", centres[rows], file, measured, names[rows].tolist())
+    return Path(folder).absolute()

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import tempfile
 from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,6 +19,7 @@ from unlikelihood.data.image_files import READERS
 from unlikelihood.data.images import AXIS_OF, Images
 from unlikelihood.report import plots
 from unlikelihood.report.maps import common_scale
+from unlikelihood.storage.files import filling
 
 INDEX = "maps.json"
 SUFFIXES = tuple(sorted((*READERS, *FORMATS), key=len, reverse=True))  # .nii.gz before .gz
@@ -56,13 +56,10 @@ def write_maps(folder: str | os.PathLike[str], images: Images, maps: NDArray[Any
     """
     if maps.ndim < 3:
         raise ValueError(f"maps are written of images and volumes, and these are vectors of shape {images.shape}")
-    target = Path(folder).absolute()
     stems = stems_of(images)
     scale = common_scale(maps)
     limits = plots.limits_of(images.pixels)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as temporary:
-        draft = Path(temporary)
+    with filling(folder, last=INDEX) as draft:
         for row, stem in enumerate(stems):
             place = draft / stem
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -80,13 +77,7 @@ def write_maps(folder: str | os.PathLike[str], images: Images, maps: NDArray[Any
             "files": [f"{stem}{'.tif' if maps.ndim == 3 else '.nii.gz'}" for stem in stems],
         }
         (draft / INDEX).write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        # The index is moved last: where it is, all that it lists is.
-        files = sorted((file for file in draft.rglob("*") if file.is_file()), key=lambda file: file == draft / INDEX)
-        for file in files:
-            place = target / file.relative_to(draft)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(file, place)
-    return target
+    return Path(folder).absolute()
 
 
 def stems_of(images: Images) -> list[str]:

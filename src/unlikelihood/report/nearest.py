@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from unlikelihood.contract.blocks import blocks
 from unlikelihood.contract.blocks import rows as some_of
-from unlikelihood.report.exhibits import NEIGHBOURS
+from unlikelihood.report.exhibits import NEIGHBOURS, spread
 from unlikelihood.report.maps import nearest_normals
 
 COMPARED = 2**12  # pixels of what is compared
@@ -41,11 +41,6 @@ class Nearest:
         order = np.argsort(itself, axis=1, kind="stable")[:, :NEIGHBOURS]
         place = np.arange(len(pixels))[:, None]
         return near[place, order], distance[place, order] / math.sqrt(self._small[0].size)
-
-
-def spread(count: int, most: int) -> NDArray[np.intp]:
-    """Return `most` rows of so many, evenly over them, or all."""
-    return np.linspace(0, count - 1, min(count, most)).astype(int)
 
 
 def _thumbnails(pixels: NDArray[Any]) -> NDArray[np.float32]:

@@ -20,9 +20,9 @@ from unlikelihood.data.images import Images
 from unlikelihood.progress import progress
 from unlikelihood.report import plots
 from unlikelihood.report.browser import Caption, Drawing, drawn, explained, values_of
-from unlikelihood.report.exhibits import NORMALS, Cases
+from unlikelihood.report.exhibits import NORMALS, Cases, spread
 from unlikelihood.report.maps import FEW, UNIT, Maps, common_scale, enough
-from unlikelihood.report.nearest import Nearest, spread
+from unlikelihood.report.nearest import Nearest
 from unlikelihood.report.page import THIN, Panel, Section, draft, number, write_page
 from unlikelihood.report.ranking import data_sheet
 from unlikelihood.storage.provenance import display_name

@@ -10,8 +10,9 @@ from unlikelihood.contract.detector import Detector
 from unlikelihood.contract.refusals import NoVerdict
 from unlikelihood.report import plots
 from unlikelihood.report.browser import NEAREST
+from unlikelihood.report.exhibits import spread
 from unlikelihood.report.maps import UNIT, common_scale
-from unlikelihood.report.nearest import Nearest, spread
+from unlikelihood.report.nearest import Nearest
 from unlikelihood.report.triage import Unusual
 
 FEW = 50  # normals whose maps say what is usual

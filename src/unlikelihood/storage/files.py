@@ -167,3 +167,22 @@ def _sync(place: Path) -> None:
                 raise
         finally:
             os.close(descriptor)
+
+
+@contextmanager
+def filling(folder: str | os.PathLike[str], last: str = "") -> Iterator[Path]:
+    """Yield an empty folder whose files move into `folder`, made if need be, when the block ends well.
+
+    Files of other names stay. Where there is a file called `last`, all others are.
+    """
+    target = Path(folder).absolute()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as temporary:
+        draft = Path(temporary)
+        yield draft
+        files = sorted((file for file in draft.rglob("*") if file.is_file()), key=lambda file: file == draft / last)
+        target.mkdir(exist_ok=True)
+        for file in files:
+            place = target / file.relative_to(draft)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(file, place)
