@@ -205,7 +205,7 @@ def main() -> None:
     for index, reader in enumerate(readers()):
         if asked.readers and reader.name not in asked.readers:
             continue
-        found = run(index, reader, asked.seconds, rows.get(reader.name, {}), asked.numbers)
+        found = run(index, reader, asked.seconds, {} if asked.numbers else rows.get(reader.name, {}), asked.numbers)
         said = ", ".join(f"{count} {kind}" for kind, count in Counter(found["outcomes"]).most_common())
         print(f"{reader.name:32} {found['tried']} tried: {said}", flush=True)
         if not asked.numbers:
