@@ -20,6 +20,7 @@ from unlikelihood.contract.refusals import check_state
 from unlikelihood.nn.augment import Augment
 from unlikelihood.parameters import Count, NonNegative, Positive
 from unlikelihood.storage import models
+from unlikelihood.training.allocation import reusing_memory
 from unlikelihood.training.batches import in_halves, in_order
 from unlikelihood.training.bounded import bounded
 from unlikelihood.training.checkpoint import checkpoint_of
@@ -118,11 +119,12 @@ class Learner(Detector, Generic[Net]):
         """Return what `function` makes of the samples, batch by batch."""
         made = np.empty((0,))
         start = 0
-        for x in self.batches(X, title):
-            part = in_halves(function, x).cpu().numpy()
-            made = made if start else like(X, (len(X), *part.shape[1:]), part.dtype)
-            made[start : start + len(part)] = part
-            start += len(part)
+        with reusing_memory():
+            for x in self.batches(X, title):
+                part = in_halves(function, x).cpu().numpy()
+                made = made if start else like(X, (len(X), *part.shape[1:]), part.dtype)
+                made[start : start + len(part)] = part
+                start += len(part)
         return made
 
     def batches(self, X: np.ndarray, title: str) -> Iterator[Tensor]:

@@ -21,7 +21,7 @@ FORMS = {
     "RMSprop": "RMSprop",
 }
 PIXELS = {1.0: "[0, 1]", 4.0: "[-1, 1]", 10.5: "standardised"}
-MARKS = "os^Dv"
+MARKS = "os^DvPX"  # more than colours, so that a sixth line has its own look
 
 
 @styled

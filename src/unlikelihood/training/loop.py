@@ -17,6 +17,7 @@ from unlikelihood.nn.noise import drawing_from
 from unlikelihood.nn.shares import normalising_together, rank, share_of, sharing, size, summed
 from unlikelihood.progress import progress, silent
 from unlikelihood.training.alarms import NothingLearnt
+from unlikelihood.training.allocation import reusing_memory
 from unlikelihood.training.batches import batches_of
 from unlikelihood.training.checkpoint import Checkpoint
 from unlikelihood.training.devices import place
@@ -180,6 +181,7 @@ def train(
         return Batch(len(index), augment(x) if augment else x)
 
     with ExitStack() as inside:
+        inside.enter_context(reusing_memory())
         inside.enter_context(drawing_from(generator))
         inside.enter_context(normalising_together(net))
         inside.enter_context(silent(rank() > 0))
