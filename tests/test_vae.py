@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from scipy.stats import multivariate_normal, norm
+from scipy.stats import multivariate_normal, norm, spearmanr
 from sklearn.base import clone
 from torch.distributions import Normal
 
@@ -32,6 +32,7 @@ from unlikelihood import (
     Reconstruction,
     StandardNormal,
 )
+from unlikelihood.nn.scores import Score
 from unlikelihood.training.seeding import seeded
 
 
@@ -107,8 +108,7 @@ class Line:
     def score(cls, scoring, q, samples=20_000):
         noise = torch.randn(samples, 1, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         z = q.loc + q.scale * noise
-        log_px_z = Normal(cls.w * z, cls.s).log_prob(cls.x)[..., 0]
-        return scoring(log_px_z, z, q, StandardNormal()(0, 1))
+        return scoring(lambda z: Normal(cls.w * z, cls.s).log_prob(cls.x)[..., 0], z, q, StandardNormal()(0, 1))
 
 
 def test_at_the_true_posterior_both_bounds_are_the_evidence():
@@ -135,6 +135,36 @@ def test_the_reconstruction_term_less_the_divergence_is_the_elbo():
     divergence = torch.distributions.kl_divergence(q, Normal(0.0, 1.0))[:, 0]
     expected = Line.score(Reconstruction(), q) - divergence
     torch.testing.assert_close(Line.score(ELBO(), q), expected, atol=0.05, rtol=0)
+
+
+class MeanLatent(Score):
+    def __call__(self, log_px_z, z, q, p):
+        return z.mean(0).sum(-1)
+
+
+def test_what_is_linear_in_the_latents_cancels_in_pairs():
+    X = normals((6,), n=64)
+    vae = VAE(latent=3, width=2, epochs=2, scoring=MeanLatent(4)).fit(X)
+    with torch.inference_mode():
+        loc = vae.encode(vae.cast(torch.from_numpy(X))).loc.sum(-1)
+    np.testing.assert_allclose(vae.score_samples(X), loc, atol=1e-5)
+    vae.set_params(scoring=MeanLatent(1))
+    assert np.abs(vae.score_samples(X) - loc.numpy()).min() > 1e-3
+
+
+def test_two_pairs_rank_as_many_samples_do():
+    X = normals((1, 8, 8), n=256)
+    vae = VAE(latent=4, width=4, epochs=20).fit(X)
+    many = vae.set_params(scoring=Reconstruction(512)).score_samples(X)
+    assert spearmanr(vae.set_params(scoring=Reconstruction(4)).score_samples(X), many).statistic > 0.98
+
+
+def test_the_density_of_latents_decodes_nothing():
+    X = normals((6,), n=64)
+    vae = VAE(latent=3, width=2, epochs=1, scoring=LatentDensity()).fit(X)
+    expected = vae.score_samples(X)
+    vae.net_.decoder = None
+    np.testing.assert_array_equal(vae.score_samples(X), expected)
 
 
 def test_the_divergence_is_that_of_a_gaussian_from_the_standard_one():

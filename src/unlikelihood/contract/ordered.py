@@ -1,10 +1,8 @@
 """What the detectors share that predict every value from those before it."""
 
-from functools import partial
 from typing import TypeVar
 
 import numpy as np
-import torch
 from torch import Tensor
 from typing_extensions import override
 
@@ -13,7 +11,7 @@ from unlikelihood.contract.density import Density
 from unlikelihood.nn.conditionals import Conditional
 from unlikelihood.nn.levels import Levels, Standardised
 from unlikelihood.nn.ordered import Conditionals
-from unlikelihood.training.loop import Objective, one_cycle
+from unlikelihood.training.loop import Objective, adam, one_cycle
 
 Product = TypeVar("Product", bound=Conditionals)
 
@@ -30,12 +28,11 @@ class Ordered(Density[Product]):
 
     @override
     def objectives(self, net: Product) -> list[Objective]:
-        adam = partial(torch.optim.Adam, lr=self.learning_rate)
 
         def loss(x: Tensor) -> Tensor:
             return self._bits(net.log_prob(x))
 
-        return [Objective("bits per dimension", net, loss, optimizer=adam, schedule=one_cycle)]
+        return [Objective("bits per dimension", net, loss, optimizer=adam(self.learning_rate), schedule=one_cycle)]
 
     @override
     def score_batch(self, x: Tensor) -> Tensor:

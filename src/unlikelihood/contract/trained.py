@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import KW_ONLY
@@ -140,6 +141,11 @@ class Learner(Detector, Generic[Net]):
         """Return standard normal noise that follows from the fitted seed, the same for every sample."""
         generator = torch.Generator().manual_seed(self.seed)
         return torch.randn(shape, generator=generator, dtype=torch.float32).to(next(self.net_.parameters()))
+
+    def opposite_noise(self, n: int, *shape: int) -> Tensor:
+        r"""Return n such draws (n, \*shape), in pairs of opposite sign: what is linear in them cancels."""
+        noise = self.noise(math.ceil(n / 2), *shape)
+        return torch.cat([noise, -noise])[:n]
 
     @override
     def state(self) -> dict[str, Any]:

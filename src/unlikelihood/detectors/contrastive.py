@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY
-from functools import partial
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from unlikelihood.nn.networks import Embedding
 from unlikelihood.nn.shares import gathered
 from unlikelihood.nn.spatial import side_by_side
 from unlikelihood.parameters import Count, Positive
-from unlikelihood.training.loop import Objective, one_cycle
+from unlikelihood.training.loop import Objective, adam, one_cycle
 
 
 class Contrastive(Learner[Embedding], DenseEmbedder, NearestEmbeddings):
@@ -74,8 +73,11 @@ class Contrastive(Learner[Embedding], DenseEmbedder, NearestEmbeddings):
             embedding = F.normalize(net(torch.cat([one, other])).to(one.dtype), dim=1)
             return contrast(torch.cat([gathered(half) for half in embedding.chunk(2)]), self.temperature)
 
-        adam = partial(torch.optim.Adam, lr=self.learning_rate)
-        return [Objective("contrastive loss", net, loss, prepare=pair, optimizer=adam, schedule=one_cycle)]
+        return [
+            Objective(
+                "contrastive loss", net, loss, prepare=pair, optimizer=adam(self.learning_rate), schedule=one_cycle
+            )
+        ]
 
     @override
     def _finish(self, X: np.ndarray) -> None:

@@ -12,7 +12,7 @@ from typing_extensions import override
 from unlikelihood.contract.adversarial import Adversarial
 from unlikelihood.nn.adversarial import GAN, Critic, Intensities
 from unlikelihood.parameters import Fraction, Positive
-from unlikelihood.training.loop import Objective
+from unlikelihood.training.loop import Objective, adam
 
 
 class DCGAN(Adversarial):
@@ -62,10 +62,10 @@ class DCGAN(Adversarial):
 
     @override
     def objectives(self, net: GAN) -> list[Objective]:
-        adam = partial(torch.optim.Adam, lr=self.learning_rate, betas=(0.5, 0.999))
+        optimizer = adam(self.learning_rate, betas=(0.5, 0.999))
         return [
-            Objective("discriminator", net.critic, partial(self.discriminator_loss, net), optimizer=adam),
-            Objective("generator", net.generator, partial(self.generator_loss, net), optimizer=net.followed(adam)),
+            Objective("discriminator", net.critic, partial(self.discriminator_loss, net), optimizer=optimizer),
+            Objective("generator", net.generator, partial(self.generator_loss, net), optimizer=net.followed(optimizer)),
         ]
 
     def discriminator_loss(self, net: GAN, x: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY
-from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -22,7 +21,7 @@ from unlikelihood.nn.diffusion import (
 )
 from unlikelihood.nn.unet import UNet
 from unlikelihood.parameters import Count, Positive, Range
-from unlikelihood.training.loop import Objective, one_cycle
+from unlikelihood.training.loop import Objective, adam, one_cycle
 
 
 class Diffusion(Density[Diffuser]):
@@ -74,8 +73,7 @@ class Diffusion(Density[Diffuser]):
 
     @override
     def objectives(self, net: Diffuser) -> list[Objective]:
-        adam = partial(torch.optim.Adam, lr=self.learning_rate)
-        return [Objective("denoising error", net, net.loss, optimizer=adam, schedule=one_cycle)]
+        return [Objective("denoising error", net, net.loss, optimizer=adam(self.learning_rate), schedule=one_cycle)]
 
     @override
     @torch.inference_mode()

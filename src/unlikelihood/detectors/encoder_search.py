@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
@@ -15,7 +14,7 @@ from unlikelihood.contract.trained import Learner
 from unlikelihood.nn.descents import AdamDescent, Descent
 from unlikelihood.nn.networks import Encoder
 from unlikelihood.parameters import Count, Fraction, NonNegative, Whole
-from unlikelihood.training.loop import Objective, one_cycle
+from unlikelihood.training.loop import Objective, adam, one_cycle
 
 
 class EncoderSearch(SearchDetector, Learner[Encoder]):
@@ -81,8 +80,9 @@ class EncoderSearch(SearchDetector, Learner[Encoder]):
 
     @override
     def objectives(self, net: Encoder) -> list[Objective]:
-        adam = partial(torch.optim.Adam, lr=self.learning_rate)
-        return [Objective("izi_f", net, partial(self.izi_f, net), optimizer=adam, schedule=one_cycle)]
+        return [
+            Objective("izi_f", net, partial(self.izi_f, net), optimizer=adam(self.learning_rate), schedule=one_cycle)
+        ]
 
     def izi_f(self, net: nn.Module, x: Tensor) -> Tensor:
         """Return the encoder's loss, the mean of A over the batch."""

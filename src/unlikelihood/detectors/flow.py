@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import KW_ONLY
-from functools import partial
 from typing import Annotated
 
 import torch
@@ -16,7 +15,7 @@ from unlikelihood.nn.flows import FlowStep, NormalisingFlow, SplineCoupling
 from unlikelihood.nn.levels import log_mean_exp
 from unlikelihood.nn.noise import normal, uniform_like
 from unlikelihood.parameters import Count, Positive, Range
-from unlikelihood.training.loop import Objective, one_cycle
+from unlikelihood.training.loop import Objective, adam, one_cycle
 from unlikelihood.training.seeding import seeded
 
 
@@ -44,7 +43,7 @@ class Flow(Density[NormalisingFlow], Generator[NormalisingFlow]):
         Grey levels of images and volumes, from 0 to 1; from their lowest value to their highest if they are not
         within. None: they are continuous. Vectors always are.
     draws : int
-        L, draws of the noise at scoring.
+        L, draws of the noise at scoring, in pairs u and 1 - u.
 
     References
     ----------
@@ -62,7 +61,7 @@ class Flow(Density[NormalisingFlow], Generator[NormalisingFlow]):
     steps: Count = 6
     width: Count = 24
     levels: Annotated[int, Range(2)] | None = 256
-    draws: Count = 4
+    draws: Count = 2
     _: KW_ONLY
     epochs: Count = 5
     batch_size: Count = 32
@@ -76,12 +75,11 @@ class Flow(Density[NormalisingFlow], Generator[NormalisingFlow]):
 
     @override
     def objectives(self, net: NormalisingFlow) -> list[Objective]:
-        adam = partial(torch.optim.Adam, lr=self.learning_rate)
 
         def loss(x: Tensor) -> Tensor:
             return self._bits(net.log_prob(x, uniform_like(x)))
 
-        return [Objective("bits per dimension", net, loss, optimizer=adam, schedule=one_cycle)]
+        return [Objective("bits per dimension", net, loss, optimizer=adam(self.learning_rate), schedule=one_cycle)]
 
     @override
     def _to_standardise(self, x: Tensor) -> Tensor:
@@ -92,7 +90,7 @@ class Flow(Density[NormalisingFlow], Generator[NormalisingFlow]):
     def score_batch(self, x: Tensor) -> Tensor:
         if self.net_.levels is None:
             return self.net_.log_prob(x, torch.zeros_like(x))
-        noise = torch.special.ndtr(self.noise(self.draws, *self.shape_))
+        noise = torch.special.ndtr(self.opposite_noise(self.draws, *self.shape_))
         return log_mean_exp(torch.stack([self.net_.log_prob(x, u.expand_as(x)) for u in noise]))
 
     @override

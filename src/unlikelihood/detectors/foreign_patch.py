@@ -3,10 +3,8 @@
 import math
 from collections.abc import Sequence
 from dataclasses import KW_ONLY
-from functools import partial
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 from typing_extensions import override
@@ -19,7 +17,7 @@ from unlikelihood.nn.noise import permutation
 from unlikelihood.nn.patch_shapes import AnyPatch, Features, Patch
 from unlikelihood.nn.unet import PixelNet
 from unlikelihood.parameters import Count, Fraction, Positive
-from unlikelihood.training.loop import Objective, one_cycle
+from unlikelihood.training.loop import Objective, adam, one_cycle
 
 RARE = -3.0  # logit at which an untrained network starts, for few pixels are foreign
 DONORS = Chain(
@@ -116,8 +114,11 @@ class ForeignPatch(Standardising[PixelNet]):
         def loss(blended: Tensor, target: Tensor) -> Tensor:
             return F.binary_cross_entropy_with_logits(RARE + net(blended).to(target.dtype), target)
 
-        adam = partial(torch.optim.Adam, lr=self.learning_rate)
-        return [Objective("cross-entropy", net, loss, prepare=patched, optimizer=adam, schedule=one_cycle)]
+        return [
+            Objective(
+                "cross-entropy", net, loss, prepare=patched, optimizer=adam(self.learning_rate), schedule=one_cycle
+            )
+        ]
 
     @override
     def score_batch(self, x: Tensor) -> Tensor:

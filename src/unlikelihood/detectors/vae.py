@@ -1,7 +1,6 @@
 """The variational autoencoder: the thesis' VAE-AD."""
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from unlikelihood.nn.posteriors import DiagonalGaussian, Flowed, Posterior, Post
 from unlikelihood.nn.priors import Prior, PriorModule, StandardNormal
 from unlikelihood.nn.scores import Reconstruction, Score
 from unlikelihood.parameters import Count
-from unlikelihood.training.loop import Objective, one_cycle
+from unlikelihood.training.loop import Objective, adam, one_cycle
 from unlikelihood.training.seeding import seeded
 
 
@@ -140,8 +139,9 @@ class VAE(Reconstructor, Density[Autoencoder], Variational[Autoencoder]):
 
     @override
     def objectives(self, net: Autoencoder) -> list[Objective]:
-        adam = partial(torch.optim.Adam, lr=self.learning_rate)
-        return [Objective("negative ELBO", net, net.negative_elbo, optimizer=adam, schedule=one_cycle)]
+        return [
+            Objective("negative ELBO", net, net.negative_elbo, optimizer=adam(self.learning_rate), schedule=one_cycle)
+        ]
 
     @override
     @torch.no_grad()
@@ -163,8 +163,11 @@ class VAE(Reconstructor, Density[Autoencoder], Variational[Autoencoder]):
     def score_batch(self, x: Tensor) -> Tensor:
         net = self.net_
         q = net.posterior(x)
-        z = net.approximation.at(q, self.noise(self.scoring.samples, 1, self.latent))
-        log_px_z = torch.stack([net.log_likelihood(x, z_l) for z_l in z])
+        z = net.approximation.at(q, self.opposite_noise(self.scoring.samples, 1, self.latent))
+
+        def log_px_z(z: Tensor) -> Tensor:
+            return torch.stack([net.log_likelihood(x, z_l) for z_l in z])
+
         return self.scoring(log_px_z, z, q, net.prior)
 
     @override

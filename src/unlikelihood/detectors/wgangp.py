@@ -14,7 +14,7 @@ from unlikelihood.nn.adversarial import GAN, Critic, Intensities
 from unlikelihood.nn.latents import NormalLatents
 from unlikelihood.nn.noise import uniform
 from unlikelihood.parameters import Count, NonNegative, Positive
-from unlikelihood.training.loop import Objective
+from unlikelihood.training.loop import Objective, adam
 
 
 class WGANGP(Adversarial):
@@ -63,10 +63,12 @@ class WGANGP(Adversarial):
 
     @override
     def objectives(self, net: GAN) -> list[Objective]:
-        adam = partial(torch.optim.Adam, lr=self.learning_rate, betas=(0.0, 0.9))
+        optimizer = adam(self.learning_rate, betas=(0.0, 0.9))
         return [
-            Objective("critic", net.critic, partial(self.critic_loss, net), optimizer=adam, repeat=self.critic_steps),
-            Objective("generator", net.generator, partial(self.generator_loss, net), optimizer=net.followed(adam)),
+            Objective(
+                "critic", net.critic, partial(self.critic_loss, net), optimizer=optimizer, repeat=self.critic_steps
+            ),
+            Objective("generator", net.generator, partial(self.generator_loss, net), optimizer=net.followed(optimizer)),
         ]
 
     def critic_loss(self, net: GAN, x: Tensor) -> Tensor:

@@ -1,10 +1,11 @@
 r"""Scores of a variational autoencoder, in nats, from the same L samples z⁽ˡ⁾ ~ q(z|x).
 
-A score maps log p(x|z⁽ˡ⁾), (L, B), the samples z⁽ˡ⁾, (L, B, latent), the posterior q(z|x) and the prior p(z) to a
-number for each sample, (B,), higher = more normal.
+A score maps the function that gives log p(x|z⁽ˡ⁾), (L, B), the samples z⁽ˡ⁾, (L, B, latent), the posterior q(z|x) and
+the prior p(z) to a number for each sample, (B,), higher = more normal.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -16,6 +17,8 @@ from unlikelihood.nn.posteriors import Flowed
 from unlikelihood.nn.priors import PriorModule
 from unlikelihood.parameters import Component, Count
 
+LogLikelihood = Callable[[Tensor], Tensor]  # of latents
+
 
 @dataclass(frozen=True)
 class Score(Component, ABC):
@@ -24,13 +27,14 @@ class Score(Component, ABC):
     Parameters
     ----------
     samples : int
-        L, the number of samples z⁽ˡ⁾ ~ q(z|x).
+        L, the number of samples z⁽ˡ⁾ ~ q(z|x). They are pairs on opposite sides of the posterior's mean, in which what
+        is linear in z cancels.
     """
 
-    samples: Count = 16
+    samples: Count = 4
 
     @abstractmethod
-    def __call__(self, log_px_z: Tensor, z: Tensor, q: Normal | Flowed, p: PriorModule) -> Tensor:
+    def __call__(self, log_px_z: LogLikelihood, z: Tensor, q: Normal | Flowed, p: PriorModule) -> Tensor:
         """Return the score, (B,)."""
 
 
@@ -43,8 +47,8 @@ class Reconstruction(Score):
     """
 
     @override
-    def __call__(self, log_px_z: Tensor, z: Tensor, q: Normal | Flowed, p: PriorModule) -> Tensor:
-        return log_px_z.mean(0)
+    def __call__(self, log_px_z: LogLikelihood, z: Tensor, q: Normal | Flowed, p: PriorModule) -> Tensor:
+        return log_px_z(z).mean(0)
 
 
 class ELBO(Score):
@@ -57,8 +61,8 @@ class ELBO(Score):
     """
 
     @override
-    def __call__(self, log_px_z: Tensor, z: Tensor, q: Normal | Flowed, p: PriorModule) -> Tensor:
-        return (log_px_z + p.log_prob(z)).mean(0) + q.entropy().sum(-1)
+    def __call__(self, log_px_z: LogLikelihood, z: Tensor, q: Normal | Flowed, p: PriorModule) -> Tensor:
+        return (log_px_z(z) + p.log_prob(z)).mean(0) + q.entropy().sum(-1)
 
 
 class IWAE(Score):
@@ -69,9 +73,11 @@ class IWAE(Score):
     Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", 2016, equation 8.
     """
 
+    samples: Count = 16
+
     @override
-    def __call__(self, log_px_z: Tensor, z: Tensor, q: Normal | Flowed, p: PriorModule) -> Tensor:
-        log_weight = log_px_z + p.log_prob(z) - q.log_prob(z).sum(-1)
+    def __call__(self, log_px_z: LogLikelihood, z: Tensor, q: Normal | Flowed, p: PriorModule) -> Tensor:
+        log_weight = log_px_z(z) + p.log_prob(z) - q.log_prob(z).sum(-1)
         return log_mean_exp(log_weight)
 
 
@@ -85,5 +91,5 @@ class LatentDensity(Score):
     """
 
     @override
-    def __call__(self, log_px_z: Tensor, z: Tensor, q: Normal | Flowed, p: PriorModule) -> Tensor:
+    def __call__(self, log_px_z: LogLikelihood, z: Tensor, q: Normal | Flowed, p: PriorModule) -> Tensor:
         return p.log_prob(z).mean(0)

@@ -4,7 +4,7 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import lightning_fabric
@@ -97,6 +97,23 @@ def one_cycle(done: float, warmup: float = 0.1) -> float:
     if done < warmup:
         return max(done / warmup, 1e-2)
     return 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
+
+
+def adam(learning_rate: float, betas: tuple[float, float] = (0.9, 0.999)) -> Callable[..., torch.optim.Optimizer]:
+    """Return what makes an Adam of parameters; a step of it passes over each of them once.
+
+    Parameters
+    ----------
+    learning_rate : float
+        α.
+    betas : tuple of float
+        β₁ and β₂.
+
+    References
+    ----------
+    Kingma and Ba, "Adam: a method for stochastic optimization", 2015, algorithm 1.
+    """
+    return partial(torch.optim.Adam, lr=learning_rate, betas=betas, fused=True)
 
 
 def train(
