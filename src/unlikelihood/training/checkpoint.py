@@ -95,6 +95,10 @@ class Checkpoint:
                     _, _, index, key = name.split(".")
                     state.setdefault(int(index), {})[key] = tensor
             optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+            for weight, loaded in optimizer.state.items():
+                for key, tensor in loaded.items():
+                    if tensor.shape == weight.shape:  # in the weight's layout, which a fused step takes for granted
+                        loaded[key] = torch.empty_like(weight).copy_(tensor)
         return meta["step"], meta["losses"]
 
     def _read(self, net: nn.Module, objectives: int, steps: int) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
