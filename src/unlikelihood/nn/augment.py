@@ -101,8 +101,8 @@ class Elastic(Augment):
         moved = normal(len(x), axes, *[self.points] * axes, device=x.device, dtype=x.dtype)
         # The grid's coordinates run from -1 to 1 along every axis: a shift by the whole length is 2.
         field = 2 * self.strength * resize(moved, x.shape[2:])
-        still = torch.eye(axes, axes + 1, dtype=x.dtype, device=x.device).expand(len(x), -1, -1)
-        grid = F.affine_grid(still, list(x.shape), align_corners=False) + field.movedim(1, -1)
+        still = torch.eye(axes, axes + 1, dtype=x.dtype, device=x.device)[None]
+        grid = F.affine_grid(still, [1, *x.shape[1:]], align_corners=False) + field.movedim(1, -1)
         return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
 
 
