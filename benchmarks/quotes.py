@@ -73,6 +73,8 @@ def quotes() -> list[str]:
     alone = [next(iter(surface[f"{digit} alone"].values()))["auroc"][digit]["value"] for digit in ("4", "7")]
     on_nines = sorted(cell["auroc"]["9"]["value"] for cell in surface["nines"].values())
     near = max(read("neighbours.json")["rows"], key=lambda row: (row["n"], -row["k"]))
+    (dcgan,) = read("nodule-dcgan/phantom/generation.json")["generators"]["3D DCGAN"]
+    alarms = "no alarm" if not dcgan["alarms"] else "an alarm"
     minute = search["times faster than the thesis' minute, by the processor"]
     return [
         f"neighbours among the likeliest: they find {100 * near['recall']:.1f} % of the {near['k']} nearest of a digit "
@@ -110,6 +112,7 @@ def quotes() -> list[str]:
         f"their volume alone has {area('nodule-vae--quick/lidc', 'volume alone')}",
         f"the pixels with {places['pixel_auroc']['value']:.3f}",
         f"and {100 * places['regions_found_at_4']['value']:.0f} % of the nodules at four false marks a cube",
+        f"cover {100 * dcgan['quality']['coverage']:.0f} % of their neighbourhoods, and raise {alarms}",
         f"takes {search['processor milliseconds an image'] / 1000:.2f} s of a processor an image, {minute} times less",
         f"the encoder alone {encoder['processor milliseconds an image']:.1f} ms",
         f"in {peaks['VAE']:.2f} (VAE), {peaks['DCGAN']:.2f} (DCGAN) and {peaks['WGANGP']:.2f} GiB (WGAN-GP)",
