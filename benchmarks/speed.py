@@ -26,7 +26,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from unlikelihood import KNN, LOF, VAE, Digits, Folder, Phantom, Reconstruction, Scan, evaluate
+from unlikelihood import KNN, LOF, VAE, Digits, Folder, Phantom, Scan, evaluate
 from unlikelihood.metrics.ranking import auroc
 from unlikelihood.storage.files import replacing
 from unlikelihood.storage.provenance import provenance
@@ -97,7 +97,7 @@ def tables(kind: str) -> Case:
     train_, test, y = digits()
     epochs = {"epoch_num": EPOCHS, "batch_size": 64, "verbose": 0, "random_state": 0}
     makers: dict[str, Callable[[], Any]] = {
-        OURS: lambda: VAE(latent=8, epochs=EPOCHS, batch_size=64, scoring=Reconstruction(16)),
+        OURS: lambda: VAE(latent=8, epochs=EPOCHS, batch_size=64),
         "PyOD VAE": lambda: vae.VAE(latent_dim=8, **epochs),
         "PyOD AutoEncoder": lambda: AutoEncoder(**epochs),
         "PyOD DeepSVDD": lambda: DeepSVDD(train_.shape[1], epochs=EPOCHS, batch_size=64, verbose=0, random_state=0),

@@ -54,6 +54,27 @@ def test_the_kind_of_normals_decides_who_is_on_the_committee(X, expected):
     assert members(3 * X[::-1] - 7) == expected  # whatever their unit and order
 
 
+@pytest.mark.parametrize(
+    ("X", "steps", "device", "processes"),
+    [
+        (DRAWN, 576, "cpu", 2),
+        (TEXTURED, 576, "cpu", 2),
+        (np.tile(TEXTURED, (1, 1, 1, 9)), 576, "cpu", 2),
+        (normals((6,)), 576, "cpu", 1),
+        (around((16, 20)), 576, "cpu", 1),
+        (DRAWN, 1, "cpu", 1),
+        (DRAWN, 576, "cuda", 1),
+    ],
+)
+def test_several_networks_are_fitted_by_as_many_processes_as_there_are_threads(
+    monkeypatch, X, steps, device, processes
+):
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
+    auto = Auto(steps=steps, device=device)
+    auto.shape_ = X.shape[1:]
+    assert auto._processes(auto._members(X)) == processes
+
+
 def test_the_critics_are_not_one_repeated():
     critics = Auto(steps=1).fit(DRAWN).committee_.detectors_
     assert len({str(critic.encoder.views) for critic in critics}) == 4

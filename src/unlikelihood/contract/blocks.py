@@ -4,6 +4,7 @@ import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,16 @@ MOST, FEWEST = 256, 20  # samples that scikit-learn compares at once, as it come
 @contextmanager
 def comparing(size: int) -> Iterator[None]:
     """Bound what scikit-learn copies of samples with `size` values to compare them: two blocks for every thread."""
-    pools = ThreadpoolController().select(user_api="openmp")
+    pools = _pools()
     allowed = max(1, 2 * HELD // max(1, size * together(size)))
     threads = min([allowed, *(pool["num_threads"] for pool in pools.info())])
     with sklearn.config_context(pairwise_dist_chunk_size=together(size)), pools.limit(limits=threads):
         yield
+
+
+@cache  # it takes longer to find them than to compare hundreds of samples
+def _pools() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="openmp")
 
 
 def together(size: int) -> int:

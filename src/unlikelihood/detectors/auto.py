@@ -1,11 +1,13 @@
 """The default detector: a rule that looks at the normals and puts a committee together."""
 
 import math
+import multiprocessing
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 from typing_extensions import override
 
@@ -47,6 +49,7 @@ VIEWS = (
 )
 WINDOW = {2: 64, 3: 32}  # pixels along an axis of images and volumes; twice that is large
 WINDOWS = 2048  # of large normals that train a network
+PAYS = 100  # steps of the members, from which processes of their own pay for their start
 MOST = 0.01  # share of a large sample's windows that are looked at, the most anomalous
 LOOKED_AT, FEWEST = 512, 16  # normals that are looked at, and at least
 
@@ -104,8 +107,9 @@ class Auto(MapOfPart):
         What the files that an interrupted `fit` resumes from are named after; None keeps none.
     checkpoint_seconds : float
         Time between two saves of one.
-    workers : int
-        Processes that fit the members, as of `Committee`.
+    workers : int or None
+        Processes that fit the members, as of `Committee`. None takes one for each thread that torch may use, where
+        several members have networks to train, the steps are many, and there is no accelerator.
 
     Attributes
     ----------
@@ -135,14 +139,15 @@ class Auto(MapOfPart):
     device: str = "auto"
     checkpoint: str | None = None
     checkpoint_seconds: NonNegative = 30.0
-    workers: Count = 1
+    workers: Count | None = None
 
     mapped = "committee_"
     runtime = ("device", "checkpoint", "checkpoint_seconds", "workers")
 
     def _fit(self, X: np.ndarray) -> None:
-        committee = Committee(self._members(X), held_out=self.held_out, seed=self.seed, workers=self.workers)
-        self.committee_ = committee.fit(X)
+        members = self._members(X)
+        workers = self.workers or self._processes(members)
+        self.committee_ = Committee(members, held_out=self.held_out, seed=self.seed, workers=workers).fit(X)
 
     def _score(self, X: np.ndarray) -> np.ndarray:
         return self.committee_.score_samples(X)
@@ -179,6 +184,14 @@ class Auto(MapOfPart):
             seed=self.seed,
         )
         return (self._shrinking(whole), self._foreign(len(X)))
+
+    def _processes(self, members: Sequence[Detector]) -> int:
+        """Return in how many processes these members are fitted soonest."""
+        alone = multiprocessing.current_process().daemon  # may start no process
+        accelerated = self.device not in ("auto", "cpu") or (self.device == "auto" and torch.accelerator.is_available())
+        if self.steps < PAYS or alone or accelerated or sum(map(trains, members)) < 2:
+            return 1
+        return torch.get_num_threads()
 
     def _critic(self, number: int, n: int) -> FeatureSpace:
         """Return the unfitted neighbours in the features of a critic of contrastive features, for n normals."""
@@ -245,6 +258,16 @@ class Auto(MapOfPart):
         """Return how a member runs, with a checkpoint of its own."""
         checkpoint = None if self.checkpoint is None else f"{self.checkpoint}.{name}"
         return {"device": self.device, "checkpoint": checkpoint, "checkpoint_seconds": self.checkpoint_seconds}
+
+
+def trains(part: object) -> bool:
+    """Return whether a detector, or one that it is made of, has a network to train."""
+    if isinstance(part, (tuple, list)):
+        return any(map(trains, part))
+    if not isinstance(part, Detector):
+        return False
+    parameters = part.get_params(deep=False)
+    return "epochs" in parameters or trains(list(parameters.values()))
 
 
 def epochs(steps: float, n: int, batch: int) -> int:
