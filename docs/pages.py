@@ -333,6 +333,24 @@ def parity(path: Path) -> str:
     )
 
 
+def speed(path: Path) -> str:
+    """Return the section on what common work costs, beside others that do it."""
+    ours, lines = "unlikelihood", []
+    for name, case in json.loads(path.read_text(encoding="utf-8"))["cases"].items():
+        cost, areas = case["milliseconds each"], case.get("auroc", {})
+        lines.append((name, ours, f"{cost[ours]:g}", "", f"{areas[ours]:.3f}" if areas else ""))
+        for other, (middle, low, high) in case["ratio"].items():
+            area = f"{areas[other]:.3f}" if areas else ""
+            lines.append(("", other, f"{cost[other]:g}", f"{middle:.2f} ({low:.2f} to {high:.2f})", area))
+    head = ("what", "who", "ms each", "its time over ours", "AUROC")
+    title = "Speed"
+    return (
+        f"\n{title}\n{'-' * len(title)}\n\n``python -m benchmarks.speed``\n\n"
+        "Milliseconds of the processor, all in one run and in turn, networks on one thread. Over ours: the median of the "
+        f"rounds, lowest and highest in brackets; above 1, ours is the faster.\n\n{table(head, *lines)}\n"
+    )
+
+
 def detectors(group: Path) -> str:
     """Return the list of a group of detectors, with the first sentence of each, and their pages below it."""
     names = sorted(page.stem for page in group.glob("*.rst"))
@@ -392,6 +410,7 @@ def main() -> None:
     sections.append(search(RESULTS / "search.json", made.parent / "search.svg"))
     sections.append(memory(RESULTS / "memory.json", RESULTS / "neighbours.json"))
     sections.append(parity(RESULTS / "parity.json"))
+    sections.append(speed(RESULTS / "speed.json"))
     (made.parent / "archive.rst").write_text(archive(RESULTS / "archive.json"), encoding="utf-8")
     (made.parent / "archive-plan.rst").write_text(archive_plan(RESULTS / "archive.json"), encoding="utf-8")
     (made.parent / "thesis.rst").write_text(thesis(RESULTS / "thesis--quick" / "reproduction.json"), encoding="utf-8")
