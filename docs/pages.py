@@ -346,8 +346,8 @@ def speed(path: Path) -> str:
     title = "Speed"
     return (
         f"\n{title}\n{'-' * len(title)}\n\n``python -m benchmarks.speed``\n\n"
-        "Milliseconds of the processor, all in one run and in turn, networks on one thread. Over ours: the median of the "
-        f"rounds, lowest and highest in brackets; above 1, ours is the faster.\n\n{table(head, *lines)}\n"
+        "Milliseconds of the processor, all in one run and in turn, networks on one thread. Over ours: the median of "
+        f"the rounds, lowest and highest in brackets; above 1, ours is the faster.\n\n{table(head, *lines)}\n"
     )
 
 
