@@ -3,9 +3,9 @@
 python -m benchmarks.archive [--images N] [--vectors N] [--kills N] [--rounds N]
 
 Every process computes on one thread. Wall times are medians of runs that take turns, and the load of the machine stands
-beside them; costs of a row are seconds of the processor, which other processes do not lengthen. Kills are of a worker
-or of the process that started them, drawn at random, while shards are being scored; each of those is started again. An
-error says what was lost, scored twice, or is not what it is without kills.
+beside them; costs of a row are seconds of the processor, which other processes do not lengthen. Kills are of a worker,
+of the process that started them, or of a node of a Ray cluster on this machine, drawn at random, while shards are being
+scored; each of those is started again. An error says what was lost, scored twice, or is not what it is without kills.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from statistics import median
@@ -37,7 +37,7 @@ RESULTS = Path(__file__).parent / "results" / "archive.json"
 SHAPE = (1, 28, 28)
 TOGETHER = 256  # samples that the bare loop scores at once
 ROWS = 1024  # of a shard, where workers are compared
-FEW = 256  # of a shard, where they are killed
+FEW, SHARDS = 256, 100  # of a shard, where they are killed, and shards of many rows
 KILLED_AFTER = 1.5  # seconds at most after a part appears
 DRIVER = """
 import sys
@@ -47,8 +47,8 @@ from unlikelihood.distributed.archive import score_archive
 from unlikelihood.distributed.scoring import Job
 
 if __name__ == "__main__":
-    model, data, out, rows = sys.argv[1:]
-    score_archive(Job(Path(model), Arrays(data)), Path(out), workers=2, rows=int(rows))
+    model, data, out, rows, *ray = sys.argv[1:]
+    score_archive(Job(Path(model), Arrays(data)), Path(out), workers=2, rows=int(rows), ray=ray[0] if ray else None, patience=240)
 """
 
 
@@ -127,36 +127,101 @@ def overhead(job: Job, n: int, rounds: int, folder: Path) -> dict[str, object]:
 
 
 def kills(job: Job, n: int, many: int, folder: Path) -> dict[str, object]:
-    """Kill workers and drivers at random, and compare what is there in the end with what is written without kills."""
+    """Kill workers and drivers at random."""
+
+    def worker(driver: subprocess.Popen[bytes]) -> bool:
+        return kill_one_of(children(driver.pid))
+
+    return killed(job, n, many, folder, (), {"workers": worker, "drivers": kill_driver})
+
+
+def nodes(job: Job, n: int, many: int, folder: Path) -> dict[str, object]:
+    """Kill workers, nodes and drivers of a Ray cluster of two nodes at random; another node joins for each."""
+    os.environ |= {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_MODE": "disabled",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    }
+    from ray.cluster_utils import Cluster
+
+    one = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=one)
+    others = [cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)]
+
+    def worker(driver: subprocess.Popen[bytes]) -> bool:
+        return kill_one_of(actors())
+
+    def node(driver: subprocess.Popen[bytes]) -> bool:
+        cluster.remove_node(others.pop(), allow_graceful=False)
+        others.append(cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20))
+        return True
+
+    try:
+        ways = {"workers": worker, "nodes": node, "drivers": kill_driver}
+        return killed(job, n, many, folder, (cluster.address,), ways)
+    finally:
+        cluster.shutdown()
+
+
+def killed(
+    job: Job,
+    n: int,
+    many: int,
+    folder: Path,
+    ray: Sequence[str],
+    ways: Mapping[str, Callable[["subprocess.Popen[bytes]"], bool]],
+) -> dict[str, object]:
+    """Kill in these ways while a driver scores, and compare what is there in the end with what is written without."""
+    folder.mkdir()
     whole, out = folder / "whole", folder / "killed"
     job = Job(job.model, u.Arrays(str(job.source.path)))  # type: ignore[attr-defined]
-    score_archive(job, whole, rows=FEW)
+    rows = max(FEW, n // SHARDS)
+    score_archive(job, whole, rows=rows)
     draw = random.Random(0)
-    killed = {"workers": 0, "drivers": 0}
+    done = dict.fromkeys(ways, 0)
     runs = archives = 0
-    command = [sys.executable, "-W", "ignore", "-c", DRIVER, job.model, job.source.path, out, FEW]  # type: ignore[attr-defined]
-    while sum(killed.values()) < many or not archives:
+    command = [sys.executable, "-W", "ignore", "-c", DRIVER, job.model, job.source.path, out, rows, *ray]  # type: ignore[attr-defined]
+    while sum(done.values()) < many or not archives:
         driver = subprocess.Popen([*map(str, command)], stderr=subprocess.DEVNULL)
         runs, there = runs + 1, len(parts_in(out))
         while driver.poll() is None:
             time.sleep(0.02)
-            if sum(killed.values()) < many and len(parts_in(out)) > there:
+            if sum(done.values()) < many and len(parts_in(out)) > there:
                 time.sleep(KILLED_AFTER * draw.random())
-                own = children(driver.pid)
-                if own and draw.random() < 0.5:
-                    with suppress(ProcessLookupError):
-                        os.kill(draw.choice(own), signal.SIGKILL)
-                        killed["workers"] += 1
-                elif driver.poll() is None:
-                    driver.kill()
-                    killed["drivers"] += 1
+                way = draw.choice(list(ways))
+                done[way] += driver.poll() is None and ways[way](driver)
                 there = len(parts_in(out))
+                print(done, flush=True)
         if driver.wait() == 0:
             archives += 1
             check(out, whole, n)
-            if sum(killed.values()) < many:
+            if sum(done.values()) < many:
                 clear(out)
-    return {"rows": n, "kills": killed, "runs": runs, "archives": archives, "lost, twice or other bytes": 0}
+    return {"rows": n, "kills": done, "runs": runs, "archives": archives, "lost, twice or other bytes": 0}
+
+
+def kill_driver(driver: "subprocess.Popen[bytes]") -> bool:
+    """Kill what started the workers."""
+    driver.kill()
+    return True
+
+
+def kill_one_of(processes: Sequence[int]) -> bool:
+    """Kill one of these processes at random, and return whether there was one."""
+    with suppress(ProcessLookupError, IndexError):
+        os.kill(random.choice(processes), signal.SIGKILL)
+        return True
+    return False
+
+
+def actors() -> list[int]:
+    """Return the workers on all nodes of Ray on this machine."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if place.read_bytes().startswith(b"ray::_Actor"):
+                found.append(int(place.parent.name))
+    return found
 
 
 def children(process: int) -> list[int]:
@@ -195,7 +260,7 @@ def sizes(job: Job, most: int, folder: Path, make: Callable[[Path, int], None]) 
         make(path, n)
         own = Job(job.model, u.Arrays(path), alpha=job.alpha)
         with Held() as held:
-            score_archive(own, folder / f"growing {n}")
+            score_archive(own, folder / f"{job.model.name} {n}")
         rows.append({"rows": n, "seconds": round(held.seconds, 2), "mib": round(held.most, 1)})
         print(rows[-1], flush=True)
     n, seconds = (np.log([row[name] for row in rows[1:]]) for name in ("rows", "seconds"))
@@ -227,7 +292,7 @@ def main() -> None:
     parser.add_argument("--compared", type=int, default=16_384, help="images that one and two workers score")
     parser.add_argument("--kills", type=int, default=50, help="how many")
     parser.add_argument("--rounds", type=int, default=3, help="how often one and two workers take turns")
-    parser.add_argument("--only", nargs="*", default=["workers", "overhead", "images", "vectors", "kills"])
+    parser.add_argument("--only", nargs="*", default=["workers", "overhead", "images", "vectors", "kills", "nodes"])
     given = parser.parse_args()
     torch.set_num_threads(1)
     os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
@@ -244,7 +309,8 @@ def main() -> None:
             "overhead": lambda: overhead(job, given.compared, given.rounds, folder),
             "images": lambda: sizes(job, given.images, folder, lambda path, n: write(path, SHAPE, n)),
             "vectors": lambda: sizes(of_vectors, given.vectors, folder, vectors),
-            "kills": lambda: kills(job, given.compared, given.kills, folder),
+            "kills": lambda: kills(job, given.compared, given.kills, folder / "kills"),
+            "nodes": lambda: nodes(job, given.compared, given.kills, folder / "nodes"),
         }
         for name in given.only:
             before = os.getloadavg()[0]

@@ -135,6 +135,15 @@ class TestIDX:
         with pytest.raises(ValueError, match=r"t10k-images.* holds 300 images, .*t10k-labels.* 5 labels"):
             MNIST(path=tmp_path / "mnist").read()
 
+    @pytest.mark.parametrize("part", ["train", "t10k"])
+    @pytest.mark.parametrize("shape", [(300, 0, 28), (300, 28, 0), (300, 14, 28)])
+    def test_images_of_another_size_or_of_none_are_refused(self, tmp_path, part, shape):
+        write_digits(tmp_path / "mnist")
+        file = tmp_path / "mnist" / f"{part}-images-idx3-ubyte.gz"
+        file.write_bytes(gzip.compress(idx(np.ones(shape, np.uint8))))
+        with pytest.raises(ValueError, match="images-idx3-ubyte.gz holds images of shape"):
+            MNIST(path=tmp_path / "mnist").split()
+
     def test_a_given_path_is_the_only_one(self, tmp_path):
         with pytest.raises(FileNotFoundError, match=r"path=.*elsewhere"):
             MNIST(path=tmp_path / "elsewhere").read()

@@ -70,6 +70,10 @@ class MNIST(DigitSource):
                 raise ValueError(
                     f"{images} holds {len(pixels[-1])} images, {labels} {len(digit[-1])} labels, expected as many"
                 )
+            size, first = pixels[-1].shape[1:], pixels[0].shape[1:]
+            if size != first or 0 in size:
+                expected = f"{first} as in the other file" if size != first else "a pixel at least"
+                raise ValueError(f"{images} holds images of shape {size}, expected {expected}")
             if digit[-1].max(initial=0) > 9:
                 raise ValueError(f"{labels} holds the label {digit[-1].max()}, expected the digits 0 to 9")
             name.append(numbered(title, len(digit[-1])))
