@@ -285,14 +285,6 @@ def test_others_reach_it_only_with_a_key(detector, tmp_path, capsys):
     assert "--host is '0.0.0.0', which others can reach" in capsys.readouterr().err
 
 
-def test_a_missing_package_is_named_with_the_extra_that_has_it(tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "uvicorn", None)
-    monkeypatch.delitem(sys.modules, "unlikelihood.serve.server")
-    assert main(["serve", str(tmp_path)]) == 1
-    said = capsys.readouterr().err
-    assert said == "unlikelihood: error: serving needs uvicorn: pip install 'unlikelihood[serve]'\n"
-
-
 def test_other_sources_than_of_files_are_refused(detector):
     with pytest.raises(ValueError, match="data is MNIST, expected Folder, Volumes or Candidates"):
         service(detector, MNIST())
