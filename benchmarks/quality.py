@@ -108,16 +108,8 @@ TASKS: dict[str, tuple[Callable[[int], Split], int]] = {
     "Phantom": (lambda seed: u.Phantom(seed=seed).split(), 3),
     "LIDC": (lambda seed: u.LIDC(seed=seed).split(), 5),
 }
-SLOW = (
-    "Contrastive",
-    "VAE",
-    "NAP",
-    "GradientNorm",
-    "LikelihoodRatio",
-    "Flow",
-    "Autoregressive",
-    "Diffusion",
-)  # on volumes, where one seed has to do
+# On volumes, where one seed has to do.
+SLOW = ("Contrastive", "VAE", "NAP", "GradientNorm", "LikelihoodRatio", "Flow", "Autoregressive", "Diffusion")
 VOLUMES = ("AdrenalMNIST3D", "Phantom", "LIDC")
 TEN = "MNIST, each digit"  # at seed 0
 HEADS = (MNIST9, TEN, "AdrenalMNIST3D", "Phantom", "LIDC", "Digits")
