@@ -98,7 +98,7 @@ def ranked(place: Path) -> list[dict[str, str]]:
 
 def main() -> None:
     """Run both and write the table."""
-    record: dict[str, Any] = {}
+    record: dict[str, Any] = {"provenance": provenance()}
     for title, make in (("Your own images", images), ("CT", scans)):
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder)
@@ -113,7 +113,6 @@ def main() -> None:
             if make is images:
                 area = roc_auc_score([is_defect(row) for row in rows], [float(row["anomaly_score"]) for row in rows])
                 record[title]["AUROC of the ranks"] = round(float(area), 3)
-    record["provenance"] = provenance()
     with replacing(RESULTS) as file:
         file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
