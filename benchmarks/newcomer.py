@@ -85,7 +85,8 @@ def run(title: str, place: Path) -> list[dict[str, Any]]:
         if done.returncode:
             raise SystemExit(f"{command}: ended with {done.returncode}")
         said = done.stdout.splitlines()[-1]
-        steps.append({"command": command, "seconds": round(time.perf_counter() - started, 1), "said": said})
+        seconds, load = round(time.perf_counter() - started, 1), round(os.getloadavg()[0], 1)
+        steps.append({"command": command, "seconds": seconds, "processes that wanted a core": load, "said": said})
         print(steps[-1], flush=True)
     return steps
 
