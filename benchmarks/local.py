@@ -153,8 +153,6 @@ DETECTORS: dict[str, Callable[[int], u.Detector]] = {
     "VAE": lambda seed: u.VAE(latent=20, width=16, likelihood=u.OptimalGaussian(), seed=seed),
     "Auto": lambda seed: u.Auto(seed=seed),
     "ForeignPatch": lambda seed: u.ForeignPatch(seed=seed),
-    "PatchMemory": lambda seed: u.PatchMemory(u.Contrastive(seed=seed), seed=seed),
-    "PatchGaussian": lambda seed: u.PatchGaussian(u.Contrastive(seed=seed), seed=seed),
 }
 
 

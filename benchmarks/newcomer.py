@@ -1,6 +1,6 @@
 """A newcomer's first hour: the commands that the README prints, as printed, on a folder of images and on CT, timed.
 
-python -m benchmarks.newcomer
+python -m benchmarks.newcomer [titles of the README's sections ...]
 
 The images are made-up stripes of many sizes without labels, some with a defect; the scans are phantoms. Reviews are
 what a person who knows the defects would export from the page of the triage. Nothing is kept but the table.
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def printed(title: str) -> list[str]:
 
 
 def images(place: Path) -> None:
-    """Write healthy images and new ones, of which some have a defect, and a review of these."""
+    """Write healthy images and new ones, of which some have a defect."""
     found, rng = made("stripes", 4), np.random.default_rng(0)
     new = {"normal": found["normal"][: EACH * len(DEFECTS)]} | {kind: found[kind][:EACH] for kind in DEFECTS}
     for folder, kinds in {"healthy": {"": found["train"]}, "new": new}.items():
@@ -54,11 +55,6 @@ def images(place: Path) -> None:
             for number, x in enumerate(X):
                 grey = Image.fromarray(np.round(255 * x[0]).astype(np.uint8))
                 grey.resize(rng.integers(*SIDES, 2).tolist()).save(place / folder / f"{kind}{number:03}.png")
-    with (place / "reviews.csv").open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file)
-        rows.writerow(("name", "review"))
-        for image in sorted((place / "new").iterdir()):
-            rows.writerow((image.name, "normal" if image.name.startswith("normal") else "anomalous"))
 
 
 def is_defect(row: dict[str, str]) -> bool:
@@ -75,6 +71,24 @@ def scans(place: Path) -> None:
     Phantom(seed=1).write(place / "new", scans=SCANS)
 
 
+def ranked(place: Path) -> list[dict[str, str]]:
+    """Return the rows of the table beside the page."""
+    with (place / "triage" / "ranked.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def review(place: Path) -> None:
+    """Write what the page exports of images when all of them have been reviewed."""
+    with (place / "reviews.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(("name", "review", "anomaly_score"))
+        for row in ranked(place):
+            table.writerow((row["name"], "anomalous" if is_defect(row) else "normal", row["anomaly_score"]))
+
+
+FOLDERS: dict[str, Callable[[Path], None]] = {"Your own images": images, "CT": scans}
+
+
 def run(title: str, place: Path) -> list[dict[str, Any]]:
     """Run the commands of a section in a folder, each with the time that it took and the line that it ended with."""
     at = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "UNLIKELIHOOD_CACHE": str(place)}
@@ -88,35 +102,30 @@ def run(title: str, place: Path) -> list[dict[str, Any]]:
         seconds, load = round(time.perf_counter() - started, 1), round(os.getloadavg()[0], 1)
         steps.append({"command": command, "seconds": seconds, "processes that wanted a core": load, "said": said})
         print(steps[-1], flush=True)
+        if "--reviews" in "".join(printed(title)) and (place / "triage").exists():
+            review(place)
     return steps
 
 
-def ranked(place: Path) -> list[dict[str, str]]:
-    """Return the rows of the table beside the page."""
-    with (place / "triage" / "ranked.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def main() -> None:
-    """Run both and write the table."""
-    record: dict[str, Any] = {"provenance": provenance()}
-    for title, make in (("Your own images", images), ("CT", scans)):
+def main(titles: list[str]) -> None:
+    """Run some sections, or all, and write the table after each."""
+    record: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    for title in titles or FOLDERS:
+        made = provenance()
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder)
-            make(place)
+            FOLDERS[title](place)
             steps = run(title, place)
             rows = ranked(place)
-            record[title] = {
-                "steps": steps,
-                "minutes to the page": round(sum(step["seconds"] for step in steps[:2]) / 60, 1),
-                "ranked": len(rows),
-            }
-            if make is images:
-                area = roc_auc_score([is_defect(row) for row in rows], [float(row["anomaly_score"]) for row in rows])
-                record[title]["AUROC of the ranks"] = round(float(area), 3)
-    with replacing(RESULTS) as file:
-        file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        to_page = sum(step["seconds"] for step in steps[:2]) / 60
+        record[title] = {"steps": steps, "minutes to the page": round(to_page, 1), "ranked": len(rows)}
+        if title == "Your own images":
+            area = roc_auc_score([is_defect(row) for row in rows], [float(row["anomaly_score"]) for row in rows])
+            record[title]["AUROC of the ranks"] = round(float(area), 3)
+        record[title]["provenance"] = made
+        with replacing(RESULTS) as file:
+            file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
