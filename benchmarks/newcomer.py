@@ -10,6 +10,7 @@ import csv
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -89,20 +90,30 @@ def review(place: Path) -> None:
 FOLDERS: dict[str, Callable[[Path], None]] = {"Your own images": images, "CT": scans}
 
 
+def processor_seconds() -> float:
+    """Return the time that processors have worked for the processes that this one started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def run(title: str, place: Path) -> list[dict[str, Any]]:
     """Run the commands of a section in a folder, each with the time that it took and the line that it ended with."""
     at = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "UNLIKELIHOOD_CACHE": str(place)}
     steps = []
     for command in printed(title):
-        started = time.perf_counter()
+        started, worked = time.perf_counter(), processor_seconds()
         done = subprocess.run(command, shell=True, cwd=place, env=os.environ | at, stdout=subprocess.PIPE, text=True)
         if done.returncode:
             raise SystemExit(f"{command}: ended with {done.returncode}")
         said = done.stdout.splitlines()[-1]
-        seconds, load = round(time.perf_counter() - started, 1), round(os.getloadavg()[0], 1)
-        steps.append({"command": command, "seconds": seconds, "processes that wanted a core": load, "said": said})
+        taken = {
+            "seconds": round(time.perf_counter() - started, 1),
+            "processor seconds": round(processor_seconds() - worked, 1),
+            "processes that wanted a core": round(os.getloadavg()[0], 1),
+        }
+        steps.append({"command": command} | taken | {"said": said})
         print(steps[-1], flush=True)
-        if "--reviews" in "".join(printed(title)) and (place / "triage").exists():
+        if title == "Your own images" and (place / "triage").exists():
             review(place)
     return steps
 
