@@ -35,6 +35,7 @@ docs: .venv/.docs  ## the pages under docs/_build, from docstrings and executed 
 	$(BIN)/python -m docs.pages
 	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build
 	$(BIN)/python -m docs.links
+	$(BIN)/python -m pytest tests/test_built_docs.py  # in a browser, if there is one
 
 dist: $(READY) .venv/.tools  ## wheel, sdist, and a CycloneDX list of what is installed with them, under dist/
 	$(BIN)/python -m hatchling build --directory dist

@@ -1,6 +1,8 @@
 """Sphinx settings: pages are built from docstrings, and their examples are executed."""
 
 import os
+import shutil
+import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -30,6 +32,10 @@ smartquotes = False  # of --quick, it would make a dash
 html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = f"unlikelihood {release}"
+# Every page says of which commit it was built; its day, not that of the build, so that a commit has the same pages.
+if shutil.which("git"):
+    made = subprocess.run(["git", "log", "-1", "--format=%cs, commit %h"], cwd=sys.path[0], capture_output=True)
+    html_last_updated_fmt = made.stdout.decode().strip() or None
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False

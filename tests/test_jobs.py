@@ -102,6 +102,16 @@ def test_a_job_has_the_rows_of_a_request_and_names_what_it_skips(client, files, 
     assert all(row.keys() == {"name", "reason"} for row in found.values())
 
 
+def test_a_job_that_is_asked_for_maps_has_those_of_score(client, files):
+    content = zipped(files)
+    status, _, said = client.post([("study.zip", content)], "/jobs?maps=true")
+    assert status == 202
+    rows = ended(client, said["job"])["rows"]
+    assert client.ask("DELETE", said["job"])[0] == 204
+    expected = client.post([("study.zip", content)], "/score?maps=true")[2]
+    assert [(row["picture"], row["map"]) for row in rows] == [(row["picture"], row["map"]) for row in expected]
+
+
 def test_a_study_is_scored_as_the_sources_of_scans_read_it(tmp_path):
     Phantom(size=16.0).write(tmp_path / "ct", scans=2)
     volumes = Volumes(path=tmp_path / "ct", spacing=8.0, shape=(32.0, 32.0, 32.0), cache=tmp_path / "cache", jobs=1)

@@ -285,14 +285,6 @@ def test_others_reach_it_only_with_a_key(detector, tmp_path, capsys):
     assert "--host is '0.0.0.0', which others can reach" in capsys.readouterr().err
 
 
-def test_a_missing_package_is_named_with_the_extra_that_has_it(tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "uvicorn", None)
-    monkeypatch.delitem(sys.modules, "unlikelihood.serve.server")
-    assert main(["serve", str(tmp_path)]) == 1
-    said = capsys.readouterr().err
-    assert said == "unlikelihood: error: serving needs uvicorn: pip install 'unlikelihood[serve]'\n"
-
-
 def test_other_sources_than_of_files_are_refused(detector):
     with pytest.raises(ValueError, match="data is MNIST, expected Folder, Volumes or Candidates"):
         service(detector, MNIST())
@@ -573,14 +565,14 @@ def until(browser, condition):
         time.sleep(0.05)
 
 
-def visit(browser, client, width, files):
-    """Open the page of a service and choose files on it."""
+def visit(browser, client, width, files, samples=None):
+    """Open the page of a service, choose files on it, and wait for their samples, one in each unless it is said."""
     browser.open(f"http://127.0.0.1:{client.port}/", width)
     until(browser, "!document.querySelector('[data-drop]').hidden")
     root = browser.send("DOM.getDocument")["root"]["nodeId"]
     place = browser.send("DOM.querySelector", nodeId=root, selector="[data-files]")["nodeId"]
     browser.send("DOM.setFileInputFiles", files=[str(file) for file in files], nodeId=place)
-    until(browser, f"document.querySelectorAll('tbody tr').length === {len(files)}")
+    until(browser, f"document.querySelectorAll('tbody tr').length === {samples or len(files)}")
 
 
 def of_rows(browser, name):
@@ -618,6 +610,20 @@ def test_what_is_dropped_on_the_page_is_ranked_reviewed_and_exported(browser, cl
     browser.run("document.querySelector('[data-again]').click()")
     assert browser.run("document.querySelectorAll('tbody tr').length") == 0
     assert in_order(browser, client, width)
+
+
+def test_an_archive_on_the_page_is_a_job_that_is_ranked_and_then_forgotten(browser, detector, files, tmp_path):
+    (tmp_path / "ward.zip").write_bytes(zipped(files))
+    with serving(detector, Folder(".")) as client:
+        visit(browser, client, 1280, [tmp_path / "ward.zip"], len(files))
+        assert any(url.endswith("/jobs?maps=true") for url in browser.requested)
+        assert not any("/score" in url for url in browser.requested)
+        posted = {f"ward.zip/{row['name']}": row["anomaly_score"] for row in client.post(files)[2]}
+        scores = [float(score) for score in of_rows(browser, "score")]
+        assert dict(zip(of_rows(browser, "name"), scores, strict=True)) == pytest.approx(posted, rel=1e-9)
+        assert browser.run("[...document.querySelectorAll('.thumbs img')].every((each) => each.naturalWidth === 8)")
+        assert "unlikelihood_jobs 0.0" in client.get("/metrics")[2]
+        assert in_order(browser, client, 1280)
 
 
 @pytest.mark.parametrize("width", [1280, 390])

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from benchmarks import quotes, rows, tables
+from benchmarks import newcomer, quotes, rows, tables
 
 from unlikelihood.metrics.intervals import Interval, seeds_interval
 from unlikelihood.storage import discovery
@@ -89,3 +89,9 @@ def test_rows_that_ran_again_take_the_place_of_the_old_ones(tmp_path):
     assert list(rows.some(experiment, ["ink"]).detectors) == ["ink"]
     with pytest.raises(ValueError, match=r"rows \['nope'\] are not among"):
         rows.some(experiment, ["nope"])
+
+
+def test_the_commands_that_a_newcomer_was_timed_at_are_those_that_the_readme_prints():
+    for title, record in json.loads(newcomer.RESULTS.read_text(encoding="utf-8")).items():
+        commands = [step["command"] for step in record["steps"]]
+        assert commands == newcomer.printed(title), "run python -m benchmarks.newcomer"

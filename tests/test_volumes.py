@@ -256,7 +256,7 @@ class TestScan:
         for module, place in places.items():
             with monkeypatch.context() as without:
                 without.setitem(sys.modules, module, None)
-                with pytest.raises(ImportError, match=rf"{module}: pip install unlikelihood\[ct\]"):
+                with pytest.raises(ImportError, match=rf"{module}: pip install .unlikelihood\[ct\]"):
                     Scan.read(place)
 
 

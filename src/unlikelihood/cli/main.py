@@ -14,6 +14,7 @@ from jsonargparse import ActionConfigFile, Namespace
 import unlikelihood
 from unlikelihood.cli.parser import Parser, as_typed, value_of
 from unlikelihood.storage.discovery import names
+from unlikelihood.storage.extras import MissingPackage
 
 COMMANDS = {
     "fit": "fit a detector to the normal training samples of a data set",
@@ -63,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0, 1 after an error, or 130 after an interruption. Wrong arguments exit with 2, and SIGTERM with 143.
+        0, 1 after an error, 2 where a package of an extra is missing, or 130 after an interruption. Wrong arguments
+        exit with 2, too, and SIGTERM with 143.
     """
     typed = list(sys.argv[1:] if arguments is None else arguments)
     parser = Parser(
@@ -134,7 +136,7 @@ def _run(parser: Parser, parsed: Namespace, typed: Sequence[str]) -> int:
             kind = "" if isinstance(error, EXPECTED) else f"{type(error).__name__}: "
             message = " ".join(str(error).split()) or "it takes more than there is"
             print(f"unlikelihood: error: {as_typed(kind + message, typed)}", file=sys.stderr)
-            return 1
+            return 2 if isinstance(error, MissingPackage) else 1
     return 0
 
 

@@ -21,6 +21,7 @@ from unlikelihood.data.source import Source
 from unlikelihood.distributed.shards import BLOCK
 from unlikelihood.parameters import check_parameters
 from unlikelihood.serve.limits import Limits
+from unlikelihood.storage.extras import needing
 
 READS = {3: Folder, 4: Volumes}  # by the axes of a sample, what reads it unless something else is named
 
@@ -69,14 +70,12 @@ def run(
     device: str,
 ) -> None:
     """Answer requests until SIGTERM."""
-    try:
+    with needing("serve", "serving"):
         import python_multipart  # noqa: F401 - which is needed no sooner than by the first upload
 
         from unlikelihood.serve.app import service
         from unlikelihood.serve.door import read_keys
         from unlikelihood.serve.server import listening, serve
-    except ImportError as error:
-        raise ImportError(f"serving needs {error.name}: pip install 'unlikelihood[serve]'") from None
     if together < 1:
         raise ValueError(f"together is {together}, expected at least 1")
     check_parameters(limits)

@@ -6,11 +6,10 @@ import numpy as np
 from sklearn.base import clone
 
 from unlikelihood.contract.detector import Detector
+from unlikelihood.storage.extras import needing
 
-try:
+with needing("pyod", "AsPyOD"):
     from pyod.models.base import BaseDetector
-except ImportError as error:
-    raise ImportError("AsPyOD needs pyod: pip install unlikelihood[pyod]") from error
 
 
 class AsPyOD(BaseDetector):

@@ -24,6 +24,7 @@ from typing_extensions import override
 from unlikelihood.contract.detector import Detector, learners
 from unlikelihood.contract.refusals import NotExportable, judged
 from unlikelihood.parameters import check_parameters
+from unlikelihood.storage.extras import needing
 from unlikelihood.storage.files import replacing
 from unlikelihood.storage.models import POLARITY
 from unlikelihood.storage.provenance import display_name
@@ -101,11 +102,8 @@ def export(detector: Detector, path: str | os.PathLike[str], dtype: str, alpha: 
         raise ValueError(f"dtype is {dtype!r}, expected one of {', '.join(DTYPES)}")
     needed, write, open_ = FORMATS[target.suffix]
     for package in needed:
-        try:
-            with silent():
-                importlib.import_module(package)
-        except ImportError:
-            raise ImportError(f"writing {target.suffix} needs {package}: pip install 'unlikelihood[export]'") from None
+        with needing("export", f"writing {target.suffix}"), silent():
+            importlib.import_module(package)
     if alpha is not None and not hasattr(detector, "calibration_"):
         raise ValueError(f"alpha is {alpha:g}, but the detector holds no calibration scores to decide by: calibrate it")
     detector = on_its_own(detector)

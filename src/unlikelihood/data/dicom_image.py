@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlikelihood.data.dicom_pixels import stored_values
+from unlikelihood.storage.extras import needing
 from unlikelihood.storage.reading import check_scale, no_file
 
 SLICES = ("CT", "MR", "PT")  # modalities of slices, whose windows differ from slice to slice
@@ -63,13 +64,11 @@ def read_dicom(file: Path) -> NDArray[Any]:
     ------
     ValueError
         If it is damaged, a slice of a series, or holds several frames or no image.
-    ImportError
+    MissingPackage
         If pydicom is not installed.
     """
-    try:
+    with needing("ct", f"{file}: DICOM"):
         from pydicom import dcmread
-    except ImportError as error:
-        raise ImportError(f"{file}: DICOM needs pydicom: pip install unlikelihood[ct]") from error
     # Out of memory, which gives no more than there is, whatever length an element claims.
     return _shown(dcmread(BytesIO(file.read_bytes())))
 

@@ -13,6 +13,7 @@ from unlikelihood.distributed.pool import PATIENCE, Alone, Processes, Task, scor
 from unlikelihood.distributed.scoring import Job, Scorer
 from unlikelihood.distributed.shards import Shard, manifest_of, part_of, parts_in, rows_in_shard, shards, write_part
 from unlikelihood.progress import progress
+from unlikelihood.storage.extras import needing
 from unlikelihood.storage.files import replacing
 from unlikelihood.storage.locks import alone
 from unlikelihood.storage.records import canonical, read_sealed, seal, sha256
@@ -69,7 +70,8 @@ def score_archive(
     for name, value in (("workers", workers), ("rows", 1 if rows is None else rows), ("patience", patience)):
         if not value > 0 and not (name == "workers" and value == 0 and ray):
             raise ValueError(f"{name} is {value:g}, expected at least 1")
-    _require_pyarrow()
+    with needing("ray" if ray else "parquet", "writing parts"):
+        import pyarrow  # noqa: F401
     scorer = Scorer(job)
     for alarm in scorer.detector.alarms():
         warnings.warn(f"{type(scorer.detector).__name__}: {alarm}", NotTrustworthy, stacklevel=2)
@@ -167,10 +169,3 @@ def _refuse_other_shapes(scorer: Scorer) -> None:
 
 def _hash(file: Path) -> str:
     return sha256(file.read_bytes())
-
-
-def _require_pyarrow() -> None:
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError:
-        raise ImportError("writing parts needs pyarrow: pip install 'unlikelihood[parquet]'") from None

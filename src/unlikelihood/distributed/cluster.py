@@ -19,6 +19,7 @@ from typing import Any
 
 from unlikelihood.distributed.pool import Task, WorkerLost, WorkersFailed
 from unlikelihood.distributed.scoring import Job, Scored, Scorer
+from unlikelihood.storage.extras import needing
 
 FEWEST = 2  # CPUs of a cluster
 CONNECTING = 10.0  # seconds until a head node has to answer
@@ -39,17 +40,15 @@ def cluster(address: str, job: Job, workers: int) -> Iterator[tuple["Ray", int]]
 
     Raises
     ------
-    ImportError
+    MissingPackage
         If Ray is not installed.
     WorkersFailed
         If nobody answers at the address, or the cluster has fewer than two CPUs.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing of a user's is reported anywhere
     os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "3")  # of ten seconds each, to reach a cluster
-    try:
+    with needing("ray", "scoring on a Ray cluster"):
         import ray
-    except ImportError:
-        raise ImportError("scoring on a Ray cluster needs ray: pip install 'unlikelihood[ray]'") from None
     joined = not ray.is_initialized()
     if joined:
         ended = signal.getsignal(signal.SIGTERM)

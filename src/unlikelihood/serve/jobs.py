@@ -43,10 +43,12 @@ class Job:
     ----------
     sent : UploadFile
         The file; closed once it lies in a folder of its own, or is not wanted any more.
+    maps : bool
+        Whether its rows have pictures and maps.
     """
 
-    def __init__(self, sent: UploadFile) -> None:
-        self.sent = sent
+    def __init__(self, sent: UploadFile, maps: bool) -> None:
+        self.sent, self.maps = sent, maps
         self.state, self.error = "waiting", ""
         self.rows: list[dict[str, Any]] = []
         self.total: int | None = None
@@ -86,7 +88,7 @@ class Jobs:
         self._turn = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def begin(self, request: Request) -> str:
+    async def begin(self, request: Request, maps: bool) -> str:
         """Receive a file, and return the name of the job that scores it, which nobody can guess."""
         if (known := len(self._known) + self._arriving) >= self.limits.jobs:
             await drain(request.receive)
@@ -97,7 +99,7 @@ class Jobs:
         finally:
             self._arriving -= 1
         name = token_urlsafe(16)
-        self._known[name] = Job(sent)
+        self._known[name] = Job(sent, maps)
         self._count()
         task = asyncio.create_task(self._work(name, self._known[name]))
         self._tasks.add(task)
@@ -146,7 +148,7 @@ class Jobs:
             parts = deque(await reading(self.scoring.parts, [job.sent], Path(place.name)))
             while parts and not job.unwanted:
                 job.total = len(job.rows) + len(parts)
-                job.rows += await self.scoring.rows_of(await reading(_block, parts))
+                job.rows += await self.scoring.rows_of(await reading(_block, parts), job.maps)
         finally:
             await reading(place.cleanup)
         job.total, job.state = len(job.rows), "done"  # and nothing of it is left on the disk
@@ -222,9 +224,9 @@ def jobs_router(jobs: Jobs) -> APIRouter:
         operation_id="begin_job",
         openapi_extra={"requestBody": BODY},
     )
-    async def begin(request: Request) -> JSONResponse:
+    async def begin(request: Request, maps: bool = False) -> JSONResponse:
         """Take an archive of images or of a DICOM study, or another file, and score it in time."""
-        name = await jobs.begin(request)
+        name = await jobs.begin(request, maps)
         return JSONResponse({"job": f"/jobs/{name}", "name": name}, 202, {"Location": f"/jobs/{name}"})
 
     @router.get(

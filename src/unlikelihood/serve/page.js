@@ -3,13 +3,13 @@
   const find = (selector) => document.querySelector(selector);
   const [drop, chosen, said, trouble, bar, again] = [".drop", "[data-files]", "[data-said]", ".trouble", "progress", "[data-again]"].map(find);
   const blank = find("#triage").content, place = find("[data-cases]");
-  const session = `live ${crypto.randomUUID?.() ?? Math.random()}`, NAMED = /\.(png|jpe?g|tiff?|webp|bmp|gif|jp2|j2k|jpx|npy|zip|mha|mhd|nii|nii\.gz|nrrd|nhdr|hdr)$/i;
+  const session = `live ${crypto.randomUUID?.() ?? Math.random()}`, NAMED = /\.(png|jpe?g|tiff?|webp|bmp|gif|jp2|j2k|jpx|npy|zip|tar|tar\.gz|tgz|mha|mhd|nii|nii\.gz|nrrd|nhdr|hdr)$/i, ARCHIVE = /\.(zip|tar|tar\.gz|tgz)$/i;
   const TOGETHER = 16, HEAVY = 2 ** 23;  // files and bytes of a request, as far as they can be divided
   let rows = [], model = null, key = "", stop = () => {}, waiting = 0, ended = 0;
   const ask = async (path, options = {}) => {
     for (;;) {
       const answer = await fetch(path, { ...options, headers: key ? { authorization: `Bearer ${key}` } : {} });
-      if (answer.ok) return answer.json();
+      if (answer.ok) return answer.status === 204 ? null : answer.json();
       const { error } = await answer.json().catch(() => ({ error: answer.statusText }));
       if (answer.status !== 503) throw Object.assign(new Error(error), { status: answer.status });
       await new Promise((resolve) => setTimeout(resolve, 1000 * Number(answer.headers.get("retry-after") ?? 1)));
@@ -121,12 +121,12 @@
     context.putImageData(image, 0, 0);
     return canvas;
   };
-  // Slices of a series go together, whatever they weigh; all else in requests that are answered soon.
+  // Slices of a series go together, whatever they weigh, and an archive by itself; all else in requests that are answered soon.
   const portions = (files) => {
     const slices = files.filter(({ name }) => model.takes === "volumes" && !NAMED.test(name)), made = slices.length ? [slices] : [];
     let last = null, size = 0;
     for (const one of files.filter((file) => !slices.includes(file))) {
-      if (!last || last.length >= Math.min(TOGETHER, model.limits.files) || size + one.file.size > HEAVY) {
+      if (!last || [one, last[0]].some(({ name }) => ARCHIVE.test(name)) || last.length >= Math.min(TOGETHER, model.limits.files) || size + one.file.size > HEAVY) {
         made.push((last = []));
         size = 0;
       }
@@ -135,11 +135,23 @@
     }
     return made;
   };
+  // An archive may take longer than a request may: the service works on it while the page asks how far it is.
+  const rowsOf = async ({ name }) => {
+    for (;;) {
+      const told = await ask(`jobs/${name}`);
+      if (told.state === "done" || told.state === "failed") await ask(`jobs/${name}`, { method: "DELETE" });
+      if (told.state === "failed") throw new Error(told.error);
+      if (told.state === "done") return told.rows;
+      said.textContent = told.total === undefined ? "an archive is read" : `${told.done} of ${told.total} samples of an archive are scored`;
+      await new Promise((resolve) => setTimeout(resolve, 500));
+    }
+  };
   const send = async (portion) => {
     const form = new FormData();
     for (const { file, name } of portion) form.append("files", file, name);
     try {
-      for (const row of await ask("score?maps=true", { method: "POST", body: form })) rows.push(named(row));
+      const one = { method: "POST", body: form }, later = ARCHIVE.test(portion[0].name);
+      for (const row of later ? await rowsOf(await ask("jobs?maps=true", one)) : await ask("score?maps=true", one)) rows.push(named(row));
     } catch (error) {
       trouble.textContent = error.message;
       for (const { name } of portion) rows.push(named({ name, reason: error.message }));

@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from unlikelihood.storage.extras import needing
 from unlikelihood.storage.files import replacing
 from unlikelihood.storage.reading import Unreadable
 
@@ -88,9 +89,7 @@ def public_keys(path: Path) -> list[Any]:
 
 def _ed25519() -> tuple[Any, Any]:
     """Return what reads keys and their classes."""
-    try:
+    with needing("sign", "a signature"):
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric import ed25519
-    except ImportError as error:
-        raise ImportError("signatures need cryptography: pip install unlikelihood[sign]") from error
     return serialization, ed25519

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unlikelihood.storage.extras import needing
 from unlikelihood.storage.files import replacing
 
 Columns = Mapping[str, np.ndarray]
@@ -20,16 +21,14 @@ def writer(path: Path) -> Callable[[Columns], None]:
     ------
     ValueError
         If the ending is neither ``.csv`` nor ``.parquet``: before anything is scored.
-    ImportError
+    MissingPackage
         If it is ``.parquet`` and pyarrow is not installed.
     """
     if path.suffix == ".csv":
         return partial(write_csv, path)
     if path.suffix == ".parquet":
-        try:
+        with needing("parquet", "writing .parquet"):
             import pyarrow  # noqa: F401
-        except ImportError:
-            raise ImportError("writing .parquet needs pyarrow: pip install 'unlikelihood[parquet]'") from None
         return partial(write_parquet, path)
     raise ValueError(f"out is {str(path)!r}, expected a name that ends in .csv or .parquet")
 

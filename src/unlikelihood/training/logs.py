@@ -9,6 +9,8 @@ from pathlib import Path
 
 from lightning_fabric.loggers import Logger
 
+from unlikelihood.storage.extras import MissingPackage
+
 # Of each kind the module and class, what has to be installed, and what its folder is called there.
 KINDS = {
     "csv": ("lightning_fabric.loggers", "CSVLogger", "lightning-fabric", "root_dir"),
@@ -62,10 +64,10 @@ def log_of(name: str) -> Callable[[Mapping[str, float], int], None]:
 
 
 def logger_in(folder: Path, kind: str) -> Logger:
-    """Return a logger of one of the `KINDS` that writes into a folder; an ImportError says what it needs."""
+    """Return a logger of one of the `KINDS` that writes into a folder; a MissingPackage says what it needs."""
     module, name, packages, place = KINDS[kind]
     try:
         made: Logger = getattr(import_module(module), name)(**{place: str(folder)})
     except ImportError as error:
-        raise ImportError(f"log is {kind!r}, which needs: pip install {packages}") from error
+        raise MissingPackage(f"log is {kind!r}, which needs: pip install {packages}") from error
     return made

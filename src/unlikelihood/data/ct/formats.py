@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from unlikelihood.storage import reading
+from unlikelihood.storage.extras import needing
 
 NIFTI = (".nii", ".nii.gz", ".hdr")  # .hdr: the header of a pair, with its voxels in .img
 METAIMAGE = (".mha", ".mhd")
@@ -43,7 +44,5 @@ def sitk() -> Any:
 
 def imported(module: str) -> Any:
     """Return a module of the `ct` extra."""
-    try:
+    with needing("ct", "a scan"):
         return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(f"CT scans need {module.split('.')[0]}: pip install unlikelihood[ct]") from error
