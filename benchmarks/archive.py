@@ -48,7 +48,8 @@ from unlikelihood.distributed.scoring import Job
 
 if __name__ == "__main__":
     model, data, out, rows, *ray = sys.argv[1:]
-    score_archive(Job(Path(model), Arrays(data)), Path(out), workers=2, rows=int(rows), ray=ray[0] if ray else None, patience=240)
+    job, address = Job(Path(model), Arrays(data)), ray[0] if ray else None
+    score_archive(job, Path(out), workers=2, rows=int(rows), ray=address, patience=240)
 """
 
 
