@@ -141,7 +141,7 @@ class TestIDX:
         write_digits(tmp_path / "mnist")
         file = tmp_path / "mnist" / f"{part}-images-idx3-ubyte.gz"
         file.write_bytes(gzip.compress(idx(np.ones(shape, np.uint8))))
-        with pytest.raises(ValueError, match="images-idx3-ubyte.gz holds images of shape"):
+        with pytest.raises(ValueError, match=r"images-idx3-ubyte\.gz holds images of shape"):
             MNIST(path=tmp_path / "mnist").split()
 
     def test_a_given_path_is_the_only_one(self, tmp_path):
