@@ -41,6 +41,26 @@ def test_what_jobs_return_comes_in_their_order_from_other_processes():
     assert each([os.getpid], 2, "Jobs") == each([os.getpid] * 3, 1, "Jobs")[:1] == [os.getpid()]
 
 
+SHOWING = """
+from functools import partial
+from unlikelihood.storage.workers import each
+
+def job(number):
+    import unlikelihood.progress as progress
+    progress.LINE_SECONDS = 0
+    with progress.stage(number + 1, 2), progress.progress("Working", 3) as update:
+        update(note="loss 0.5")
+
+each([partial(job, number) for number in range(2)], 2, "Jobs")
+"""
+
+
+def test_workers_say_how_far_they_are():
+    said = subprocess.run([sys.executable, "-c", SHOWING], capture_output=True, text=True, check=True).stderr
+    for number in (1, 2):
+        assert f"stage {number} of 2, Working: 1 of 3, loss 0.5" in said
+
+
 def test_an_error_a_warning_and_the_end_of_a_worker_are_told():
     with pytest.raises(ValueError, match="number is 1"):
         each([partial(slowest_first, 0, 1), partial(refused, 1)], 2, "Jobs")

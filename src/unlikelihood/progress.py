@@ -40,6 +40,7 @@ def _console() -> "Console":
 
 _stages: ContextVar[str] = ContextVar("_stages", default="")
 _silent: ContextVar[bool] = ContextVar("_silent", default=False)
+_plain: ContextVar[bool] = ContextVar("_plain", default=False)
 
 
 @contextmanager
@@ -50,6 +51,16 @@ def silent(whether: bool = True) -> Iterator[None]:
         yield
     finally:
         _silent.reset(before)
+
+
+@contextmanager
+def plain() -> Iterator[None]:
+    """Show progress within as lines, as where several processes share a terminal."""
+    before = _plain.set(True)
+    try:
+        yield
+    finally:
+        _plain.reset(before)
 
 
 @contextmanager
@@ -129,7 +140,7 @@ def progress(title: str, total: int | None, start: int = 0) -> Iterator[Update]:
         yield _lines("", total, start)
         return
     # Not `console.is_terminal`, which FORCE_COLOR switches on in the log files of a CI.
-    if not (sys.stderr.isatty() or _in_jupyter()):
+    if _plain.get() or not (sys.stderr.isatty() or _in_jupyter()):
         yield _lines(title, total, start)
         return
     # Imported here, not above: a bar is not worth a slower `import unlikelihood`.

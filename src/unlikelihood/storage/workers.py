@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import sys
 import threading
 import time
 import warnings
@@ -9,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TypeVar
 
-from unlikelihood.progress import progress, silent
+from unlikelihood.progress import plain, progress, silent
 
 Made = TypeVar("Made")
 INTERVAL = 0.5  # seconds
@@ -62,7 +63,8 @@ def each(jobs: Sequence[Callable[[], Made]], workers: int, title: str) -> list[M
     parallel = Parallel(n_jobs=workers, batch_size=1, max_nbytes=None, return_as="generator")
     made = []
     try:
-        with progress(title, len(jobs)) as update:
+        # On a terminal, the lines of the workers would get into a bar.
+        with silent(sys.stderr.isatty()), progress(title, len(jobs)) as update:
             for result, warned in parallel(delayed(_followed)(job) for job in jobs):
                 made.append(result)
                 for message, category in warned:
@@ -76,7 +78,7 @@ def each(jobs: Sequence[Callable[[], Made]], workers: int, title: str) -> list[M
 def _followed(job: Callable[[], Made]) -> tuple[Made, list[tuple[str, type[Warning]]]]:
     """Do a job in a worker, and return what it warned of, too."""
     follow_parent()
-    with silent(), warnings.catch_warnings(record=True) as warned:
+    with plain(), warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         result = job()
     return result, [(str(one.message), one.category) for one in warned]
