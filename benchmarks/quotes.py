@@ -75,10 +75,12 @@ def quotes() -> list[str]:
     near = max(read("neighbours.json")["rows"], key=lambda row: (row["n"], -row["k"]))
     (dcgan,) = read("nodule-dcgan/phantom/generation.json")["generators"]["3D DCGAN"]
     alarms = "no alarm" if not dcgan["alarms"] else "an alarm"
-    scans = read("newcomer.json")["CT"]
+    scans, own = (read("newcomer.json")[title] for title in ("CT", "Your own images"))
     worked = sum(step["processor seconds"] for step in scans["steps"]) / 60
     minute = search["times faster than the thesis' minute, by the processor"]
     return [
+        f"{own['minutes to the page']} minutes from 200 healthy pictures of mixed sizes to the page of {own['ranked']} "
+        "new ones",
         f"{scans['minutes to the page']} minutes from 20 phantom scans to a page that ranks {scans['ranked']} "
         f"candidates in 5 others, {worked:.1f} of them of a processor",
         f"neighbours among the likeliest: they find {100 * near['recall']:.1f} % of the {near['k']} nearest of a digit "
