@@ -75,6 +75,7 @@ def quotes() -> list[str]:
     near = max(read("neighbours.json")["rows"], key=lambda row: (row["n"], -row["k"]))
     (dcgan,) = read("nodule-dcgan/phantom/generation.json")["generators"]["3D DCGAN"]
     alarms = "no alarm" if not dcgan["alarms"] else "an alarm"
+    one, two = (row["fit seconds"] / 60 for row in read("auto.json")["rows"].values())
     scans, own = (read("newcomer.json")[title] for title in ("CT", "Your own images"))
     worked = sum(step["processor seconds"] for step in scans["steps"]) / 60
     minute = search["times faster than the thesis' minute, by the processor"]
@@ -100,6 +101,7 @@ def quotes() -> list[str]:
         f"has **{spread(nines)}** on the same nines over 5 seeds ({ends(nines)})",
         f"**{np.mean(list(digits.values())):.3f}** in the mean over the ten digits",
         f"({digits[worst]:.3f} for {worst} to {digits[best]:.3f} for {best})",
+        f"It takes {one:.1f} minutes to fit in one process of one thread, and {two:.1f} in two",
         f"official test it has **{spread(glands)}** ({ends(glands)})",
         f"the gland's volume has {area('nodule-vae--quick/adrenal', 'volume alone')}",
         f"On `Phantom` it has {spread(phantoms)} over 3 seeds ({ends(phantoms)})",
