@@ -141,6 +141,7 @@ def nodes(job: Job, n: int, many: int, folder: Path) -> dict[str, object]:
     os.environ |= {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_AUTH_MODE": "disabled",
+        "RAY_worker_niceness": "0",  # 15 would have other programs starve its workers
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     }
     from ray.cluster_utils import Cluster
