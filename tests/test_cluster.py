@@ -43,7 +43,7 @@ def ray(monkeypatch):
         monkeypatch.setenv(name, value)
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, object_store_memory=80 * 2**20, log_to_driver=False)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=80 * 2**20, log_to_driver=False)
     yield ray
     ray.shutdown()
 

@@ -50,9 +50,10 @@ class Committee(Detector):
         Share of the normals that gives the p-values where a member has to be fitted; the others fit it.
     seed : int
         Seeds the choice of those.
-    workers : int
-        Processes that fit the members, each one at a time. The members are the same, to the bit where each has as many
-        threads. Where ranks share a fit, they share that of one member after the other instead.
+    workers : int or None
+        Processes that fit the members, each one at a time; None takes one for each thread that torch may use. The
+        members are the same, to the bit where each has as many threads. Where ranks share a fit, they share that of one
+        member after the other instead.
 
     Attributes
     ----------
@@ -80,7 +81,7 @@ class Committee(Detector):
     combination: Combination = Fisher()
     held_out: OpenFraction = 0.2
     _: KW_ONLY
-    workers: Count = 1
+    workers: Count | None = 1
 
     runtime = ("workers",)
 
@@ -93,7 +94,8 @@ class Committee(Detector):
         fitting = rows(X, np.setdiff1d(np.arange(len(X)), index))
         # A fitted member of another shape is refused, also where there is nothing left to fit.
         jobs = [partial(self._member, number, fitting) for number in range(len(self.detectors))]
-        self.detectors_ = tuple(each(jobs, self.workers if size() == 1 else 1, "Fitting members"))
+        workers = 1 if size() > 1 else self.workers or torch.get_num_threads()
+        self.detectors_ = tuple(each(jobs, workers, "Fitting members"))
         self.shown_ = np.array(unseen[: max(1, min(SHOWN, HELD // unseen[:1].size))])
         scores = [detector.score_samples(unseen) for detector in self.detectors_]
         self.held_out_scores_ = np.sort(scores, axis=1)

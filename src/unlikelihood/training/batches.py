@@ -31,6 +31,7 @@ def batches_of(
     Data that fits into half of an accelerator's free memory is moved there once. Of a memory map, and of an array that
     torch cannot take as it is, the batches alone are copied.
     """
+    torch.get_num_threads()  # until a new thread has asked, MKL rounds its sums in another order there
     layout = memory_format(X.shape[1:])
 
     def batch(x: Tensor) -> Tensor:
