@@ -146,16 +146,16 @@ def nodes(job: Job, n: int, many: int, folder: Path) -> dict[str, object]:
     }
     from ray.cluster_utils import Cluster
 
-    one = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=one)
-    others = [cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)]
+    one = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+    cluster = Cluster(initialize_head=True, head_node_args=one | {"include_dashboard": False})
+    others = [cluster.add_node(**one)]
 
     def worker(driver: subprocess.Popen[bytes]) -> bool:
         return kill_one_of(actors())
 
     def node(driver: subprocess.Popen[bytes]) -> bool:
         cluster.remove_node(others.pop(), allow_graceful=False)
-        others.append(cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20))
+        others.append(cluster.add_node(**one))
         return True
 
     try:

@@ -10,7 +10,6 @@ import csv
 import json
 import os
 import re
-import resource
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.local import DEFECTS, made
+from benchmarks.speed import processor
 from unlikelihood.data.ct.phantom import Phantom
 from unlikelihood.storage.files import replacing
 from unlikelihood.storage.provenance import provenance
@@ -90,25 +90,19 @@ def review(place: Path) -> None:
 FOLDERS: dict[str, Callable[[Path], None]] = {"Your own images": images, "CT": scans}
 
 
-def processor_seconds() -> float:
-    """Return the time that processors have worked for the processes that this one started and that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
 def run(title: str, place: Path) -> list[dict[str, Any]]:
     """Run the commands of a section in a folder, each with the time that it took and the line that it ended with."""
     at = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "UNLIKELIHOOD_CACHE": str(place)}
     steps = []
     for command in printed(title):
-        started, worked = time.perf_counter(), processor_seconds()
+        started, worked = time.perf_counter(), processor()
         done = subprocess.run(command, shell=True, cwd=place, env=os.environ | at, stdout=subprocess.PIPE, text=True)
         if done.returncode:
             raise SystemExit(f"{command}: ended with {done.returncode}")
         said = done.stdout.splitlines()[-1]
         taken = {
             "seconds": round(time.perf_counter() - started, 1),
-            "processor seconds": round(processor_seconds() - worked, 1),
+            "processor seconds": round(processor() - worked, 1),
             "processes that wanted a core": round(os.getloadavg()[0], 1),
         }
         steps.append({"command": command} | taken | {"said": said})
