@@ -98,6 +98,8 @@ LIES = {
         "pixels missing": "expected one of",
         "pixels: complex": "complex128",
         "pixels: nan": "not finite",
+        "pixels: none": "expected (0,)",
+        "pixels: one too few": "expected (7,)",
         "pixels: beyond float32": "not finite in 32 bits",
         "label: 2**40": "expected 0 (normal) or 1",
         "label: one too few": "expected (8,)",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from unlikelihood.data.images import LAYOUTS, MAX_CHANNELS, Images, numbered
+from unlikelihood.data.images import LAYOUTS, MAX_CHANNELS, Images, column_of, numbered
 from unlikelihood.data.mapped import WHOLE, Mapped, Stored, held, windowed
 from unlikelihood.data.npy import check_member, npy_map
 from unlikelihood.data.source import RandomSplitSource, existing
@@ -74,7 +74,13 @@ class Arrays(RandomSplitSource):
         stored = _pixels(path, self.pixels)
         label, group = _column("label", path, self.label), _column("group", path, self.group)
         with naming(path, "samples"):
-            return ArrayRows(self, path, _channels_first(stored, self.channel_axis), label, group)
+            pixels = _channels_first(stored, self.channel_axis)
+            # Here, for parts of them that are read would be of one length.
+            label, group = (
+                column if column is None else column_of(name, column, len(pixels))
+                for name, column in (("label", label), ("group", group))
+            )
+            return ArrayRows(self, path, pixels, label, group)
 
 
 @dataclass(frozen=True)

@@ -183,7 +183,8 @@ def _pixels(value: Any) -> Any:
         raise ValueError("pixels hold intensities that are not finite in 32 bits") from error
 
 
-def _column(parameter: str, value: ArrayLike, n: int) -> NDArray[Any]:
+def column_of(parameter: str, value: ArrayLike, n: int) -> NDArray[Any]:
+    """Return what a parameter gives of each of n images; a ValueError says that it does not of each."""
     column = np.asarray(value)
     if column.shape != (n,):
         raise ValueError(f"{parameter} of shape {column.shape}: expected ({n},), one for each image in pixels")
@@ -191,7 +192,7 @@ def _column(parameter: str, value: ArrayLike, n: int) -> NDArray[Any]:
 
 
 def _label(value: ArrayLike, n: int) -> NDArray[np.int64]:
-    label = _column("label", value, n)
+    label = column_of("label", value, n)
     other = np.unique(label[~np.isin(label, (0, 1))])
     if len(other):
         raise ValueError(f"label holds {other[:5].tolist()}: expected 0 (normal) or 1 (anomalous)")
@@ -199,7 +200,7 @@ def _label(value: ArrayLike, n: int) -> NDArray[np.int64]:
 
 
 def _identity(parameter: str, value: ArrayLike, n: int) -> NDArray[Any]:
-    column = _column(parameter, value, n)
+    column = column_of(parameter, value, n)
     if column.dtype.kind == "O" and all(isinstance(entry, str) for entry in column):
         column = column.astype(str)  # how pandas holds text
     if n and column.dtype.kind not in "iuU":
@@ -216,7 +217,7 @@ def _mask(value: ArrayLike, pixels: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _part(value: ArrayLike, n: int) -> NDArray[np.str_]:
-    part = _column("part", value, n).astype(str)
+    part = column_of("part", value, n).astype(str)
     if other := sorted(set(part.tolist()) - {"train", "calibration", "test"}):
         raise ValueError(f"part holds {other[0]!r}: expected train, calibration or test")
     return part
