@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,18 @@ def test_what_a_living_process_writes_is_left_alone(tmp_path):
     assert [place.name for place in tmp_path.iterdir()] == ["a"]
 
 
+def test_many_writers_of_one_path_do_not_take_away_what_another_has_just_begun(tmp_path):
+    def writes(number):
+        for _ in range(100):
+            with replacing(tmp_path / "a", lasting=False) as place:
+                place.mkdir()
+                (place / "file").write_text(str(number))
+
+    with ThreadPoolExecutor(6) as threads:
+        list(threads.map(writes, range(6)))
+    assert [str(place.relative_to(tmp_path)) for place in sorted(tmp_path.rglob("*"))] == ["a", "a/file"]
+
+
 def test_hidden_folders_of_others_are_left_alone(tmp_path):
     (tmp_path / ".a.backup").mkdir()
     with replacing(tmp_path / "a") as place:
@@ -173,6 +186,7 @@ def test_no_room_for_a_map_is_an_error_and_no_crash(tmp_path, monkeypatch):
 
 HOLDS = """
 import sys, time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unlikelihood.storage.locks import alone
 

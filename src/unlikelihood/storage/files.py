@@ -88,9 +88,9 @@ def recover(path: str | os.PathLike[str]) -> None:
             lock.acquire(timeout=0)  # a Timeout is an OSError
             try:
                 _move_in(holder, target.name)
+                _clear(holder)  # before the release: after it, the one who made this folder a moment ago may fill it
             finally:
                 lock.release()
-            _clear(holder)
 
 
 def allocate(file: Path) -> None:
@@ -111,7 +111,8 @@ def _holder(target: Path) -> tuple[Path, FileLock]:
     while True:
         holder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
         lock = FileLock(holder / LOCK)
-        with suppress(Timeout, FileNotFoundError):  # another process took it for one that was left
+        # Another process may take it for one that was left, hold it and remove it, meanwhile.
+        with suppress(Timeout, FileNotFoundError, FileExistsError):
             lock.acquire(timeout=0)
             (holder / NEW).mkdir()
             return holder, lock
