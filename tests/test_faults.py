@@ -24,7 +24,7 @@ from unlikelihood.data import kept
 from unlikelihood.storage import files
 from unlikelihood.storage.files import allocate, recover, replacing
 from unlikelihood.storage.locks import alone
-from unlikelihood.storage.models import ModelFileError
+from unlikelihood.storage.models import FORMAT, ModelFileError
 from unlikelihood.storage.records import read_sealed, seal
 from unlikelihood.training.batches import in_halves
 
@@ -306,11 +306,12 @@ Parallel(2)(delayed(work)(i) for i in range(2))
 GOLDEN = Path(__file__).parent / "golden"
 
 
-def test_a_model_folder_of_the_first_format_still_loads_with_its_scores():
-    known = np.load(GOLDEN / "scores.npz")
-    conformal = load(GOLDEN / "conformal")
+@pytest.mark.parametrize("version", range(1, FORMAT + 1))
+def test_a_model_folder_of_every_format_loads_with_the_scores_it_had(version):
+    known = np.load(GOLDEN / str(version) / "scores.npz")
+    conformal = load(GOLDEN / str(version) / "conformal")
     assert isinstance(conformal, Conformal)
-    np.testing.assert_allclose(conformal.score_samples(known["X"]), known["score"], rtol=1e-6)
+    np.testing.assert_allclose(conformal.score_samples(known["X"]), known["score"], rtol=1e-4)
     np.testing.assert_allclose(conformal.p_value(known["X"]), known["p_value"], rtol=1e-12)
     np.testing.assert_array_equal(conformal.predict(known["X"]), known["decision"])
 

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file, save_file
 from tiny import normals, tiny
 from unlikelihood import IWAE, Bernoulli, CorrelatedGaussian, Exemplars, load
 from unlikelihood.storage import models as persistence
-from unlikelihood.storage.models import ModelFileError, canonical, sha256
+from unlikelihood.storage.models import FORMAT, ModelFileError, canonical, sha256
 
 X = normals((1, 8, 8))
 
@@ -47,6 +47,20 @@ def test_a_changed_byte_is_refused(saved, file, place):
         load(saved)
 
 
+def test_a_model_without_a_later_parameter_scores_as_it_did(tmp_path):
+    X = np.random.default_rng(0).integers(0, 256, (12, 1, 4, 4)) / 255
+    flow = tiny("Flow", antithetic=False, levels=256, draws=4).fit(X)
+    folder = flow.save(tmp_path / "model")
+
+    def of_format_1(record):
+        record["format"] = 1
+        del record["detector"]["parameters"]["antithetic"]
+
+    rewrite(folder, of_format_1)
+    np.testing.assert_array_equal(load(folder).score_samples(X), flow.score_samples(X))
+    assert not np.array_equal(load(folder).score_samples(X), flow.set_params(antithetic=True).score_samples(X))
+
+
 @pytest.mark.parametrize("file", ["detector.json", "weights.safetensors"])
 def test_a_missing_file_is_refused(saved, file):
     (saved / file).unlink()
@@ -57,7 +71,7 @@ def test_a_missing_file_is_refused(saved, file):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda record: record.update(format=99), "format 99, expected 1"),
+        (lambda record: record.update(format=99), f"format 99, expected 1 to {FORMAT}"),
         (
             lambda record: record["detector"].update({"$detector": "os.system"}),
             "'os.system' is not a public class",

@@ -50,7 +50,7 @@ def test_an_error_is_the_summed_squared_error_over_twice_the_variance():
         with torch.inference_mode():
             x = torch.from_numpy(X)
             q = detector.net_.posterior(x)
-            z = q.loc + q.scale * detector.opposite_noise(detector.scoring.samples, 1, 2)
+            z = q.loc + q.scale * detector.draws_of_noise(4, 1, 2, antithetic=True)
             squared = torch.stack([(x - detector.decode(each)).square().flatten(1).sum(1) for each in z]).mean(0)
         assert found == pytest.approx(scale * squared.numpy(), rel=1e-3, abs=1e-3)
 

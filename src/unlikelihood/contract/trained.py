@@ -142,8 +142,10 @@ class Learner(Detector, Generic[Net]):
         generator = torch.Generator().manual_seed(self.seed)
         return torch.randn(shape, generator=generator, dtype=torch.float32).to(next(self.net_.parameters()))
 
-    def opposite_noise(self, n: int, *shape: int) -> Tensor:
-        r"""Return n such draws (n, \*shape), in pairs of opposite sign: what is linear in them cancels."""
+    def draws_of_noise(self, n: int, *shape: int, antithetic: bool) -> Tensor:
+        r"""Return n such draws, (n, \*shape); antithetic ones are pairs of opposite sign."""
+        if not antithetic:
+            return self.noise(n, *shape)
         noise = self.noise(math.ceil(n / 2), *shape)
         return torch.cat([noise, -noise])[:n]
 

@@ -43,7 +43,9 @@ class Flow(Density[NormalisingFlow], Generator[NormalisingFlow]):
         Grey levels of images and volumes, from 0 to 1; from their lowest value to their highest if they are not
         within. None: they are continuous. Vectors always are.
     draws : int
-        L, draws of the noise at scoring, in pairs u and 1 - u.
+        L, draws of the noise at scoring.
+    antithetic : bool
+        Make the draws in pairs u and 1 - u, in which what is linear in u cancels.
 
     References
     ----------
@@ -62,6 +64,7 @@ class Flow(Density[NormalisingFlow], Generator[NormalisingFlow]):
     width: Count = 24
     levels: Annotated[int, Range(2)] | None = 256
     draws: Count = 2
+    antithetic: bool = True
     _: KW_ONLY
     epochs: Count = 5
     batch_size: Count = 32
@@ -90,7 +93,7 @@ class Flow(Density[NormalisingFlow], Generator[NormalisingFlow]):
     def score_batch(self, x: Tensor) -> Tensor:
         if self.net_.levels is None:
             return self.net_.log_prob(x, torch.zeros_like(x))
-        noise = torch.special.ndtr(self.opposite_noise(self.draws, *self.shape_))
+        noise = torch.special.ndtr(self.draws_of_noise(self.draws, *self.shape_, antithetic=self.antithetic))
         return log_mean_exp(torch.stack([self.net_.log_prob(x, u.expand_as(x)) for u in noise]))
 
     @override

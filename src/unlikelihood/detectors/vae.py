@@ -163,12 +163,13 @@ class VAE(Reconstructor, Density[Autoencoder], Variational[Autoencoder]):
     def score_batch(self, x: Tensor) -> Tensor:
         net = self.net_
         q = net.posterior(x)
-        z = net.approximation.at(q, self.opposite_noise(self.scoring.samples, 1, self.latent))
+        score = self.scoring
+        z = net.approximation.at(q, self.draws_of_noise(score.samples, 1, self.latent, antithetic=score.antithetic))
 
         def log_px_z(z: Tensor) -> Tensor:
             return torch.stack([net.log_likelihood(x, z_l) for z_l in z])
 
-        return self.scoring(log_px_z, z, q, net.prior)
+        return score(log_px_z, z, q, net.prior)
 
     @override
     def decode(self, z: Tensor) -> Tensor:

@@ -27,11 +27,13 @@ class Score(Component, ABC):
     Parameters
     ----------
     samples : int
-        L, the number of samples z⁽ˡ⁾ ~ q(z|x). They are pairs on opposite sides of the posterior's mean, in which what
-        is linear in z cancels.
+        L, the number of samples z⁽ˡ⁾ ~ q(z|x).
+    antithetic : bool
+        Draw them in pairs on opposite sides of the posterior's mean, in which what is linear in z cancels.
     """
 
     samples: Count = 4
+    antithetic: bool = True
 
     @abstractmethod
     def __call__(self, log_px_z: LogLikelihood, z: Tensor, q: Normal | Flowed, p: PriorModule) -> Tensor:

@@ -26,8 +26,9 @@ from unlikelihood.storage.files import recover, replacing
 from unlikelihood.storage.reading import Unreadable, naming
 from unlikelihood.storage.records import canonical, seal, sha256
 from unlikelihood.storage.signatures import refuse_untrusted
+from unlikelihood.storage.upgrades import upgraded
 
-FORMAT = 1  # a later one reads this one too, which tests/golden holds
+FORMAT = 2  # all earlier ones are read too, which tests/golden holds
 WEIGHTS = "weights.safetensors"
 ANYWHERE = "device"  # what `load` takes for every model, with a network or without
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BOOL": "bool"} | {
@@ -117,6 +118,7 @@ def contents(folder: Path, runtime: Mapping[str, Any]) -> tuple[dict[str, Any], 
         check_sums(folder, record, weights)
     refuse_untrusted(folder, content)
     try:
+        record["detector"] = upgraded(record["detector"], record["format"])
         with safe_open(folder / WEIGHTS, "numpy") as file:
             parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
             kinds = {name: (DTYPES.get(part.get_dtype(), ""), part.get_shape()) for name, part in parts.items()}
@@ -133,9 +135,9 @@ def contents(folder: Path, runtime: Mapping[str, Any]) -> tuple[dict[str, Any], 
 
 def check_sums(folder: Path, record: Any, weights: str) -> None:
     """Raise if a record is of another format, or it or its weights are not those that were written."""
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        found = record.get("format") if isinstance(record, dict) else record
-        raise ModelFileError(f"{folder}/detector.json has format {found!r}, expected {FORMAT}")
+    found = record.get("format") if isinstance(record, dict) else record
+    if found not in range(1, FORMAT + 1):
+        raise ModelFileError(f"{folder}/detector.json has format {found!r}, expected 1 to {FORMAT}")
     written = {name: value for name, value in record.items() if name != "checksum"}
     for file, kept, found in (
         ("detector.json", record.get("checksum"), sha256(canonical(written))),
