@@ -18,6 +18,7 @@ import numpy as np
 import onnxruntime
 import torch
 from numpy.typing import NDArray
+from sklearn.svm import OneClassSVM
 from torch import nn
 
 import unlikelihood as u
@@ -98,6 +99,7 @@ EXAMPLES: dict[str, Callable[[], u.Detector]] = {
     "EncoderSearch, refined": lambda: u.EncoderSearch(gan(), refine=2, **NET),
     "LikelihoodRegret": lambda: u.LikelihoodRegret(vae(), steps=2),
     "IsolationForest": u.IsolationForest,
+    "Estimator": lambda: u.Estimator(OneClassSVM()),
     "Radiomics, shape": u.Radiomics,
     "TotalVolume": lambda: u.TotalVolume(threshold=100.0),
     "InputComplexity": lambda: u.InputComplexity(u.PCAResidual(4)),
