@@ -1,8 +1,11 @@
 """Sources read what is in the files, to the bit, and say so where they cannot."""
 
 import csv
+import gc
 import pickle
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 
 import imagecodecs
@@ -19,6 +22,7 @@ from unlikelihood.data.ct.nodules import Nodules
 from unlikelihood.data.ct.volumes import Volumes
 from unlikelihood.data.digits import Digits
 from unlikelihood.data.folder import Folder
+from unlikelihood.data.npy import npy_map
 from unlikelihood.data.source import Source
 from unlikelihood.storage import discovery
 
@@ -77,6 +81,23 @@ class TestArrays:
         assert (images.spacing, images.orientation) == ((0.5, 0.5), "PL")
         assert images.name[1] == "a.npy/00001"
         np.testing.assert_array_equal(images.pixels, stored)
+
+    def test_threads_read_npy_files_at_the_same_time(self, tmp_path):
+        np.save(tmp_path / "a.npy", np.zeros((3, 4)))
+
+        def let_another_run(*told):  # while a header is parsed, where Python 3.11 fails in threads
+            time.sleep(0)
+
+        before = gc.get_threshold()
+        gc.callbacks.append(let_another_run)
+        gc.set_threshold(20)
+        try:
+            with ThreadPoolExecutor(4) as threads:
+                shapes = list(threads.map(lambda _: npy_map(tmp_path / "a.npy").shape, range(400)))
+        finally:
+            gc.callbacks.remove(let_another_run)
+            gc.set_threshold(*before)
+        assert set(shapes) == {(3, 4)}
 
     @pytest.mark.parametrize(
         ("shape", "axis", "read"),

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from unlikelihood.data.ct.content import SETTLED, identity
 from unlikelihood.data.kept import keep
 from unlikelihood.data.mapped import WHOLE, Mapped, Stored, held
+from unlikelihood.data.npy import npy_map
 from unlikelihood.data.source import cache
 from unlikelihood.progress import progress
 from unlikelihood.storage.files import allocate, replacing
@@ -116,11 +117,11 @@ def decode(
 
         before = _seen(files)
         place = keep(cache() / "decoded" / key_of(files, [VERSION, *settings], before), make)
-    kept = np.load(place / "kept.npy")
+    kept = np.array(npy_map(place / "kept.npy"))
     failures = json.loads((place / "failures.json").read_text(encoding="utf-8"))
-    pixels = np.load(place / "pixels.npy", mmap_mode="r")[: len(kept)]
+    pixels = npy_map(place / "pixels.npy")[: len(kept)]
     masks = place / "mask.npy"
-    mask = np.load(masks, mmap_mode="r")[: len(kept)] if masks.is_file() else None
+    mask = npy_map(masks)[: len(kept)] if masks.is_file() else None
     return Decoded(Mapped([Stored(pixels, window)]), mask, kept, failures)
 
 

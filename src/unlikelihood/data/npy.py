@@ -1,7 +1,9 @@
 """Arrays in .npy and .npz files, whose headers say no more than there is."""
 
 import math
+import os
 from pathlib import Path
+from threading import Lock
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -11,6 +13,7 @@ from unlikelihood.storage.reading import check_claim
 
 MAGIC = b"\x93NUMPY"
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+_parsing = Lock()  # Python 3.11 fails now and then where two threads parse (python/cpython#106905)
 
 
 def npy_map(file: Path) -> NDArray[Any]:
@@ -22,8 +25,8 @@ def npy_map(file: Path) -> NDArray[Any]:
         If it is damaged, holds Python objects, which are never unpickled, or is of another size than it says.
     """
     with file.open("rb") as content:
-        _check_size(content, file.stat().st_size)
-    return np.load(file, mmap_mode="r", allow_pickle=False)
+        shape, by_columns, dtype = _header(content, os.fstat(content.fileno()).st_size)
+        return np.memmap(content, dtype, "r", content.tell(), shape, "F" if by_columns else "C")
 
 
 def check_member(arrays: Any, name: str) -> int:
@@ -31,20 +34,23 @@ def check_member(arrays: Any, name: str) -> int:
     member = arrays.zip.getinfo(name)
     check_claim(member.compress_size, member.file_size)
     with arrays.zip.open(member) as content:
-        _check_size(content, member.file_size)
+        _header(content, member.file_size)
     return int(member.file_size)
 
 
-def _check_size(content: BinaryIO, size: int) -> None:
+def _header(content: BinaryIO, size: int) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return shape, order and type of an array, if it has the `size` that they say; what follows is the array."""
     if content.read(len(MAGIC)) != MAGIC:
         raise ValueError("it is no array of NumPy")
     content.seek(0)
     version = np.lib.format.read_magic(content)
     if version not in HEADERS:
         raise ValueError(f"its version is {version}, expected one of {', '.join(map(str, HEADERS))}")
-    shape, _, dtype = HEADERS[version](content)
+    with _parsing:
+        shape, by_columns, dtype = HEADERS[version](content)
     if dtype.hasobject:
         raise ValueError("it holds Python objects, which are never unpickled")
     expected = content.tell() + math.prod(shape) * dtype.itemsize
     if min(shape, default=0) < 0 or size != expected:
         raise ValueError(f"it holds {size} bytes, its header says {expected}: {dtype} of shape {shape}")
+    return shape, by_columns, dtype

@@ -14,6 +14,7 @@ from unlikelihood.data.ct.content import content_hashes
 from unlikelihood.data.ct.scan_files import ScanFiles
 from unlikelihood.data.kept import in_use, keep, make_room, seal
 from unlikelihood.data.mapped import WHOLE, Mapped, Stored, windowed
+from unlikelihood.data.npy import npy_map
 from unlikelihood.progress import progress
 from unlikelihood.storage.files import allocate, replacing
 from unlikelihood.storage.locks import alone
@@ -150,7 +151,7 @@ def gather(
                     file.write(hu.astype(dtype).tobytes())
 
     place = folder / hashed([[str(one.file) for one in cropped], [list(map(int, at)) for at in rows]])
-    hu = np.load(keep(place, make) / "hu.npy", mmap_mode="r")
+    hu = npy_map(keep(place, make) / "hu.npy")
     return hu if window is None else Mapped([Stored(hu, window)])
 
 
@@ -202,7 +203,7 @@ def _crops(one: Cropped) -> NDArray[Any]:
     if one.file is None or not one.file.is_file():
         return np.empty((0, 1, *one.shape))
     try:
-        return np.load(one.file, mmap_mode="r")
+        return npy_map(one.file)
     except ValueError as error:
         raise ValueError(
             f"{one.file}: damaged ({error}); it is made again when {one.file.parent} is deleted"
