@@ -4,8 +4,9 @@ python -m benchmarks.serve [--seconds N] [--clients N]
 
 A small VAE answers on loopback, in a process of its own, to clients that send their next request as soon as they have
 an answer: arrays of some samples, and then single PNG files. Beside that stands the same model, called directly with
-the same samples in one array, before and after. An error is an answer other than a row with a score for every sample,
-or a score that is not the model's.
+the same samples in one array: rounds of both take turns, and the ratio is the median of the rounds, each beside the
+direct scoring before and after it. An error is an answer other than a row with a score for every sample, or a score
+that is not the model's.
 """
 
 import argparse
@@ -13,14 +14,17 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from http.client import HTTPConnection, HTTPException
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 import numpy as np
@@ -33,17 +37,21 @@ from unlikelihood.progress import silent
 from unlikelihood.storage.provenance import provenance
 
 RESULTS = Path(__file__).parent / "results" / "serve.json"
-SAMPLES = 64  # of a request that is an array
-SENT = 32  # different requests
+SAMPLES = (256, 64)  # of a request that is an array
+SENT = 2048  # different samples
+FILES = 32  # different files of one image
 LINE = "a-line-that-no-file-holds"
+ROUNDS = 4  # that the time of a kind is divided into
 WARM = 2.0  # seconds of requests before those that count
 TOLERANCE = 1e-5  # of a score, which is a float32 sum, in batches of different sizes
 
 
-def body(name: str, content: bytes) -> bytes:
-    """Return a request of one file."""
-    head = f'--{LINE}\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'
-    return head.encode() + content + f"\r\n--{LINE}--\r\n".encode()
+def request(name: str, content: bytes) -> bytes:
+    """Return a request of one file, as it goes over the wire."""
+    part = f'--{LINE}\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'
+    body = part.encode() + content + f"\r\n--{LINE}--\r\n".encode()
+    kind = f"Content-Type: multipart/form-data; boundary={LINE}"
+    return f"POST /score HTTP/1.1\r\nHost: localhost\r\n{kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 def file_of(array: np.ndarray) -> bytes:
@@ -62,22 +70,34 @@ def resident(process: int) -> float:
     return sum(int(line.split()[1]) for line in lines if line.startswith(("RssAnon", "RssShmem"))) / 1024
 
 
+def answer(connection: socket.socket) -> tuple[int, bytes]:
+    """Return the status and the body of an answer."""
+    with connection.makefile("rb") as reader:
+        status, length = int(reader.readline().split()[1]), 0
+        while (line := reader.readline()).strip():
+            name, _, value = line.partition(b":")
+            length = int(value) if name.lower() == b"content-length" else length
+        return status, reader.read(length)
+
+
 class Clients:
-    """Threads that each ask a service again and again.
+    """Threads that each ask a service again and again, and look at the answers when the time is over.
+
+    They share the processor with the service, and so do as little as they can meanwhile.
 
     Parameters
     ----------
     port : int
         Where it answers, on loopback.
     requests : list of tuple
-        Bodies, and the anomaly scores that are due.
+        As they go over the wire, and the anomaly scores that are due.
     """
 
     def __init__(self, port: int, requests: list[tuple[bytes, np.ndarray]]) -> None:
         self.port, self.requests = port, requests
         self.seconds: list[float] = []
+        self.answers: list[tuple[int, int, bytes]] = []
         self.errors: list[str] = []
-        self.samples = 0
 
     def run(self, clients: int, seconds: float) -> float:
         """Ask for some time, and return how long it was until the last answer."""
@@ -90,42 +110,58 @@ class Clients:
         return time.perf_counter() - began
 
     def _ask(self, number: int, until: float) -> None:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=120)
-        headers = {"content-type": f"multipart/form-data; boundary={LINE}"}
-        while (began := time.perf_counter()) < until:
-            content, due = self.requests[number % len(self.requests)]
-            number += 1
+        while time.perf_counter() < until:
             try:
-                connection.request("POST", "/score", content, headers)
-                answer = connection.getresponse()
-                said = answer.read()
-                self.seconds.append(time.perf_counter() - began)
-                if answer.status != 200:
-                    raise ValueError(f"{answer.status} {said[:200]!r}")
-                scores = [row["anomaly_score"] for row in json.loads(said)]
-                if not np.allclose(scores, due, rtol=TOLERANCE):
-                    raise ValueError("scores are not the model's")
-                self.samples += len(scores)
-            except (OSError, ValueError, KeyError, HTTPException) as error:
+                with socket.create_connection(("127.0.0.1", self.port), 120) as connection:
+                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    while (began := time.perf_counter()) < until:
+                        number = (number + 1) % len(self.requests)
+                        connection.sendall(self.requests[number][0])
+                        self.answers.append((number, *answer(connection)))
+                        self.seconds.append(time.perf_counter() - began)
+            except (OSError, ValueError, IndexError) as error:
                 self.errors.append(f"{type(error).__name__}: {error}")
-                connection.close()
-        connection.close()
+
+    def samples(self) -> int:
+        """Return how many samples got their score; an answer that is not right is added to the errors."""
+        right = 0
+        for number, status, said in self.answers:
+            due = self.requests[number][1]
+            try:
+                scores = [row["anomaly_score"] for row in json.loads(said)]
+                if status != 200 or not np.allclose(scores, due, rtol=TOLERANCE):
+                    raise ValueError("the scores are not the model's")
+                right += len(due)
+            except (ValueError, KeyError, TypeError) as error:
+                self.errors.append(f"{status}: {error}: {said[:200]!r}")
+        return right
 
 
-def measured(port: int, process: int, requests: list[tuple[bytes, np.ndarray]], args: Any) -> dict[str, Any]:
-    """Return what a service does for clients that send requests."""
+def measured(
+    port: int, process: int, requests: list[tuple[bytes, np.ndarray]], args: Any, direct: Callable[[], float]
+) -> dict[str, Any]:
+    """Return what a service does for clients that send requests, beside direct scoring."""
     Clients(port, requests).run(args.clients, WARM)
-    before = resident(process)
-    clients = Clients(port, requests)
-    took = clients.run(args.clients, args.seconds)
+    before, took, rates, beside = resident(process), [], [], [direct()]
+    rounds = [Clients(port, requests) for _ in range(ROUNDS)]
+    for clients in rounds:
+        took.append(clients.run(args.clients, args.seconds / ROUNDS))
+        rates.append(clients.samples() / took[-1])
+        beside.append(direct())
+    seconds = [one for clients in rounds for one in clients.seconds]
+    errors = [one for clients in rounds for one in clients.errors]
+    ratios = [rate / mean(around) for rate, around in zip(rates, pairwise(beside), strict=True)]
     return {
-        "requests": len(clients.seconds),
-        "errors": len(clients.errors),
-        "first errors": clients.errors[:3],
-        "requests a second": round(len(clients.seconds) / took, 1),
-        "samples a second": round(clients.samples / took, 1),
-        "p50, milliseconds": round(1e3 * median(clients.seconds), 1),
-        "p99, milliseconds": round(1e3 * float(np.quantile(clients.seconds, 0.99)), 1),
+        "requests": len(seconds),
+        "errors": len(errors),
+        "first errors": errors[:3],
+        "requests a second": round(len(seconds) / sum(took), 1),
+        "samples a second": round(mean(rates), 1),
+        "direct, samples a second": round(mean(beside), 1),
+        "samples a second over direct": round(median(ratios), 3),
+        "over direct, by round": [round(ratio, 3) for ratio in ratios],
+        "p50, milliseconds": round(1e3 * median(seconds), 1),
+        "p99, milliseconds": round(1e3 * float(np.quantile(seconds, 0.99)), 1),
         "MiB at start": round(before, 1),
         "MiB at end": round(resident(process), 1),
     }
@@ -151,36 +187,34 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         model = fitted(place)
-        write(place / "new.npy", SHAPE, SENT * SAMPLES)
+        write(place / "new.npy", SHAPE, SENT)
         stored = np.load(place / "new.npy")
         X = stored.astype(np.float32) / np.float32(255)
         detector = load(model)
         with silent():
             due_of_arrays, due_of_images = -detector.score_samples(stored), -detector.score_samples(X)
-        arrays = [slice(start, start + SAMPLES) for start in range(0, len(X), SAMPLES)]
+        arrays = {n: [slice(start, start + n) for start in range(0, len(X), n)] for n in SAMPLES}
         kinds = {
-            f"arrays of {SAMPLES}": [(body("x.npy", file_of(stored[each])), due_of_arrays[each]) for each in arrays],
-            "single PNG files": [(body("x.png", file_of(stored[k])), due_of_images[k : k + 1]) for k in range(SENT)],
+            f"arrays of {n}": [(request("x.npy", file_of(stored[each])), due_of_arrays[each]) for each in parts]
+            for n, parts in arrays.items()
+        } | {
+            "single PNG files": [
+                (request("x.png", file_of(stored[k])), due_of_images[k : k + 1]) for k in range(FILES)
+            ],
         }
         command = [sys.executable, "-m", "unlikelihood", "serve", str(model), "--port", "0"]
         server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         try:
             assert server.stdout is not None
             port = int(server.stdout.readline().strip().rstrip("/").rpartition(":")[2])
-            rates, found = [direct(detector, stored, min(5.0, args.seconds))], {}
-            for kind, requests in kinds.items():
-                found[kind] = measured(port, server.pid, requests, args)
-                rates.append(direct(detector, stored, min(5.0, args.seconds)))
+            beside = partial(direct, detector, stored, min(5.0, args.seconds))
+            found = {kind: measured(port, server.pid, requests, args, beside) for kind, requests in kinds.items()}
         finally:
             server.send_signal(signal.SIGTERM)
             server.wait(120)
-    of_direct = round(median(rates), 1)
-    for made in found.values():
-        made["samples a second over direct"] = round(made["samples a second"] / of_direct, 3)
     record = {
         "clients": args.clients,
         "seconds": args.seconds,
-        "direct, samples a second": of_direct,
         **found,
         "ended with": server.returncode,
         "load before and after": [round(load_before, 1), round(os.getloadavg()[0], 1)],

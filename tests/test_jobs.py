@@ -235,7 +235,7 @@ def test_a_job_ends_once_however_many_ask_and_makes_room(slow, files, tmp_path, 
 @pytest.mark.parametrize(
     "sent", [b"", b"--x\r\n", b'--x\r\nContent-Disposition: form-data; name="a"; filename="a.zip"\r\n\r\nPK']
 )
-def test_who_is_slow_or_hangs_up_keeps_no_place(detector, files, monkeypatch, sent):
+def test_who_is_slow_or_hangs_up_keeps_no_place(detector, files, monkeypatch, caplog, sent):
     monkeypatch.setattr("unlikelihood.serve.server.HEAD", 0.5)
     head = b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999\r\n"
     head += b"Content-Type: multipart/form-data; boundary=x\r\n\r\n"
@@ -243,9 +243,12 @@ def test_who_is_slow_or_hangs_up_keeps_no_place(detector, files, monkeypatch, se
         assert raw(client, head, sent).startswith(b"HTTP/1.1 408 ")
         with socket.create_connection(("127.0.0.1", client.port), 20) as connection:
             connection.sendall(head + sent)
-        while client.app.state.scoring.busy:
+        began = time.monotonic()
+        while '{path="/jobs",status="400"}' not in client.get("/metrics")[2]:
+            assert time.monotonic() < began + 20
             time.sleep(0.01)
         assert len(scored(client, "a.zip", zipped(files))) == 12
+    assert "Traceback" not in caplog.text
 
 
 class Failing(PCAResidual):

@@ -410,6 +410,22 @@ def test_requests_that_wait_together_are_scored_together_and_get_their_own(detec
     assert not worker.alive
 
 
+def test_a_second_call_begins_beside_another_as_soon_as_it_is_full(detector):
+    X = normals((1, 8, 8), 14, seed=3)
+    gate, worker = threading.Event(), Worker(detector, together=8, calls=2)
+    first = worker.call(lambda samples: gate.wait(20), X)
+    few = worker.score(X[:7])
+    with pytest.raises(TimeoutError):
+        few.result(0.2)
+    more = worker.score(X[7:])
+    np.testing.assert_allclose(few.result(20)[0], detector.score_samples(X[:7]), rtol=1e-6)
+    assert not first.done()
+    assert not more.done()
+    gate.set()
+    np.testing.assert_allclose(more.result(20)[0], detector.score_samples(X[7:]), rtol=1e-6)
+    worker.close()
+
+
 def test_with_one_sample_together_every_request_is_scored_as_by_itself(detector):
     X = normals((1, 8, 8), 30, seed=3)
     worker = Worker(detector, together=1)

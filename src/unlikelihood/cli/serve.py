@@ -1,5 +1,6 @@
 """Answer for a fitted detector over HTTP."""
 
+import gc
 import ipaddress
 import logging
 import sys
@@ -101,6 +102,7 @@ def run(
     warnings.simplefilter("ignore")  # of samples and files: what matters of them is in their rows
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(message)s", level=logging.WARNING)
     logging.getLogger("unlikelihood.serve").setLevel(logging.INFO)
+    gc.freeze()  # what is there by now stays, and need not be looked through again and again
     bound = listening(host, port)
     shown = f"[{host}]" if ":" in host else host
     serve(app, bound, limits.seconds, lambda: print(f"http://{shown}:{bound.getsockname()[1]}/", flush=True))

@@ -52,7 +52,7 @@ class Door:
         self._keys = [sha256(key.encode()).digest() for key in keys]
         self._hosts = {*LOOPBACK, host}
 
-    def __call__(self, request: Request) -> None:
+    async def __call__(self, request: Request) -> None:
         """Raise an error of HTTP unless the request may come in."""
         if not self._keys:
             if _host_of(f"//{request.headers.get('host', '')}") not in self._hosts:

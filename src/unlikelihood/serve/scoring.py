@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from fastapi import HTTPException, Request
 from pydantic import BaseModel
 from python_multipart.exceptions import FormParserError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException as Refusal
+from starlette.requests import ClientDisconnect
 
-from unlikelihood.contract.detector import Detector
+from unlikelihood.contract.detector import Detector, learners
 from unlikelihood.data.images import Images
 from unlikelihood.data.source import Source
 from unlikelihood.evaluation.columns import decider, table_of
@@ -32,6 +34,7 @@ from unlikelihood.storage.reading import printable
 
 NAME = 300  # characters of a file's name
 FIELD = "files"  # of a form
+CALLS = 4  # of a model at a time, at most
 Result = TypeVar("Result")
 
 
@@ -94,7 +97,7 @@ class Scoring:
         self.detector, self.source, self.limits, self.drawing = detector, source, limits, drawing
         self.decide = decider(detector, alpha)
         self.figures = Figures()
-        self.worker = Worker(detector, together, self.figures.batch.observe)
+        self.worker = Worker(detector, together, calls_of(detector, together), self.figures.batch.observe)
         self.readers = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "reader")
         self.busy = 0
 
@@ -162,6 +165,8 @@ class Scoring:
         except Refusal:
             await drain(request.receive)
             raise
+        except ClientDisconnect:
+            raise HTTPException(400, "the sender has hung up") from None
         except FormParserError as error:  # which older versions of starlette leave to us
             raise HTTPException(400, f"the form cannot be read: {error}") from None
         files = [one for name, one in form.multi_items() if name == FIELD and isinstance(one, UploadFile)]
@@ -227,6 +232,12 @@ class Scoring:
             with one.file, uploads[-1].file.open("wb") as file:
                 shutil.copyfileobj(one.file, file)
         return parts_of(self.source, self.detector.shape_, uploads, folder, self.limits.unpacked * MIB)
+
+
+def calls_of(detector: Detector, together: int) -> int:
+    """Return how many calls of a detector share the processor: one on an accelerator, or where no call is shared."""
+    on_processor = all(weight.device.type == "cpu" for one in learners(detector) for weight in one.net_.parameters())
+    return min(CALLS, torch.get_num_threads()) if on_processor and together > 1 else 1
 
 
 def form_of_files(**bounds: int) -> dict[str, Any]:

@@ -56,11 +56,9 @@ Part = Callable[[], list[Sample]]
 
 
 def place_of(room: Path, number: int, name: str) -> Path:
-    """Return where an upload is put, in a folder of its own: of its name no more than a known suffix."""
+    """Return where an upload is put: of its name no more than a known suffix."""
     suffix = suffix_of(Path(name))
-    folder = room / f"{number:06d}"
-    folder.mkdir()
-    return folder / f"{number:06d}{suffix if suffix in SUFFIXES else ''}"
+    return room / f"{number:06d}{suffix if suffix in SUFFIXES else ''}"
 
 
 def parts_of(
@@ -159,7 +157,7 @@ def _of_archive(
 ) -> tuple[list[Part], int]:
     """Return what reads the files of an archive, and the bytes that these have."""
     name, file = upload
-    place = file.with_name("unpacked")
+    place = file.with_name(f"{file.name} unpacked")
     try:
         size = unpack(file, place, most)
     except EXPECTED as error:

@@ -1,4 +1,4 @@
-"""The thread that holds the model, and scores together what waits together."""
+"""The threads that ask the model, and score together what waits together."""
 
 import threading
 from collections import deque
@@ -7,12 +7,14 @@ from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from unlikelihood.contract.detector import Detector
 from unlikelihood.contract.refusals import judged
 from unlikelihood.distributed.shards import BLOCK, BYTES
 from unlikelihood.progress import silent
+from unlikelihood.training.allocation import reusing_memory
 
 Scores = tuple[NDArray[np.float64], dict[int, str]]
 """The scores (n,) of samples, nan where nothing can be said, and by row the reason of that."""
@@ -27,11 +29,12 @@ class Waiting(NamedTuple):
 
 
 class Worker:
-    r"""Gives a detector to one request at a time, or to several that wait for scores.
+    r"""Scores what waits: several requests in one call, and several calls at a time.
 
-    Those that wait together are scored in one call, as the first of them would be scored by itself: a score depends on
-    its sample alone, to the bit where a request is alone or `together` is 1, and to the rounding of the detector's sums
-    where it shares a batch. What a detector says nothing about is a reason of that sample, and nobody else's.
+    Calls share the processor: one alone computes with all of torch's threads, and many with one each, which do not wait
+    for one another. A score depends on its sample alone: to the bit where a request is alone, or `together` and
+    `calls` are 1, and to the rounding of the detector's sums where it shares a call or the processor. What a detector
+    says nothing about is a reason of that sample, and nobody else's.
 
     Parameters
     ----------
@@ -39,24 +42,32 @@ class Worker:
         Fitted.
     together : int
         Samples of several requests that are scored in one call, at most.
+    calls : int
+        Calls at a time, at most, each of which takes the memory of a batch.
     note : callable, optional
         Is told how many samples were scored in each call.
     """
 
     def __init__(
-        self, detector: Detector, together: int = BLOCK, note: Callable[[int], object] = lambda samples: None
+        self,
+        detector: Detector,
+        together: int = BLOCK,
+        calls: int = 1,
+        note: Callable[[int], object] = lambda samples: None,
     ) -> None:
         self.detector, self.together, self.note = detector, together, note
+        self._cores, self._calls = torch.get_num_threads(), 0
         self._waiting: deque[Waiting] = deque()
         self._changed = threading.Condition()
         self._ended = False
-        self._thread = threading.Thread(target=self._work, name="model", daemon=True)
-        self._thread.start()
+        self._threads = [threading.Thread(target=self._work, name="model", daemon=True) for _ in range(calls)]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def alive(self) -> bool:
         """Whether it takes requests."""
-        return self._thread.is_alive() and not self._ended
+        return not self._ended and all(thread.is_alive() for thread in self._threads)
 
     def score(self, samples: NDArray[Any]) -> "Future[Scores]":
         r"""Return the scores of samples (n, \*shape), in time."""
@@ -70,8 +81,9 @@ class Worker:
         """Answer what waits, and end."""
         with self._changed:
             self._ended = True
-            self._changed.notify()
-        self._thread.join()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
 
     def _add(self, samples: NDArray[Any], function: Callable[[NDArray[Any]], Any] | None) -> "Future[Any]":
         answer: Future[Any] = Future()
@@ -83,16 +95,27 @@ class Worker:
         return answer
 
     def _work(self) -> None:
-        with silent():
+        torch.get_num_threads()  # a new thread that was not asked has a number of its own
+        with silent(), reusing_memory():
             while True:
                 with self._changed:
-                    self._changed.wait_for(lambda: self._waiting or self._ended)
+                    self._changed.wait_for(lambda: self._can_begin() or (self._ended and not self._waiting))
                     if not self._waiting:
                         return
                     several = self._next()
+                    self._calls += 1
+                    torch.set_num_threads(max(1, self._cores // self._calls))  # of this thread
                 several = [one for one in several if one.answer.set_running_or_notify_cancel()]
                 if several:
                     self._answer(several)
+                with self._changed:
+                    self._calls -= 1
+                    self._changed.notify_all()
+
+    def _can_begin(self) -> bool:
+        """Return whether a call can begin: beside another only a full one, for few samples are scored faster alone."""
+        samples, size = sum(len(one.samples) for one in self._waiting), sum(one.samples.nbytes for one in self._waiting)
+        return len(self._waiting) > 0 and (not self._calls or samples >= self.together or size >= BYTES)
 
     def _next(self) -> list[Waiting]:
         """Take the first that waits, and those behind it that are scored with it."""
