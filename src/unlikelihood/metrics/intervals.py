@@ -14,7 +14,6 @@ from scipy.optimize import brentq
 from scipy.special import expit, logit
 from scipy.stats import norm, rankdata
 from scipy.stats import t as student_t
-from sklearn import config_context
 
 from unlikelihood.metrics.ranking import Metric, validate
 
@@ -177,12 +176,10 @@ def bootstrap(
     members, strata = _strata(labels, group)
     random = np.random.default_rng(seed)
     values = np.empty(draws)
-    # scikit-learn would check a thousand times over what has been checked above.
-    with config_context(assume_finite=True, skip_parameter_validation=True):
-        for draw in range(draws):
-            units = np.concatenate([random.choice(stratum, len(stratum)) for stratum in strata])
-            drawn = units if members is None else np.concatenate([members[unit] for unit in units])
-            values[draw] = metric(labels[drawn], scores[drawn])
+    for draw in range(draws):
+        units = np.concatenate([random.choice(stratum, len(stratum)) for stratum in strata])
+        drawn = units if members is None else np.concatenate([members[unit] for unit in units])
+        values[draw] = metric(labels[drawn], scores[drawn])
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     if np.ptp(values) == 0 and 0 <= low <= 1:
         units = np.arange(len(labels)) if group is None else np.asarray(group)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import average_precision_score, roc_auc_score
+from scipy.stats import rankdata
 
 Metric = Callable[[NDArray[np.int64], NDArray[np.float64]], float]
 
@@ -71,16 +71,25 @@ def validate(label: ArrayLike, score: ArrayLike) -> tuple[NDArray[np.int64], NDA
 
 
 def auroc(label: ArrayLike, score: ArrayLike) -> float:
-    """Return the area under the ROC curve: P(s⁺ > s⁻) + ½ P(s⁺ = s⁻), the chance that an anomaly outranks a normal."""
-    return float(roc_auc_score(*validate(label, score)))
+    """Return the area under the ROC curve: P(s⁺ > s⁻) + ½ P(s⁺ = s⁻), the chance that an anomaly outranks a normal.
+
+    With m anomalies and n normals it is (R⁺/m − (m + 1)/2) / n, of the sum R⁺ of the anomalies' midranks among all.
+    """
+    labels, scores = validate(label, score)
+    m = int(labels.sum())
+    return float((rankdata(scores)[labels == 1].sum() / m - (m + 1) / 2) / (len(labels) - m))
 
 
 def auprc(label: ArrayLike, score: ArrayLike) -> float:
     """Return the average precision Σ_k (R_k − R_{k−1}) P_k, a step-wise area under the precision-recall curve.
 
-    Chance is the prevalence of anomalies, so read it beside that.
+    A step is a threshold at each score that occurs. Chance is the prevalence of anomalies, so read it beside that.
     """
-    return float(average_precision_score(*validate(label, score)))
+    labels, scores = validate(label, score)
+    order = np.argsort(-scores)
+    last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))  # of those with equal scores
+    found = np.cumsum(labels[order])[last]
+    return float(np.sum(np.diff(found, prepend=0) * found / (last + 1)) / found[-1])
 
 
 def allowed_false_alarms(specificity: float, normals: int) -> int:
