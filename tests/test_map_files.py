@@ -1,19 +1,21 @@
 """Maps in files hold the values, under the names of their samples, and where these lie in the patient."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
 import tifffile
 
 from tiny import normals, tiny
-from unlikelihood import Nodules, Phantom, Scan, Volumes
+from unlikelihood import Nodules, PCAResidual, Phantom, Scan, Volumes
 from unlikelihood.cli.main import main
 from unlikelihood.contract.maps import RESIDUAL
 from unlikelihood.data.image_files import read_image
 from unlikelihood.data.images import Images
 from unlikelihood.evaluation.columns import table_of
-from unlikelihood.report.map_files import INDEX, scan_of, stems_of, write_maps
+from unlikelihood.report.map_files import INDEX, check_mappable, scan_of, stems_of, write_maps
+from unlikelihood.storage.extras import MissingPackage
 
 
 def image_folder(folder, X):
@@ -98,6 +100,19 @@ def test_score_writes_maps_where_it_is_asked_to(tmp_path, capsys):
     expected = detector.anomaly_map(normals((1, 8, 8), n=5, seed=1))
     np.testing.assert_allclose(tifffile.imread(tmp_path / "maps" / "03.tif"), expected[3], rtol=1e-5)
     assert not list(tmp_path.glob(".*"))
+
+
+def test_score_computes_nothing_for_maps_that_cannot_be_written(tmp_path, monkeypatch, capsys):
+    tiny("PCAResidual").fit(normals((6,))).save(tmp_path / "model")
+    np.save(tmp_path / "new.npy", normals((6,)))
+    monkeypatch.setattr(PCAResidual, "score_samples", lambda *_: pytest.fail("scored"))
+    data = ["--data", "Arrays", "--data.path", str(tmp_path / "new.npy")]
+    out = ["--out", str(tmp_path / "a.csv"), "--maps", str(tmp_path / "maps")]
+    assert main(["score", str(tmp_path / "model"), *data, *out]) == 1
+    assert "these are vectors" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "SimpleITK", None)
+    with pytest.raises(MissingPackage, match="needs SimpleITK"):
+        check_mappable(Images(normals((1, 4, 4, 4))))
 
 
 def test_tables_say_where_in_the_patient_a_crop_lies(tmp_path):

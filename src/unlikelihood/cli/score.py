@@ -19,7 +19,7 @@ from unlikelihood.distributed.scoring import Job
 from unlikelihood.evaluation import columns
 from unlikelihood.report import ranking
 from unlikelihood.report.finding_files import series_of, write_findings
-from unlikelihood.report.map_files import write_maps
+from unlikelihood.report.map_files import check_mappable, write_maps
 from unlikelihood.storage import tables
 from unlikelihood.storage.identity import seen
 from unlikelihood.storage.provenance import display_name, provenance
@@ -135,6 +135,8 @@ def run(
     images = data.read()
     print(images.summary())
     refuse_other_shape(images, detector, data)
+    if maps is not None:
+        check_mappable(images)
     note_seen(int(seen(detector, images.pixels).sum()), len(images))
     series = series_of(data, np.asarray(images.name).tolist()) if isinstance(data, Cubes) and findings else {}
     with naming(images.name):

@@ -13,7 +13,7 @@ from matplotlib.image import imsave
 from numpy.typing import NDArray
 
 from unlikelihood.contract.maps import MapKind
-from unlikelihood.data.ct.formats import FORMATS
+from unlikelihood.data.ct.formats import FORMATS, sitk
 from unlikelihood.data.ct.scan import Scan
 from unlikelihood.data.image_files import READERS
 from unlikelihood.data.images import AXIS_OF, Images
@@ -51,11 +51,10 @@ def write_maps(folder: str | os.PathLike[str], images: Images, maps: NDArray[Any
 
     Raises
     ------
-    ValueError
-        If the samples are vectors, or two would have one file.
+    ValueError, MissingPackage
+        As `check_mappable` does.
     """
-    if maps.ndim < 3:
-        raise ValueError(f"maps are written of images and volumes, and these are vectors of shape {images.shape}")
+    check_mappable(images)
     stems = stems_of(images)
     scale = common_scale(maps)
     limits = plots.limits_of(images.pixels)
@@ -78,6 +77,23 @@ def write_maps(folder: str | os.PathLike[str], images: Images, maps: NDArray[Any
         }
         (draft / INDEX).write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return Path(folder).absolute()
+
+
+def check_mappable(images: Images) -> None:
+    """Raise if no maps of these samples can be written, which is worth knowing before they are computed.
+
+    Raises
+    ------
+    ValueError
+        If the samples are vectors, or two would have one file.
+    MissingPackage
+        If they are volumes, and the package that writes these is not installed.
+    """
+    if len(images.shape) < 3:
+        raise ValueError(f"maps are written of images and volumes, and these are vectors of shape {images.shape}")
+    stems_of(images)
+    if len(images.shape) > 3:
+        sitk()
 
 
 def stems_of(images: Images) -> list[str]:
