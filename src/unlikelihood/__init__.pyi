@@ -24,6 +24,7 @@ from .data.lidc import LIDC as LIDC
 from .data.mapped import Mapped as Mapped
 from .data.medmnist import MedMNIST as MedMNIST
 from .data.mnist import MNIST as MNIST
+from .data.parquet import Parquet as Parquet
 from .data.parts import Parts as Parts
 from .data.sizing import CentreCrop as CentreCrop
 from .data.sizing import Letterbox as Letterbox

@@ -74,7 +74,7 @@ class Arrays(RandomSplitSource):
         stored = _pixels(path, self.pixels)
         label, group = _column("label", path, self.label), _column("group", path, self.group)
         with naming(path, "samples"):
-            pixels = _channels_first(stored, self.channel_axis)
+            pixels = channels_first(stored, self.channel_axis)
             # Here, for parts of them that are read would be of one length.
             label, group = (
                 column if column is None else column_of(name, column, len(pixels))
@@ -176,7 +176,8 @@ def _column(parameter: str, path: Path, key: str | Path | None) -> NDArray[Any] 
     return _array(parameter, path, key)
 
 
-def _channels_first(pixels: NDArray[Any], channel_axis: int | None) -> NDArray[Any]:
+def channels_first(pixels: NDArray[Any], channel_axis: int | None) -> NDArray[Any]:
+    """Return pixels (n, …) as (n, C, H, W) or (n, C, D, H, W); a ValueError says that `channel_axis` does not fit."""
     if pixels.ndim == 2:
         return pixels
     message = f"channel_axis={channel_axis} for an array of shape {pixels.shape}"

@@ -55,6 +55,8 @@ class PictureSource(RandomSplitSource):
             raise ValueError(f"channels={self.channels}: expected 1 (grey) or 3 (red, green, blue)")
         if self.size is not None and np.min(self.size) < 1:
             raise ValueError(f"size={self.size}: expected at least 1 pixel along each axis")
+        if self.window is not None:
+            windowed(np.empty(0), self.window)
         if self.background is not None and not 0 <= self.background <= 1:
             raise ValueError(f"background={self.background}: expected 0 (black) to 1 (white)")
 

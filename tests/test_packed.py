@@ -1,0 +1,287 @@
+"""Samples that lie many to a file: what is read is what is stored, only what is asked for, and damage has a name."""
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tiny import normals
+from unlikelihood import VAE, Arrays, Folder, Parquet, PCAResidual
+from unlikelihood.data.image_files import image_in
+from unlikelihood.data.parquet import ParquetRows
+from unlikelihood.distributed.archive import score_archive
+from unlikelihood.distributed.scoring import Job
+from unlikelihood.storage.reading import Unreadable
+
+pyarrow = pytest.importorskip("pyarrow")
+pyarrow_parquet = pytest.importorskip("pyarrow.parquet")
+N, SHAPE = 60, (1, 8, 8)
+
+
+def grey(n=N, shape=(8, 8), seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (n, *shape), dtype=np.uint8)
+
+
+def encoded(image, form="PNG"):
+    content = BytesIO()
+    Image.fromarray(image).save(content, form)
+    return content.getvalue()
+
+
+def write(file, columns, rows=7):
+    pyarrow_parquet.write_table(pyarrow.table(columns), file, row_group_size=rows, write_page_checksum=True)
+
+
+def nested(array):
+    return pyarrow.array(array.tolist(), pyarrow.list_(pyarrow.list_(pyarrow.list_(pyarrow.float32()))))
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A network and a statistic, fitted and calibrated."""
+    folder = tmp_path_factory.mktemp("models")
+    X = normals(SHAPE, n=60)
+    VAE(latent=2, width=2, epochs=1, batch_size=16).fit(X[:40]).calibrate(X[40:]).save(folder / "vae")
+    PCAResidual(3).fit(X[:40]).calibrate(X[40:]).save(folder / "pca")
+    return folder
+
+
+def scores(job, folder, **how):
+    score_archive(job, folder, **how)
+    return pyarrow_parquet.read_table(folder).to_pydict()
+
+
+class TestParquet:
+    @pytest.mark.parametrize("struct", [False, True])
+    @pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000"])
+    def test_encoded_images_are_those_of_the_same_files(self, tmp_path, form, struct):
+        (tmp_path / "files").mkdir()
+        contents = [encoded(image, form) for image in grey(5)]
+        suffix = {"JPEG2000": "jp2", "JPEG": "jpg", "TIFF": "tif"}.get(form, form.lower())
+        for k, content in enumerate(contents):
+            (tmp_path / "files" / f"{k}.{suffix}").write_bytes(content)
+        column = [{"bytes": content, "path": None} for content in contents] if struct else contents
+        write(tmp_path / "a.parquet", {"image": column}, rows=2)
+        for how in ({}, {"size": 5, "channels": 3}, {"window": (20, 90)}):
+            found = Parquet(tmp_path / "a.parquet", **how).read()
+            np.testing.assert_array_equal(found.pixels, Folder(tmp_path / "files", **how).read().pixels)
+        assert found.name.tolist() == [f"a.parquet/{k:05d}" for k in range(5)]
+
+    def test_npy_contents_are_those_of_npy_files(self, tmp_path):
+        volume = np.random.default_rng(0).normal(size=(6, 7, 8)).astype(np.float32)
+        content = BytesIO()
+        np.save(content, np.asfortranarray(volume))
+        write(tmp_path / "a.parquet", {"image": [content.getvalue()]})
+        np.testing.assert_array_equal(Parquet(tmp_path / "a.parquet").read().pixels[0, 0], volume)
+
+    @pytest.mark.parametrize("dtype", ["float32", "float64", "uint8", "int16", "bool"])
+    def test_lists_of_numbers_are_those_of_an_array(self, tmp_path, dtype):
+        X = (normals(SHAPE, n=N) * 100).astype(dtype)
+        np.save(tmp_path / "x.npy", X)
+        kind = pyarrow.from_numpy_dtype(X.dtype)
+        flat, size = pyarrow.array(X.ravel(), kind), int(np.prod(SHAPE))
+        fixed = pyarrow.FixedSizeListArray.from_arrays(flat, size)
+        tensor = pyarrow.ExtensionArray.from_storage(pyarrow.fixed_shape_tensor(kind, SHAPE), fixed)
+        lists = pyarrow.array(X.tolist(), pyarrow.list_(pyarrow.list_(pyarrow.list_(kind))))
+        flats = pyarrow.array(X.reshape(N, -1).tolist(), pyarrow.large_list(kind))
+        expected = Arrays(tmp_path / "x.npy").read()
+        for column, shape in ((lists, None), (fixed, SHAPE), (flats, SHAPE), (tensor, None)):
+            write(tmp_path / "a.parquet", {"x": column})
+            found = Parquet(tmp_path / "a.parquet", column="x", shape=shape)
+            np.testing.assert_array_equal(found.read().pixels, np.asarray(expected.pixels, np.float32))
+            np.testing.assert_array_equal(found.rows().read(5, 23).pixels, np.asarray(expected.pixels[5:23]))
+        write(tmp_path / "a.parquet", {"x": fixed})
+        assert Parquet(tmp_path / "a.parquet", column="x").read().shape == (size,)
+        windowed = Parquet(tmp_path / "a.parquet", column="x", shape=SHAPE, window=(0, 50)).read()
+        np.testing.assert_array_equal(windowed.pixels, Arrays(tmp_path / "x.npy", window=(0, 50)).read().pixels)
+
+    def test_a_folder_is_read_in_order_with_labels_groups_and_names(self, tmp_path):
+        X = normals((6,), n=30)
+        for k in range(3):
+            own = slice(10 * k, 10 * k + 10)
+            write(
+                tmp_path / f"{2 - k}.parquet",
+                {
+                    "x": X[own].tolist(),
+                    "kind": ["good", "crack"] * 5,
+                    "patient": [f"p{k}{row}" for row in range(10)],
+                    "id": list(range(100, 110)),
+                },
+                rows=3,
+            )
+        (tmp_path / "_metadata.parquet").write_bytes(b"no table")
+        source = Parquet(
+            tmp_path,
+            column="x",
+            label="kind",
+            group="patient",
+            name="id",
+            anomalous=("crack",),
+            fractions=(0.5, 0.5, 0),
+        )
+        images = source.read()
+        np.testing.assert_array_equal(images.pixels, np.concatenate([X[20:], X[10:20], X[:10]]).astype(np.float32))
+        assert images.label.tolist() == [0, 1] * 15
+        assert images.group[10] == "p10"
+        assert images.name[[0, 29]].tolist() == ["0.parquet/100", "2.parquet/109"]
+        rows = source.rows()
+        assert rows.names(8, 12).tolist() == images.name[8:12].tolist()
+        part = rows.read(8, 12)
+        np.testing.assert_array_equal(part.pixels, images.pixels[8:12])
+        assert (part.label.tolist(), part.group.tolist()) == (images.label[8:12].tolist(), images.group[8:12].tolist())
+        assert not np.isin(source.split().train.name, images.name[images.label == 1]).any()
+
+    @pytest.mark.parametrize("values", [[0, 1], [0.0, 1.0], [False, True], ["0", "1"], ["normal", "anomalous"]])
+    def test_labels_are_said_in_many_ways(self, tmp_path, values):
+        write(tmp_path / "a.parquet", {"x": normals((6,), n=8).tolist(), "y": values * 4})
+        assert Parquet(tmp_path / "a.parquet", column="x", label="y").read().label.tolist() == [0, 1] * 4
+
+    def test_a_class_that_is_a_number_is_what_it_was_called_and_nothing_else_is_guessed(self, tmp_path):
+        write(tmp_path / "a.parquet", {"x": normals((6,), n=4).tolist(), "y": [3, 5, 3, 1]})
+        source = Parquet(tmp_path / "a.parquet", column="x", label="y", normal=("3",), anomalous=("5",))
+        assert source.rows().read(0, 3).label.tolist() == [0, 1, 0]
+        with pytest.raises(ValueError, match=r"a\.parquet/00003: y='1', expected one of 3, 5"):
+            source.read()
+
+    def test_what_cannot_be_read_is_named_by_file_and_row_or_skipped_and_counted(self, tmp_path):
+        contents = [encoded(image) for image in grey(9)]
+        contents[2], contents[5], contents[7] = contents[2][:60], None, encoded(grey(1, (9, 9))[0])
+        write(tmp_path / "a.parquet", {"image": pyarrow.array(contents, pyarrow.binary())}, rows=4)
+        rows = Parquet(tmp_path / "a.parquet").rows()
+        for row in (2, 5):
+            with pytest.raises(Unreadable, match=rf"a\.parquet/{row:05d}: cannot be read as an image"):
+                rows.read(row, row + 1)
+        with pytest.raises(Unreadable, match=r"a\.parquet/00002"):
+            Parquet(tmp_path / "a.parquet").read()
+        with pytest.warns(UserWarning, match=r"3 of 9 images skipped(.|\n)*00002(.|\n)*00005(.|\n)*00007"):
+            images = Parquet(tmp_path / "a.parquet", skip_unreadable=True).read()
+        assert len(images) == 6
+        assert list(images.unread) == [f"a.parquet/{row:05d}" for row in (2, 5, 7)]
+        assert sum(images.left_out.values()) == 3
+
+    @pytest.mark.parametrize(
+        ("bad", "why"),
+        [
+            (None, "missing"), ([1.0, None, 3.0], "numbers are missing"), ([1.0, np.nan, 3.0], "not finite"),
+            ([1.0, 1e300, 3.0], "not finite"),
+        ],
+    )  # fmt: skip
+    def test_numbers_that_are_none_are_named_by_row(self, tmp_path, bad, why):
+        write(tmp_path / "a.parquet", {"x": pyarrow.array([[1.0, 2, 3]] * 3 + [bad] + [[1.0, 2, 3]] * 9)}, rows=5)
+        with pytest.raises(Unreadable, match=rf"a\.parquet/00003: cannot be read as numbers \(.*{why}"):
+            Parquet(tmp_path / "a.parquet", column="x").read()
+        assert len(Parquet(tmp_path / "a.parquet", column="x").rows().read(4, 13)) == 9
+
+    def test_a_sample_of_another_length_is_named(self, tmp_path):
+        write(tmp_path / "a.parquet", {"x": [[1.0, 2, 3]] * 3 + [[1.0]]})
+        with pytest.raises(ValueError, match=r"a\.parquet/00003: .*shape \(1,\).*expected \(3,\)"):
+            Parquet(tmp_path / "a.parquet", column="x").read()
+
+    @pytest.mark.parametrize(
+        ("how", "message"),
+        [
+            ({"column": "y"}, r"column='y': expected one of its columns x, word, image"),
+            ({"column": "word"}, r"column='word' holds string, expected encoded images or lists of numbers"),
+            ({"column": "x", "label": "z"}, r"label='z': expected one of"),
+            ({"column": "x", "shape": (2, 2)}, r"holds 3 numbers, expected shape=\(2, 2\)"),
+            ({"column": "x", "size": 9}, r"size and channels are for encoded images"),
+            ({"column": "x", "group": "x"}, r"group='x': expected a column of text or of whole numbers"),
+            ({"shape": (2, 2)}, r"shape=\(2, 2\): expected None"),
+            ({"column": "x", "window": (2, 1)}, r"window=\(2, 1\): expected"),
+            ({"channels": 2}, r"channels=2: expected 1"),
+        ],
+    )
+    def test_parameters_that_do_not_go_with_the_file_are_refused_by_name(self, tmp_path, how, message):
+        columns = {"x": [[1.0, 2, 3]] * 3, "word": ["a"] * 3, "image": [encoded(image) for image in grey(3)]}
+        write(tmp_path / "a.parquet", columns)
+        with pytest.raises(ValueError, match=message):
+            Parquet(tmp_path / "a.parquet", **how).read()
+
+    def test_what_is_no_parquet_is_refused_by_name(self, tmp_path):
+        (tmp_path / "a.parquet").write_bytes(b"PAR1 is not enough")
+        with pytest.raises(Unreadable, match=r"a\.parquet: cannot be read as a Parquet file"):
+            Parquet(tmp_path).rows()
+        with pytest.raises(FileNotFoundError, match="path="):
+            Parquet(tmp_path / "nowhere").rows()
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(ValueError, match=r"holds no \*\.parquet files"):
+            Parquet(tmp_path / "empty").rows()
+        write(tmp_path / "empty" / "none.parquet", {"x": pyarrow.array([], pyarrow.list_(pyarrow.float32()))})
+        with pytest.raises(ValueError, match="holds no samples"):
+            Parquet(tmp_path / "empty", column="x").read()
+
+    def test_rows_of_a_shard_are_read_and_no_others(self, tmp_path, monkeypatch):
+        X = normals(SHAPE, n=N)
+        write(tmp_path / "a.parquet", {"x": nested(X)}, rows=10)
+        write(tmp_path / "b.parquet", {"x": nested(X)}, rows=10)
+        rows = Parquet(tmp_path, column="x").rows()
+        read, whole = [], ParquetRows._read
+
+        def counted(self, place, name):
+            read.append(place)
+            return whole(self, place, name)
+
+        monkeypatch.setattr(ParquetRows, "_read", counted)
+        rows.names(0, 2 * N)
+        assert read == []
+        rows.read(25, 45)
+        assert sorted(read) == [2, 3, 4]
+        rows.read(58, 62)
+        assert sorted(read) == [2, 3, 4, 5, 6]
+
+    def test_other_row_groups_may_be_damaged(self, tmp_path):
+        file = tmp_path / "a.parquet"
+        write(file, {"x": nested(normals(SHAPE, n=N))}, rows=10)
+        whole = Parquet(file, column="x").read().pixels
+        content = bytearray(file.read_bytes())
+        metadata = pyarrow_parquet.read_metadata(file)
+        chunk = metadata.row_group(3).column(0)
+        middle = (chunk.dictionary_page_offset or chunk.data_page_offset) + chunk.total_compressed_size // 2
+        content[middle : middle + 20] = bytes(20)
+        file.write_bytes(content)
+        rows = Parquet(file, column="x").rows()
+        np.testing.assert_array_equal(rows.read(0, 30).pixels, whole[:30])
+        np.testing.assert_array_equal(rows.read(40, 60).pixels, whole[40:])
+        with pytest.raises(Unreadable, match=r"a\.parquet: cannot be read as a Parquet file"):
+            rows.read(30, 40)
+
+    @pytest.mark.parametrize("model", ["vae", "pca"])
+    def test_an_archive_has_the_scores_of_the_same_pixels_in_an_array(self, models, tmp_path, model):
+        X = normals(SHAPE, n=700, seed=1)
+        np.save(tmp_path / "x.npy", X)
+        (tmp_path / "data").mkdir()
+        write(tmp_path / "data" / "0.parquet", {"x": nested(X[:300])}, rows=70)
+        write(tmp_path / "data" / "1.parquet", {"x": nested(X[300:])}, rows=90)
+        source = Parquet(tmp_path / "data", column="x")
+        expected = scores(Job(models / model, Arrays(tmp_path / "x.npy"), alpha=0.1), tmp_path / "array", rows=256)
+        found = scores(Job(models / model, source, alpha=0.1), tmp_path / "parquet", rows=256)
+        assert {**found, "name": expected["name"]} == expected
+        assert found["name"][299:301] == ["0.parquet/00299", "1.parquet/00000"]
+        both = scores(Job(models / model, source, alpha=0.1), tmp_path / "workers", rows=256, workers=2)
+        assert both == found
+
+    def test_a_damaged_sample_is_a_row_with_a_reason(self, models, tmp_path):
+        contents = [encoded(image) for image in grey(40)]
+        contents[17] = contents[17][:50]
+        write(tmp_path / "a.parquet", {"image": contents})
+        found = scores(Job(models / "pca", Parquet(tmp_path / "a.parquet")), tmp_path / "scores", rows=16)
+        assert [row for row, why in enumerate(found["reason"]) if why] == [17]
+        assert found["anomaly_score"].count(None) == 1
+        assert "a.parquet/00017: cannot be read as an image" in found["reason"][17]
+
+
+def test_many_samples_are_decoded_once_into_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNLIKELIHOOD_CACHE", str(tmp_path / "cache"))
+    write(tmp_path / "a.parquet", {"image": [encoded(image) for image in grey()]})
+    few = np.asarray(Parquet(tmp_path / "a.parquet").read().pixels)
+    monkeypatch.setattr("unlikelihood.data.decoded.WHOLE", 1)
+    monkeypatch.setattr("unlikelihood.data.mapped.WHOLE", 1)
+    many = Parquet(tmp_path / "a.parquet").read()
+    np.testing.assert_array_equal(np.asarray(many.pixels), few)
+    decoded = []
+    monkeypatch.setattr("unlikelihood.data.parquet.image_in", lambda *given: [decoded.append(1), image_in(*given)][1])
+    np.testing.assert_array_equal(np.asarray(Parquet(tmp_path / "a.parquet").read().pixels), few)
+    assert len(decoded) == 1  # of which the shape is learnt
+    Parquet(tmp_path / "a.parquet", size=4).read()
+    assert len(decoded) == 1 + N
