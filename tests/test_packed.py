@@ -1,5 +1,6 @@
 """Samples that lie many to a file: what is read is what is stored, only what is asked for, and damage has a name."""
 
+import tarfile
 from io import BytesIO
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tiny import normals
-from unlikelihood import VAE, Arrays, Folder, Parquet, PCAResidual
+from unlikelihood import VAE, Arrays, Folder, Parquet, PCAResidual, WebDataset
 from unlikelihood.data.image_files import image_in
 from unlikelihood.data.parquet import ParquetRows
 from unlikelihood.distributed.archive import score_archive
@@ -269,6 +270,169 @@ class TestParquet:
         assert [row for row, why in enumerate(found["reason"]) if why] == [17]
         assert found["anomaly_score"].count(None) == 1
         assert "a.parquet/00017: cannot be read as an image" in found["reason"][17]
+
+
+def member(archive, name, content=b"", **how):
+    one = tarfile.TarInfo(name)
+    one.size = len(content)
+    for field, value in how.items():
+        setattr(one, field, value)
+    archive.addfile(one, BytesIO(content))
+
+
+def shard(file, contents, form=tarfile.PAX_FORMAT):
+    """Write a tar archive of contents by name."""
+    with tarfile.open(file, "w:", format=form) as archive:
+        for name, content in contents.items():
+            member(archive, name, content)
+
+
+class TestWebDataset:
+    @pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT])
+    def test_images_are_those_of_the_same_files_with_their_labels(self, tmp_path, form):
+        (tmp_path / "files").mkdir()
+        (tmp_path / "data").mkdir()
+        images = grey(6)
+        for k in range(2):
+            contents = {"README": b"x", ".hidden.png": b"x", f"{'long' * 20}/": b""} if k else {}
+            for row in range(3):
+                key = f"{'long' * 20}/{k}{row}" if form != tarfile.USTAR_FORMAT else f"in/{k}{row}"
+                contents[f"{key}.json"] = b"{no json"
+                contents[f"{key}.PNG"] = encoded(images[3 * k + row])
+                contents[f"{key}.cls"] = f"{row % 2}\n".encode()
+                contents[f"{key}.mask.png"] = b"another"
+                (tmp_path / "files" / f"{k}{row}.png").write_bytes(contents[f"{key}.PNG"])
+            contents.pop(f"{'long' * 20}/", None)
+            shard(tmp_path / "data" / f"{k}.tar", contents, form)
+        for how in ({}, {"size": 5, "channels": 3}, {"window": (20, 90)}):
+            found = WebDataset(tmp_path / "data", **how).read()
+            np.testing.assert_array_equal(found.pixels, Folder(tmp_path / "files", **how).read().pixels)
+        assert found.label.tolist() == [0, 1, 0] * 2
+        assert [name.rpartition("/")[2] for name in found.name] == ["00", "01", "02", "10", "11", "12"]
+        assert found.name[3].startswith("1.tar/")
+        assert found.left_out == {"files whose names are no name and a suffix": 2}
+        assert WebDataset(tmp_path / "data" / "1.tar", image="PNG").rows().read(1, 2).name.tolist() == [found.name[4]]
+
+    def test_a_suffix_chooses_one_of_several_images_and_none_is_guessed(self, tmp_path):
+        one, other = grey(2)
+        shard(tmp_path / "a.tar", {"0.png": encoded(one), "0.left.png": encoded(other), "0.bmp": encoded(other, "BMP")})
+        with pytest.raises(Unreadable, match=r"a\.tar: .*sample '0' has images in png and bmp: image says which"):
+            WebDataset(tmp_path).rows()
+        for suffix, image in (("png", one), ("left.png", other), ("bmp", other)):
+            found = WebDataset(tmp_path, image=suffix).read().pixels[0, 0]
+            np.testing.assert_array_equal(found, image.astype(np.float32) / np.float32(255))
+        with pytest.raises(ValueError, match=r"image='txt': expected a suffix"):
+            WebDataset(tmp_path, image="txt").rows()
+
+    def test_what_cannot_be_read_is_named_by_shard_and_sample_or_skipped_and_counted(self, tmp_path):
+        contents = {f"{k}.png": encoded(image) for k, image in enumerate(grey(9))}
+        contents["2.png"] = contents["2.png"][:60]
+        contents["5.txt"] = contents.pop("5.png")
+        shard(tmp_path / "a.tar", contents)
+        rows = WebDataset(tmp_path).rows()
+        for row, name in ((2, "2"), (8, "5")):
+            with pytest.raises(Unreadable, match=rf"a\.tar/{name}: cannot be read as an image"):
+                rows.read(row, row + 1)
+        with pytest.warns(UserWarning, match=r"2 of 9 images skipped"):
+            images = WebDataset(tmp_path, skip_unreadable=True).read()
+        assert list(images.unread) == ["a.tar/2", "a.tar/5"]
+
+    def test_labels_that_are_missing_or_unknown_are_named(self, tmp_path):
+        contents = {f"{k}.png": encoded(image) for k, image in enumerate(grey(3))}
+        shard(tmp_path / "a.tar", contents | {"0.cls": b"7", "1.cls": b"crack"})
+        source = WebDataset(tmp_path, normal="7", anomalous="crack")
+        assert source.rows().read(0, 2).label.tolist() == [0, 1]
+        with pytest.raises(Unreadable, match=r"a\.tar/2: .*its \.cls is missing"):
+            source.read()
+        with pytest.raises(ValueError, match=r"a\.tar/0: cls='7', expected one of 0, 1"):
+            WebDataset(tmp_path).rows().read(0, 1)
+
+    @pytest.mark.parametrize(
+        ("name", "how", "why"),
+        [
+            ("1.png", {"type": tarfile.SYMTYPE, "linkname": "/etc/passwd"}, "a link or no plain file"),
+            ("1.png", {"type": tarfile.LNKTYPE, "linkname": "0.png"}, "a link or no plain file"),
+            ("1.png", {"type": tarfile.CHRTYPE}, "a link or no plain file"),
+            ("1.png", {"type": tarfile.FIFOTYPE}, "a link or no plain file"),
+            ("0.png", {}, "'0.png' twice"),
+            ("1.png", {"size": 2**40}, "is not in it|unexpected end of data"),
+            ("1.png", {"size": 10**6}, "is not in it|unexpected end of data"),
+        ],
+    )
+    def test_links_devices_repeated_names_and_false_sizes_are_refused(self, tmp_path, name, how, why):
+        with tarfile.open(tmp_path / "a.tar", "w:") as archive:
+            member(archive, "0.png", encoded(grey(1)[0]))
+            one = tarfile.TarInfo(name)
+            for field, value in how.items():
+                setattr(one, field, value)
+            archive.fileobj.write(one.tobuf(tarfile.GNU_FORMAT))
+            archive.offset = archive.fileobj.tell()
+        with pytest.raises(Unreadable, match=rf"a\.tar: cannot be read as a tar archive \(.*({why})"):
+            WebDataset(tmp_path).rows()
+
+    def test_no_damage_of_a_header_loses_samples_without_a_word(self, tmp_path):
+        file = tmp_path / "a.tar"
+        shard(file, {f"{k}.png": encoded(image) for k, image in enumerate(grey(4))}, tarfile.USTAR_FORMAT)
+        whole, expected = file.read_bytes(), WebDataset(file).read()
+        with tarfile.open(file) as archive:
+            headers = [one.offset for one in archive]
+        rng, refused = np.random.default_rng(0), 0
+        for offset in headers:
+            for at in [*rng.integers(0, 512, 20).tolist(), 0, 124, 148, 156]:
+                content = bytearray(whole)
+                content[offset + at] ^= 1 << int(rng.integers(8))
+                file.write_bytes(content)
+                try:
+                    found = WebDataset(file).read()
+                except Unreadable as error:
+                    assert "a.tar: cannot be read as a tar archive" in str(error)  # noqa: PT017
+                    refused += 1
+                else:  # of the checksum's field not every bit counts
+                    assert found.name.tolist() == expected.name.tolist()
+                    np.testing.assert_array_equal(found.pixels, expected.pixels)
+        assert refused > 85
+        for content in (whole + whole, whole[: headers[2] + 100], whole[: headers[2]], bytes(512) + whole[512:]):
+            file.write_bytes(content)
+            with pytest.raises(Unreadable, match=r"a\.tar: cannot be read as a tar archive"):
+                WebDataset(file).rows()
+
+    def test_packed_archives_are_refused_with_what_is_expected(self, tmp_path):
+        with tarfile.open(tmp_path / "a.tar", "w:gz") as archive:
+            member(archive, "0.png", encoded(grey(1)[0]))
+        with pytest.raises(Unreadable, match=r"packed by gzip, expected a plain \.tar"):
+            WebDataset(tmp_path).rows()
+
+    def test_rows_of_a_shard_are_read_and_no_others(self, models, tmp_path):
+        X = grey(40)
+        contents = {f"{k:02d}.png": encoded(image) for k, image in enumerate(X)}
+        for part in ("0", "1"):
+            own = {name: content for name, content in contents.items() if (name < "20.png") == (part == "0")}
+            shard(tmp_path / f"{part}.tar", own)
+        rows = WebDataset(tmp_path).rows()
+        (tmp_path / "1.tar").unlink()
+        with tarfile.open(tmp_path / "0.tar") as archive:
+            lost = archive.getmember("15.png").offset_data
+        with (tmp_path / "0.tar").open("r+b") as content:
+            content.truncate(lost)
+        np.testing.assert_array_equal(rows.read(3, 15).pixels[:, 0], X[3:15].astype(np.float32) / np.float32(255))
+        for row in (15, 30):
+            with pytest.raises(Unreadable):
+                rows.read(row, row + 1)
+
+    @pytest.mark.parametrize("model", ["vae", "pca"])
+    def test_an_archive_has_the_scores_of_the_same_pixels_in_an_array(self, models, tmp_path, model):
+        X = grey(300)
+        np.save(tmp_path / "x.npy", X[:, None].astype(np.float32) / np.float32(255))
+        (tmp_path / "data").mkdir()
+        for k in range(3):
+            own = X[100 * k : 100 * k + 100]
+            shard(tmp_path / "data" / f"{k}.tar", {f"{row:05d}.png": encoded(one) for row, one in enumerate(own)})
+        source = WebDataset(tmp_path / "data")
+        expected = scores(Job(models / model, Arrays(tmp_path / "x.npy"), alpha=0.1), tmp_path / "array", rows=128)
+        found = scores(Job(models / model, source, alpha=0.1), tmp_path / "tar", rows=128)
+        assert {**found, "name": expected["name"]} == expected
+        assert found["name"][99:101] == ["0.tar/00099", "1.tar/00000"]
+        assert scores(Job(models / model, source, alpha=0.1), tmp_path / "two", rows=128, workers=2) == found
 
 
 def test_many_samples_are_decoded_once_into_the_cache(tmp_path, monkeypatch):
