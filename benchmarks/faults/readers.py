@@ -165,6 +165,27 @@ def sets() -> Iterator[Reader]:
     )
 
 
+# Files that hold many images.
+
+
+def many() -> Iterator[Reader]:
+    def parquet(at: Path) -> Facts:
+        return facts(u.Parquet(at / OWN / "a.parquet", label="label").read())
+
+    def numbers(at: Path) -> Facts:
+        return facts(u.Parquet(at / "a.parquet", label="label", group="patient").read())
+
+    def tar(at: Path) -> Facts:
+        return facts(u.WebDataset(at / OWN / "a.tar").read())
+
+    own = partial(examples.packed, write=examples.parquet, suffix=".parquet")
+    yield Reader("Parquet", f"{OWN}/a.parquet", own, parquet, None, checksum="voxels", instead="checksums of pages")
+    yield Reader("Parquet of numbers", "a.parquet", examples.parquet_of_numbers, numbers, None)
+    own = partial(examples.packed, write=examples.tar, suffix=".tar")
+    instead = "checksums of headers and of each PNG"
+    yield Reader("WebDataset", f"{OWN}/a.tar", own, tar, None, ("tar",), "voxels", instead)
+
+
 # Tables, and what this library writes itself.
 
 
@@ -203,7 +224,7 @@ def own() -> Iterator[Reader]:
 
 def readers() -> list[Reader]:
     """Return every reader."""
-    return [*images(), *scans(), *sets(), *tables(), *own()]
+    return [*images(), *scans(), *sets(), *tables(), *own(), *many()]
 
 
 def quietly(reader: Reader, folder: Path) -> Facts:

@@ -79,7 +79,7 @@ class TarRows(PackedRows):
             with naming(file, "a tar archive"):
                 found, left_out = _samples(file, source.image)
             counts.update(left_out)
-            self._keys.append([printable(key) for key in found])
+            self._keys.append(list(found))
             for held in found.values():
                 labels.append(held.pop(LABEL, Place()))
                 images.append(next(iter(held.values()), Place()))
@@ -152,10 +152,10 @@ def _samples(file: Path, image: str | None) -> tuple[dict[str, dict[str, Place]]
             if not wanted and suffix != LABEL:
                 continue
             if suffix in held:
-                raise ValueError(f"it holds {printable(member.name)[:99]!r} twice")
+                raise ValueError(f"it holds {member.name[:99]!r} twice")
             if wanted and (others := held.keys() - {LABEL}):
                 both = f"{min(others)} and {suffix}"
-                raise ValueError(f"its sample {printable(stem)[:99]!r} has images in {both}: image says which to read")
+                raise ValueError(f"its sample {stem[:99]!r} has images in {both}: image says which to read")
             held[suffix] = Place(member.offset_data, member.size, suffix)
     return found, left_out
 
@@ -172,9 +172,11 @@ def _members(content: BinaryIO, size: int) -> Iterator[Any]:
             if not before < member.offset_data <= member.offset_data + member.size <= size:
                 raise ValueError(f"its member {printable(member.name)[:99]!r} of {member.size} bytes is not in it")
             before = member.offset_data
+            if not member.name.isprintable():
+                raise ValueError(f"it holds {printable(member.name)[:99]!r}, expected a name in UTF-8")
             if not member.isdir():
                 if not member.isreg() or member.issparse():
-                    raise ValueError(f"it holds {printable(member.name)[:99]!r}, a link or no plain file")
+                    raise ValueError(f"it holds {member.name[:99]!r}, a link or no plain file")
                 yield member
         # At a damaged header, too, there are no more members.
         content.seek(archive.offset)
