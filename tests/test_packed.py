@@ -1,5 +1,8 @@
 """Samples that lie many to a file: what is read is what is stored, only what is asked for, and damage has a name."""
 
+import json
+import os
+import re
 import tarfile
 from io import BytesIO
 
@@ -8,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tiny import normals
-from unlikelihood import VAE, Arrays, Folder, Parquet, PCAResidual, WebDataset
+from unlikelihood import VAE, Arrays, Folder, Parquet, PCAResidual, WebDataset, Zarr
 from unlikelihood.data.image_files import image_in
 from unlikelihood.data.parquet import ParquetRows
 from unlikelihood.distributed.archive import score_archive
@@ -433,6 +436,142 @@ class TestWebDataset:
         assert {**found, "name": expected["name"]} == expected
         assert found["name"][99:101] == ["0.tar/00099", "1.tar/00000"]
         assert scores(Job(models / model, source, alpha=0.1), tmp_path / "two", rows=128, workers=2) == found
+
+
+def store(path, arrays, form=3, chunks=7, **how):
+    """Write arrays by name into a Zarr store."""
+    zarr = pytest.importorskip("zarr")
+    if path.suffix == ".zip":
+        with zarr.storage.ZipStore(path, mode="w") as place:
+            fill(zarr.open_group(place, mode="w", zarr_format=form), arrays, chunks, how)
+    else:
+        fill(zarr.open_group(path, mode="w", zarr_format=form), arrays, chunks, how)
+
+
+def fill(group, arrays, chunks, how):
+    for name, values in arrays.items():
+        own = (chunks, *(-(-length // 2) for length in values.shape[1:]))
+        made = group.create_array(name, shape=values.shape, dtype=values.dtype, chunks=own, **how)
+        made[...] = values
+
+
+class TestZarr:
+    @pytest.mark.parametrize("form", [2, 3])
+    @pytest.mark.parametrize("suffix", [".zarr", ".zip"])
+    @pytest.mark.parametrize("dtype", ["float32", "float64", ">i2", "uint8"])
+    def test_samples_are_those_of_an_array(self, tmp_path, form, suffix, dtype):
+        X = (normals(SHAPE, n=N) * 100).astype(dtype)
+        label, patient = np.arange(N) % 2, np.arange(N)
+        np.savez(tmp_path / "x.npz", pixels=X, label=label, patient=patient)
+        store(tmp_path / f"x{suffix}", {"pixels": X, "label": label, "patient": patient}, form)
+        for how in ({}, {"window": (0, 50)}, {"spacing": (1, 2), "orientation": "PL"}):
+            known = {"label": "label", "group": "patient"} | how
+            found = Zarr(tmp_path / f"x{suffix}", array="pixels", **known)
+            expected = Arrays(tmp_path / "x.npz", **known).read()
+            for images in (found.read(), found.rows().read(0, N)):
+                np.testing.assert_array_equal(images.pixels, expected.pixels)
+                assert images.label.tolist() == expected.label.tolist()
+                assert images.group.tolist() == expected.group.tolist()
+                assert images.spacing == expected.spacing
+            np.testing.assert_array_equal(found.rows().read(9, 17).pixels, expected.pixels[9:17])
+        assert found.rows().names(0, 2).tolist() == [f"x{suffix}/00000", f"x{suffix}/00001"]
+
+    @pytest.mark.parametrize(("axis", "shape"), [(-1, (9, 8, 3)), (None, (9, 8)), (None, (6, 9, 8)), (1, (5,))])
+    def test_axes_are_those_of_an_array(self, tmp_path, axis, shape):
+        X = np.random.default_rng(0).normal(size=(10, *shape))
+        np.save(tmp_path / "x.npy", X)
+        store(tmp_path / "x.zarr", {"only": X}, shards=(4, *(2 * (-(-length // 2)) for length in shape)), chunks=2)
+        expected = Arrays(tmp_path / "x.npy", channel_axis=axis).read().pixels
+        np.testing.assert_array_equal(Zarr(tmp_path / "x.zarr", channel_axis=axis).read().pixels, expected.astype("f4"))
+
+    def test_a_store_may_be_an_array_and_of_several_one_is_named(self, tmp_path):
+        zarr = pytest.importorskip("zarr")
+        X = normals(SHAPE, n=N)
+        zarr.create_array(tmp_path / "x.zarr", data=X, chunks=(7, *SHAPE))
+        np.testing.assert_array_equal(Zarr(tmp_path / "x.zarr").read().pixels, X.astype(np.float32))
+        store(tmp_path / "two.zarr", {"a": X, "b": X})
+        with pytest.raises(ValueError, match=r"array='': expected one of the 2 arrays in .*: a, b"):
+            Zarr(tmp_path / "two.zarr").rows()
+        for name in ("c", "../x.zarr"):
+            with pytest.raises(Unreadable, match="no array of this name, expected one of a, b"):
+                Zarr(tmp_path / "two.zarr", array=name).rows()
+        (tmp_path / "no.zip").write_bytes(b"PK")
+        with pytest.raises(Unreadable, match=r"no\.zip: cannot be read as a Zarr store"):
+            Zarr(tmp_path / "no.zip").rows()
+
+    def test_many_samples_are_unpacked_once_and_mapped(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("UNLIKELIHOOD_CACHE", str(tmp_path / "cache"))
+        X = normals(SHAPE, n=N).astype(np.float32)
+        store(tmp_path / "x.zarr", {"x": X})
+        monkeypatch.setattr("unlikelihood.data.zarr.WHOLE", 1)
+        first = Zarr(tmp_path / "x.zarr").read().pixels
+        assert isinstance(first, np.memmap)
+        np.testing.assert_array_equal(first, X)
+        monkeypatch.setattr("unlikelihood.data.zarr.Chunked.__getitem__", lambda *given: pytest.fail("read again"))
+        np.testing.assert_array_equal(Zarr(tmp_path / "x.zarr").read().pixels, X)
+
+    def test_what_unpickles_is_never_opened(self, tmp_path):
+        zarr = pytest.importorskip("zarr")
+        store(tmp_path / "x.zarr", {"x": normals(SHAPE, n=N)}, form=2)
+        place = tmp_path / "x.zarr" / "x" / ".zarray"
+        said = json.loads(place.read_text())
+        for change in ({"compressor": {"id": "pickle"}}, {"filters": [{"id": "pickle", "protocol": 5}]}):
+            place.write_text(json.dumps(said | change))
+            with pytest.raises(Unreadable, match=r"x\.zarr/x: .*it is coded by pickle"):
+                Zarr(tmp_path / "x.zarr").rows()
+        place.write_text(json.dumps(said | {"dtype": "|O", "compressor": None}))
+        with pytest.raises(Unreadable, match=r"x\.zarr/x: cannot be read as a Zarr array"):
+            Zarr(tmp_path / "x.zarr").rows()
+        zarr.create_array(tmp_path / "c.zarr", shape=(4, 3), dtype="c8")
+        with pytest.raises(Unreadable, match="type complex64, expected real numbers"):
+            Zarr(tmp_path / "c.zarr").rows()
+
+    @pytest.mark.parametrize("form", [2, 3])
+    def test_only_the_chunks_of_a_shard_are_read_and_a_lost_one_is_no_black_image(self, tmp_path, form):
+        X = normals(SHAPE, n=N)
+        store(tmp_path / "x.zarr", {"x": X}, form, chunks=10)
+        place = tmp_path / "x.zarr" / "x"
+        rows = Zarr(tmp_path / "x.zarr").rows()
+        for file in [file for file in place.rglob("*") if file.is_file() and re.match(r"\d", file.name)]:
+            row = int(re.search(r"\d+", file.relative_to(place).as_posix())[0])
+            if row == 2:
+                file.write_bytes(file.read_bytes()[:-9])
+            if row == 4:
+                file.unlink()
+        for start, stop in ((0, 20), (30, 40), (50, 60)):
+            np.testing.assert_array_equal(rows.read(start, stop).pixels, X[start:stop].astype(np.float32))
+        with pytest.raises(Unreadable, match=r"x\.zarr/00020: cannot be read as samples"):
+            rows.read(20, 30)
+        with pytest.raises(Unreadable, match=r"x\.zarr/00043: .*no chunk of it is stored \(samples 40 to 49\)"):
+            rows.read(43, 44)
+        with pytest.raises(Unreadable, match=r"x\.zarr/00000: cannot be read as samples"):
+            Zarr(tmp_path / "x.zarr").read()
+
+    def test_chunks_that_are_no_files_and_false_claims_are_refused(self, tmp_path):
+        store(tmp_path / "x.zarr", {"x": normals((6,), n=N)}, form=2, chunks=60)
+        chunk = next(file for file in (tmp_path / "x.zarr" / "x").iterdir() if file.name == "0.0")
+        content = chunk.read_bytes()
+        chunk.unlink()
+        os.mkfifo(chunk)
+        with pytest.raises(Unreadable, match=r"its x/0\.0 is a pipe, expected a file"):
+            Zarr(tmp_path / "x.zarr").read()
+        chunk.unlink()
+        chunk.write_bytes(content)
+        place = tmp_path / "x.zarr" / "x" / ".zarray"
+        place.write_text(json.dumps(json.loads(place.read_text()) | {"shape": [60, 2**40], "chunks": [60, 2**40]}))
+        with pytest.raises(Unreadable, match="its header claims"):
+            Zarr(tmp_path / "x.zarr").rows().read(0, 1)
+
+    @pytest.mark.parametrize("suffix", [".zarr", ".zip"])
+    def test_an_archive_has_the_scores_of_the_same_pixels_in_an_array(self, models, tmp_path, suffix):
+        X = normals(SHAPE, n=300, seed=1)
+        np.save(tmp_path / "x.npy", X)
+        store(tmp_path / f"x{suffix}", {"x": X}, chunks=50)
+        source = Zarr(tmp_path / f"x{suffix}")
+        expected = scores(Job(models / "vae", Arrays(tmp_path / "x.npy"), alpha=0.1), tmp_path / "array", rows=128)
+        found = scores(Job(models / "vae", source, alpha=0.1), tmp_path / "zarr", rows=128)
+        assert {**found, "name": expected["name"]} == expected
+        assert scores(Job(models / "vae", source, alpha=0.1), tmp_path / "two", rows=128, workers=2) == found
 
 
 def test_many_samples_are_decoded_once_into_the_cache(tmp_path, monkeypatch):

@@ -33,6 +33,7 @@ from .data.sizing import Resize as Resize
 from .data.source import Source as Source
 from .data.splits import Split as Split
 from .data.webdataset import WebDataset as WebDataset
+from .data.zarr import Zarr as Zarr
 from .decisions.combinations import Cauchy as Cauchy
 from .decisions.combinations import Fisher as Fisher
 from .decisions.combinations import HarmonicMean as HarmonicMean

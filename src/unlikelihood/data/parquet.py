@@ -174,7 +174,11 @@ class ParquetRows(PackedRows):
             if not first and encoded != self.encoded:
                 raise ValueError(f"its column {self.source.column} is of another kind than in the first file")
             self.encoded = encoded
-            return [content.metadata.row_group(group).num_rows for group in range(content.metadata.num_row_groups)]
+            known = content.metadata
+            sizes = [known.row_group(group).num_rows for group in range(known.num_row_groups)]
+            if min(sizes, default=0) < 0 or sum(sizes) != known.num_rows:
+                raise ValueError(f"its row groups hold {sizes[:9]} rows, its head says {known.num_rows}")
+            return sizes
 
     def _column(self, name: str, start: int, stop: int) -> list[Any]:
         """Return what a column holds from `start` to before `stop`: nothing missing."""
