@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pydicom
+import zarr
 from PIL import Image
 from pydicom import uid
 from pydicom.sequence import Sequence
@@ -168,6 +169,19 @@ def parquet_of_numbers(folder: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (8, 1, 9, 9), dtype=np.uint8)
     table = pyarrow.table({"image": pixels.tolist(), "label": np.arange(8) % 2, "patient": np.arange(8)})
     pyarrow.parquet.write_table(table, folder / "a.parquet", row_group_size=3)
+
+
+def zarr_store(folder: Path, name: str, form: int) -> None:
+    """Write a store that is an array, whose chunks lie beside what describes it."""
+    pixels = np.random.default_rng(0).integers(0, 99, (8, 1, 9, 9), dtype=np.int16)
+    how: dict[str, Any] = {"chunks": (3, 1, 9, 9), "zarr_format": form}
+    if form == 3:
+        how["chunk_key_encoding"] = {"name": "v2", "separator": "."}
+    if name.endswith(".zip"):
+        with zarr.storage.ZipStore(folder / name, mode="w") as store:
+            zarr.create_array(store, data=pixels, **how)
+    else:
+        zarr.create_array(folder / name, data=pixels, **how)
 
 
 def tar(file: Path, contents: list[bytes]) -> None:

@@ -184,6 +184,22 @@ def many() -> Iterator[Reader]:
     own = partial(examples.packed, write=examples.tar, suffix=".tar")
     instead = "checksums of headers and of each PNG"
     yield Reader("WebDataset", f"{OWN}/a.tar", own, tar, None, ("tar",), "voxels", instead)
+    for name, form, victim, what in (
+        ("a.zarr", 2, ".zarray", "head of format 2"),
+        ("a.zarr", 2, "0.0.0.0", "chunk of Blosc"),
+        ("a.zarr", 3, "zarr.json", "head of format 3"),
+        ("a.zarr", 3, "1.0.0.0", "chunk of Zstandard"),
+        ("a.zip", 3, "", "zipped"),
+    ):
+        yield Reader(
+            f"Zarr, {what}",
+            f"{name}/{victim}" if victim else name,
+            partial(examples.zarr_store, name=name, form=form),
+            partial(lambda at, name: facts(u.Zarr(at / name).read()), name=name),
+            None,
+            checksum="nothing" if victim else "all",
+            instead="sizes, types and ends of chunks",
+        )
 
 
 # Tables, and what this library writes itself.
