@@ -28,6 +28,7 @@ NEEDS = {
         "highdicom": "code: import unlikelihood; unlikelihood.save_findings('a.dcm', [[0, 0, 0]], 'dicom', {})",
     },
     "parquet": {"pyarrow": "score model --data Arrays --data.path new.npy --out scores.parquet"},
+    "zarr": {"zarr": "show --data Zarr --data.path a.zarr"},
     "export": {"onnx": EXPORT, "onnxscript": EXPORT, "onnxruntime": EXPORT},
     "ray": {"ray": f"{ARCHIVE} --ray auto", "pyarrow": f"{ARCHIVE} --ray auto"},
     "serve": {"fastapi": SERVE, "uvicorn": SERVE, "python_multipart": SERVE, "prometheus_client": SERVE},
@@ -60,7 +61,7 @@ def place(tmp_path_factory):
     scan = Scan(np.zeros((4, 9, 9), np.int16), (0, 0, 0), (1, 1, 1))
     for name in ("a.mha", "a.nii", "dicom"):
         scan.save(folder / name)
-    for name in ("images", "site"):
+    for name in ("images", "site", "a.zarr"):
         (folder / name).mkdir()
     (folder / "site" / "sitecustomize.py").write_text(WITHOUT, encoding="utf-8")
     for number, sample in enumerate(samples):

@@ -23,7 +23,10 @@ from unlikelihood.data.ct.volumes import Volumes
 from unlikelihood.data.digits import Digits
 from unlikelihood.data.folder import Folder
 from unlikelihood.data.npy import npy_map
+from unlikelihood.data.parquet import Parquet
 from unlikelihood.data.source import Source
+from unlikelihood.data.webdataset import WebDataset
+from unlikelihood.data.zarr import Zarr
 from unlikelihood.storage import discovery
 
 RNG = np.random.default_rng(0)
@@ -31,7 +34,8 @@ RNG = np.random.default_rng(0)
 
 @pytest.mark.parametrize("source", discovery.subclasses(Source, "data").values())
 def test_a_source_is_plain_configuration_with_a_line_for_every_field(source):
-    needed = {"path": "nowhere"} if source in (Arrays, Candidates, Folder, Nodules, Volumes) else {}
+    of_files = {Arrays, Candidates, Folder, Nodules, Parquet, Volumes, WebDataset, Zarr}
+    needed = {"path": "nowhere"} if source in of_files else {}
     made = source(**needed, seed=3)
     assert made == pickle.loads(pickle.dumps(made)) != source(**needed, seed=4)
     documented = "\n".join(base.__doc__ for base in source.__mro__[:-1] if base.__doc__)

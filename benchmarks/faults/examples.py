@@ -2,14 +2,19 @@
 
 import csv
 import gzip
+import io
 import struct
+import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import imagecodecs
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pydicom
+import zarr
 from PIL import Image
 from pydicom import uid
 from pydicom.sequence import Sequence
@@ -142,6 +147,50 @@ def medmnist(folder: Path) -> None:
 def lidc(folder: Path) -> None:
     volumes = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 32), dtype=np.uint8)
     np.savez(folder / "lidc.npz", volumes=volumes, malignancy=np.array([1, 2, 3, 4, 5, 1]))
+
+
+def packed(folder: Path, write: Callable[[Path, list[bytes]], object], suffix: str) -> None:
+    """Write a file of one image that is damaged, and beside it a folder with one of two more."""
+    for place, several in ((OTHERS, (1, 2)), (OWN, (0, 3))):
+        (folder / place).mkdir()
+        contents = []
+        for k in several:
+            pillow(folder / "one.png", picture(k))
+            contents.append((folder / "one.png").read_bytes())
+        write(folder / place / f"a{suffix}", contents)
+
+
+def parquet(file: Path, contents: list[bytes]) -> None:
+    table = pyarrow.table({"image": contents, "label": [0, 1]})
+    pyarrow.parquet.write_table(table, file, write_page_checksum=True)
+
+
+def parquet_of_numbers(folder: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 1, 9, 9), dtype=np.uint8)
+    table = pyarrow.table({"image": pixels.tolist(), "label": np.arange(8) % 2, "patient": np.arange(8)})
+    pyarrow.parquet.write_table(table, folder / "a.parquet", row_group_size=3)
+
+
+def zarr_store(folder: Path, name: str, form: int) -> None:
+    """Write a store that is an array, whose chunks lie beside what describes it."""
+    pixels = np.random.default_rng(0).integers(0, 99, (8, 1, 9, 9), dtype=np.int16)
+    how: dict[str, Any] = {"chunks": (3, 1, 9, 9), "zarr_format": form}
+    if form == 3:
+        how["chunk_key_encoding"] = {"name": "v2", "separator": "."}
+    if name.endswith(".zip"):
+        with zarr.storage.ZipStore(folder / name, mode="w") as store:
+            zarr.create_array(store, data=pixels, **how)
+    else:
+        zarr.create_array(folder / name, data=pixels, **how)
+
+
+def tar(file: Path, contents: list[bytes]) -> None:
+    with tarfile.open(file, "w:") as archive:
+        for k, content in enumerate(contents):
+            for name, own in ((f"{k}.png", content), (f"{k}.cls", str(k).encode())):
+                member = tarfile.TarInfo(name)
+                member.size = len(own)
+                archive.addfile(member, io.BytesIO(own))
 
 
 def archive(folder: Path) -> None:

@@ -24,6 +24,7 @@ KINDS: Mapping[str, Callable[[Path], Iterator[Damage]]] = {
     "evaluation": lambda file: sets.records("label", "score", "metrics", "calibration", "name"),
     "safetensors": sets.tensors,
     "png": images.png,
+    "tar": sets.tar,
     "tif": images.tiff,
     "array": images.values,
     "bmp": images.bitmap,

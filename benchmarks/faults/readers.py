@@ -165,6 +165,43 @@ def sets() -> Iterator[Reader]:
     )
 
 
+# Files that hold many images.
+
+
+def many() -> Iterator[Reader]:
+    def parquet(at: Path) -> Facts:
+        return facts(u.Parquet(at / OWN / "a.parquet", label="label").read())
+
+    def numbers(at: Path) -> Facts:
+        return facts(u.Parquet(at / "a.parquet", label="label", group="patient").read())
+
+    def tar(at: Path) -> Facts:
+        return facts(u.WebDataset(at / OWN / "a.tar").read())
+
+    own = partial(examples.packed, write=examples.parquet, suffix=".parquet")
+    yield Reader("Parquet", f"{OWN}/a.parquet", own, parquet, None, checksum="voxels", instead="checksums of pages")
+    yield Reader("Parquet of numbers", "a.parquet", examples.parquet_of_numbers, numbers, None)
+    own = partial(examples.packed, write=examples.tar, suffix=".tar")
+    instead = "checksums of headers and of each PNG"
+    yield Reader("WebDataset", f"{OWN}/a.tar", own, tar, None, ("tar",), "voxels", instead)
+    for name, form, victim, what in (
+        ("a.zarr", 2, ".zarray", "head of format 2"),
+        ("a.zarr", 2, "0.0.0.0", "chunk of Blosc"),
+        ("a.zarr", 3, "zarr.json", "head of format 3"),
+        ("a.zarr", 3, "1.0.0.0", "chunk of Zstandard"),
+        ("a.zip", 3, "", "zipped"),
+    ):
+        yield Reader(
+            f"Zarr, {what}",
+            f"{name}/{victim}" if victim else name,
+            partial(examples.zarr_store, name=name, form=form),
+            partial(lambda at, name: facts(u.Zarr(at / name).read()), name=name),
+            None,
+            checksum="nothing" if victim else "all",
+            instead="sizes, types and ends of chunks",
+        )
+
+
 # Tables, and what this library writes itself.
 
 
@@ -203,7 +240,7 @@ def own() -> Iterator[Reader]:
 
 def readers() -> list[Reader]:
     """Return every reader."""
-    return [*images(), *scans(), *sets(), *tables(), *own()]
+    return [*images(), *scans(), *sets(), *tables(), *own(), *many()]
 
 
 def quietly(reader: Reader, folder: Path) -> Facts:

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import struct
+import tarfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -117,6 +118,28 @@ def idx_files(file: Path) -> Iterator[Damage]:
     fewer = lambda c: gzip.compress(c) if packed else c  # noqa: E731
     one = struct.pack(">4I", 0x803, 29, 8, 8) + bytes(29 * 64)
     yield Damage("an image less, whole", partial(changed, lambda c: fewer(one)))
+
+
+def tar(file: Path) -> Iterator[Damage]:
+    def header(field: str, value: Any) -> Callable[[bytes], bytes]:
+        def change(content: bytes) -> bytes:
+            with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+                member = archive.getmembers()[2]
+            setattr(member, field, value)
+            return content[: member.offset] + member.tobuf(tarfile.GNU_FORMAT) + content[member.offset + 512 :]
+
+        return change
+
+    for field, value in (
+        ("type", tarfile.SYMTYPE), ("type", tarfile.LNKTYPE), ("type", tarfile.CHRTYPE), ("type", tarfile.FIFOTYPE),
+        ("type", tarfile.XHDTYPE), ("type", tarfile.GNUTYPE_LONGNAME), ("type", tarfile.GNUTYPE_SPARSE),
+        ("size", 2**40), ("size", 2**33 - 1), ("size", -1), ("size", -512), ("name", "0.png"), ("name", "1.jpg"),
+        ("name", "0.bmp"),
+    ):  # fmt: skip
+        yield Damage(f"the third header has a {field} of {value!r}", partial(changed, header(field, value)))
+    yield Damage("two archives, one after the other", partial(changed, lambda c: c + c))
+    yield Damage("no end", partial(changed, lambda c: c.rstrip(b"\0")))
+    yield Damage("its first header is zeros", partial(changed, lambda c: bytes(512) + c[512:]))
 
 
 def rows(change: Callable[[list[str]], list[str]], file: Path) -> None:

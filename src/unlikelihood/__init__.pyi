@@ -24,6 +24,7 @@ from .data.lidc import LIDC as LIDC
 from .data.mapped import Mapped as Mapped
 from .data.medmnist import MedMNIST as MedMNIST
 from .data.mnist import MNIST as MNIST
+from .data.parquet import Parquet as Parquet
 from .data.parts import Parts as Parts
 from .data.sizing import CentreCrop as CentreCrop
 from .data.sizing import Letterbox as Letterbox
@@ -31,6 +32,8 @@ from .data.sizing import Pad as Pad
 from .data.sizing import Resize as Resize
 from .data.source import Source as Source
 from .data.splits import Split as Split
+from .data.webdataset import WebDataset as WebDataset
+from .data.zarr import Zarr as Zarr
 from .decisions.combinations import Cauchy as Cauchy
 from .decisions.combinations import Fisher as Fisher
 from .decisions.combinations import HarmonicMean as HarmonicMean

@@ -18,25 +18,22 @@ from unlikelihood.storage.reading import naming
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arrays(RandomSplitSource):
-    """Images, volumes or vectors in a .npy or .npz file, labelled or not.
+class ArraySource(RandomSplitSource):
+    """A source of arrays, in which samples lie along the first axis.
 
-    Intensities are those of the file, whatever their type, unless a `window` maps them to [0, 1]. A .npy file
-    is memory-mapped, so that data may be larger than the memory; out of an .npz file, what is larger than 64 MiB is
-    unpacked once into the cache, and mapped there. Images are named after the file.
+    Intensities are those of the file, whatever their type, unless a `window` maps them to [0, 1]. Images are named
+    after the file.
 
     Further parameters are those of `RandomSplitSource`.
 
     Parameters
     ----------
     path : str or Path
-        The .npy or .npz file.
-    pixels : str
-        Name of the images in an .npz file.
+        The file, or the folder of a store.
     label : str or Path, optional
-        Name of the labels (0 normal, 1 anomalous) in the .npz file, or path of a .npy file with them.
+        Name of the labels (0 normal, 1 anomalous) beside the samples, or path of a .npy file with them.
     group : str or Path, optional
-        Name of the groups (patients) in the .npz file, or path of a .npy file with them.
+        Name of the groups (patients) beside the samples, or path of a .npy file with them.
     channel_axis : int, optional
         Axis of the channels in the file, -1 being the last; None if it has no such axis, as (N, H, W) and
         (N, D, H, W) have not. Vectors (N, F) have none either way.
@@ -49,13 +46,30 @@ class Arrays(RandomSplitSource):
     """
 
     path: str | Path = field(kw_only=False)
-    pixels: str = "pixels"
     label: str | Path | None = None
     group: str | Path | None = None
     channel_axis: int | None = 1
     spacing: tuple[float, ...] | None = None
     orientation: str | None = None
     window: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrays(ArraySource):
+    """Images, volumes or vectors in a .npy or .npz file, labelled or not.
+
+    A .npy file is memory-mapped, so that data may be larger than the memory; out of an .npz file, what is larger than
+    64 MiB is unpacked once into the cache, and mapped there.
+
+    Further parameters are those of `ArraySource`.
+
+    Parameters
+    ----------
+    pixels : str
+        Name of the images in an .npz file.
+    """
+
+    pixels: str = "pixels"
 
     @override
     def read(self) -> Images:
@@ -74,13 +88,11 @@ class Arrays(RandomSplitSource):
         stored = _pixels(path, self.pixels)
         label, group = _column("label", path, self.label), _column("group", path, self.group)
         with naming(path, "samples"):
-            pixels = _channels_first(stored, self.channel_axis)
+            pixels = channels_first(stored, self.channel_axis)
             # Here, for parts of them that are read would be of one length.
-            label, group = (
-                column if column is None else column_of(name, column, len(pixels))
-                for name, column in (("label", label), ("group", group))
+            return ArrayRows(
+                self, path, pixels, of_each("label", label, len(pixels)), of_each("group", group, len(pixels))
             )
-            return ArrayRows(self, path, pixels, label, group)
 
 
 @dataclass(frozen=True)
@@ -89,17 +101,17 @@ class ArrayRows:
 
     Parameters
     ----------
-    source : Arrays
+    source : ArraySource
         What else is known of them.
     path : Path
         The file.
     pixels : ndarray, shape (n, \*shape)
-        All of them.
+        All of them, or what a slice reads them out of.
     label, group : ndarray, shape (n,), optional
         Their labels and groups.
     """
 
-    source: Arrays
+    source: ArraySource
     path: Path
     pixels: NDArray[Any]
     label: NDArray[Any] | None
@@ -168,6 +180,11 @@ def _pixels(path: Path, key: str) -> NDArray[Any]:
     return numpy_file(path) if path.suffix == ".npy" else _array("pixels", path, key)
 
 
+def of_each(parameter: str, column: NDArray[Any] | None, n: int) -> NDArray[Any] | None:
+    """Return a column, if there is one; a ValueError says that it is not of each of n samples."""
+    return None if column is None else column_of(parameter, column, n)
+
+
 def _column(parameter: str, path: Path, key: str | Path | None) -> NDArray[Any] | None:
     if key is None:
         return None
@@ -176,7 +193,8 @@ def _column(parameter: str, path: Path, key: str | Path | None) -> NDArray[Any] 
     return _array(parameter, path, key)
 
 
-def _channels_first(pixels: NDArray[Any], channel_axis: int | None) -> NDArray[Any]:
+def channels_first(pixels: NDArray[Any], channel_axis: int | None) -> NDArray[Any]:
+    """Return pixels (n, …) as (n, C, H, W) or (n, C, D, H, W); a ValueError says that `channel_axis` does not fit."""
     if pixels.ndim == 2:
         return pixels
     message = f"channel_axis={channel_axis} for an array of shape {pixels.shape}"

@@ -47,9 +47,10 @@ class Decoded(NamedTuple):
 
 
 def decode(
-    files: Sequence[tuple[str, ...]],
+    n: int,
     read: Callable[[int], Row],
     differs: Callable[[int, tuple[Any, ...], tuple[Any, ...]], str],
+    files: Sequence[tuple[str, ...]],
     settings: Sequence[Any],
     *,
     window_of: Callable[[np.dtype[Any]], tuple[float, float] | None],
@@ -63,12 +64,14 @@ def decode(
 
     Parameters
     ----------
-    files : sequence of tuples of str
-        The files of each image.
+    n : int
+        How many images there are.
     read : callable
         Returns the image of a number; a ValueError says that it cannot be read.
     differs : callable
         Says what is wrong with an image of another kind than the first: given its number and both kinds.
+    files : sequence of tuples of str
+        The files that they are in: for each what belongs to it, or each that holds several.
     settings : sequence
         Everything else that decides what is decoded, as plain values.
     window_of : callable
@@ -80,8 +83,8 @@ def decode(
     -------
     Decoded
     """
-    rows = _alike(read, differs, len(files), skip=skip)
-    with closing(rows), warnings.catch_warnings(), progress("Reading images", total=len(files)) as update:
+    rows = _alike(read, differs, n, skip=skip)
+    with closing(rows), warnings.catch_warnings(), progress("Reading images", total=n) as update:
         # At what does not matter; what does is checked. Threads would not restore the filters that they set.
         warnings.simplefilter("ignore")
         failures: list[str] = []
@@ -94,19 +97,19 @@ def decode(
             return Decoded(np.empty(0, np.float32), None, np.empty(0, np.intp), failures)
         whole = chain(failures, [row], rows)
         window = window_of(row.pixels.dtype)
-        if len(files) * row.pixels.size * 4 <= WHOLE:
-            pixels = np.empty((len(files), *row.pixels.shape), row.pixels.dtype)
-            mask = None if row.mask is None else np.empty((len(files), *row.mask.shape), bool)
+        if n * row.pixels.size * 4 <= WHOLE:
+            pixels = np.empty((n, *row.pixels.shape), row.pixels.dtype)
+            mask = None if row.mask is None else np.empty((n, *row.mask.shape), bool)
             kept, failures = _fill(whole, pixels, mask, update)
             some = held(Mapped([Stored(pixels, window)]).choose(slice(len(kept))))
             return Decoded(some, None if mask is None else mask[: len(kept)], kept, failures)
 
         def make(folder: Path) -> None:
-            shape = (len(files), *row.pixels.shape)
+            shape = (n, *row.pixels.shape)
             pixels = np.lib.format.open_memmap(folder / "pixels.npy", "w+", _storable(row.pixels.dtype), shape)
             mask = None
             if row.mask is not None:
-                mask = np.lib.format.open_memmap(folder / "mask.npy", "w+", bool, (len(files), *row.mask.shape))
+                mask = np.lib.format.open_memmap(folder / "mask.npy", "w+", bool, (n, *row.mask.shape))
             for file in folder.glob("*.npy"):
                 allocate(file)
             kept, failures = _fill(whole, pixels, mask, update)

@@ -3,7 +3,7 @@
 import warnings
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,13 +46,13 @@ def no_image(file: Path) -> str:
         return ""
 
 
-def read_dicom(file: Path) -> NDArray[Any]:
+def read_dicom(content: BinaryIO) -> NDArray[Any]:
     """Read a DICOM image as it is displayed: by its modality and VOI look-up tables or window, black to white.
 
     Parameters
     ----------
-    file : Path
-        The file.
+    content : BinaryIO
+        The file, opened.
 
     Returns
     -------
@@ -67,10 +67,10 @@ def read_dicom(file: Path) -> NDArray[Any]:
     MissingPackage
         If pydicom is not installed.
     """
-    with needing("ct", f"{file}: DICOM"):
+    with needing("ct", f"{getattr(content, 'name', 'an image')}: DICOM"):
         from pydicom import dcmread
     # Out of memory, which gives no more than there is, whatever length an element claims.
-    return _shown(dcmread(BytesIO(file.read_bytes())))
+    return _shown(dcmread(BytesIO(content.read())))
 
 
 def _shown(dataset: Any) -> NDArray[Any]:

@@ -2,9 +2,11 @@
 
 import math
 import os
+import re
 import struct
 import zlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unlikelihood.data.dicom_image import has_preamble, read_dicom
-from unlikelihood.data.npy import npy_map
+from unlikelihood.data.npy import npy_array, size_of
 from unlikelihood.storage.reading import check_claim, naming
 
 ORIENTATION = 274  # a tag of TIFF, which EXIF is
@@ -42,6 +44,17 @@ PAGES = {
         (b"II+\0", "<", "Q", "Q", 20),
         (b"MM\0+", ">", "Q", "Q", 20),
     )
+}
+BEGINNINGS = {
+    rb"\x89PNG\r\n": ".png",
+    rb"\xff\xd8\xff": ".jpg",
+    rb"II[*+]\0|MM\0[*+]": ".tif",
+    rb"RIFF.{4}WEBP": ".webp",
+    rb"BM": ".bmp",
+    rb"GIF8": ".gif",
+    rb"\0\0\0\x0cjP|\xff\x4f\xff\x51": ".jp2",
+    rb"\x93NUMPY": ".npy",
+    rb".{128}DICM": ".dcm",
 }
 STACKS = {f"{depth}{plane}" for depth in "ZIQ" for plane in ("YX", "YXS")}  # axes of TIFF files of several pages
 
@@ -84,21 +97,52 @@ def read_image(file: Path, background: float | None = None) -> NDArray[Any]:
     Unreadable
         If it is not a whole image, or holds more than one; or is transparent and there is no background.
     """
-    reader = READERS.get(file.suffix.lower(), _dicom)
-    with naming(file, "an image"):
-        image, orientation, alpha = reader(file)
-        _check_values(image)
-        image = image[..., None] if image.ndim == 2 else image
-        if orientation in UPRIGHT:
-            depth_last = np.moveaxis(image, 0, -1) if image.ndim == 4 else image
-            upright = UPRIGHT[orientation](depth_last)
-            image = np.moveaxis(upright, -1, 0) if image.ndim == 4 else upright
-        if alpha:
-            image = _opaque(image, background)
+    with naming(file, "an image"), file.open("rb") as content:
+        return image_in(content, file.suffix, background)
+
+
+def image_in(content: BinaryIO, suffix: str, background: float | None = None) -> NDArray[Any]:
+    """Read an image as `read_image` does, out of an open file or the memory.
+
+    Parameters
+    ----------
+    content : BinaryIO
+        What is read, from its beginning.
+    suffix : str
+        Which format it is in, such as ".png".
+    background : float, optional
+        As for `read_image`.
+    """
+    image, orientation, alpha = READERS.get(suffix.lower(), _dicom)(content)
+    check_values(image)
+    image = image[..., None] if image.ndim == 2 else image
+    if orientation in UPRIGHT:
+        depth_last = np.moveaxis(image, 0, -1) if image.ndim == 4 else image
+        upright = UPRIGHT[orientation](depth_last)
+        image = np.moveaxis(upright, -1, 0) if image.ndim == 4 else upright
+    if alpha:
+        image = _opaque(image, background)
     return np.moveaxis(image, -1, 0).astype(image.dtype.newbyteorder("="), copy=False)
 
 
-def _check_values(image: NDArray[Any]) -> None:
+def suffix_of(content: bytes) -> str:
+    """Return the suffix that goes with how an encoded image begins.
+
+    Raises
+    ------
+    ValueError
+        If it begins as none of the formats that are read.
+    """
+    known = (suffix for beginning, suffix in BEGINNINGS.items() if re.match(beginning, content, re.DOTALL))
+    if suffix := next(known, ""):
+        return suffix
+    raise ValueError(
+        f"it begins with {content[:8]!r}, expected an image: {', '.join(dict.fromkeys(BEGINNINGS.values()))}"
+    )
+
+
+def check_values(image: NDArray[Any]) -> None:
+    """Raise a ValueError unless the values of an image are real numbers that float32 can hold, one at least."""
     if image.dtype.kind not in "buif":
         raise ValueError(f"it holds values of type {image.dtype}, expected real numbers")
     if not image.size:
@@ -119,8 +163,8 @@ def _opaque(image: NDArray[Any], background: float | None) -> NDArray[Any]:
     return (np.rint(mixed) if image.dtype.kind in "iu" else mixed).astype(image.dtype)
 
 
-def _png(file: Path) -> Decoded:
-    content = file.read_bytes()
+def _png(file: BinaryIO) -> Decoded:
+    content = file.read()
     width, height, depth = struct.unpack_from(">IIB", content, 16)
     check_claim(len(content), width * height * depth // 8)
     exif = content.partition(b"IDAT")[0].partition(b"eXIf")[2]
@@ -128,8 +172,8 @@ def _png(file: Path) -> Decoded:
     return Decoded(image, _exif_orientation(exif), alpha=image.ndim == 3 and image.shape[-1] in (2, 4))
 
 
-def _jpeg(file: Path) -> Decoded:
-    content = file.read_bytes()
+def _jpeg(file: BinaryIO) -> Decoded:
+    content = file.read()
     height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
     check_claim(len(content), height * width)
     if colours in ("CMYK", "YCCK"):
@@ -139,16 +183,17 @@ def _jpeg(file: Path) -> Decoded:
     return Decoded(image, _exif_orientation(content.partition(b"Exif\0\0")[2]))
 
 
-def _jpeg2000(file: Path) -> Decoded:
-    content = file.read_bytes()
+def _jpeg2000(file: BinaryIO) -> Decoded:
+    content = file.read()
     with Image.open(BytesIO(content), formats=["JPEG2000"]) as opened:
         check_claim(len(content), opened.width * opened.height)
     image = imagecodecs.jpeg2k_decode(content)
     return Decoded(image, alpha=image.ndim == 3 and image.shape[-1] in (2, 4))
 
 
-def _tiff(file: Path) -> Decoded:
+def _tiff(file: BinaryIO) -> Decoded:
     _check_pages(file)
+    file.seek(0)
     with tifffile.TiffFile(file) as content:
         page = content.pages.first
         axes = content.series[0].axes
@@ -177,20 +222,19 @@ def _tiff(file: Path) -> Decoded:
     return Decoded(image, orientation, alpha=2 in extra)
 
 
-def _check_pages(file: Path) -> None:
+def _check_pages(content: BinaryIO) -> None:
     """Refuse pages that lead to one another in a circle, which the decoder would follow without an end."""
-    size, known = file.stat().st_size, set[int]()
-    with file.open("rb") as content:
-        offset, count, tag = PAGES.get(content.read(4), ("", "", 0))
-        if not offset:
-            return  # as the decoder will say
-        content.seek(struct.calcsize(offset))  # in a BigTIFF the sizes of numbers come first
-        while 0 < (page := _next(content, offset)) < size:
-            if page in known:
-                raise ValueError("its pages lead to one another in a circle")
-            known.add(page)
-            content.seek(page)
-            content.seek(min(size, _next(content, count) * tag), os.SEEK_CUR)
+    size, known = size_of(content), set[int]()
+    offset, count, tag = PAGES.get(content.read(4), ("", "", 0))
+    if not offset:
+        return  # as the decoder will say
+    content.seek(struct.calcsize(offset))  # in a BigTIFF the sizes of numbers come first
+    while 0 < (page := _next(content, offset)) < size:
+        if page in known:
+            raise ValueError("its pages lead to one another in a circle")
+        known.add(page)
+        content.seek(page)
+        content.seek(min(size, _next(content, count) * tag), os.SEEK_CUR)
 
 
 def _next(content: BinaryIO, form: str) -> int:
@@ -199,15 +243,15 @@ def _next(content: BinaryIO, form: str) -> int:
     return int(struct.unpack(form, found)[0]) if len(found) == struct.calcsize(form) else 0
 
 
-def _check_coding(file: Path, series: Any) -> None:
+def _check_coding(file: BinaryIO, series: Any) -> None:
     page = series.pages[0]
     bits = page.bitspersample
     if bits not in (1, 2, 4, 8, 10, 12, 14, 16, 24, 32, 64) or (page.compression in BILEVEL and bits != 1):
         raise ValueError(f"it stores {bits} bits a value, by {page.compression!r}")
 
 
-def _check_strips(file: Path, series: Any) -> None:
-    size = file.stat().st_size
+def _check_strips(file: BinaryIO, series: Any) -> None:
+    size = size_of(file)
     check_claim(size, series.size * series.dtype.itemsize)
     for page in (one for one in series.pages if one is not None):
         counts, starts, like = page.databytecounts, page.dataoffsets, page.keyframe
@@ -228,17 +272,14 @@ def _check_strips(file: Path, series: Any) -> None:
                 raise ValueError(f"its strips hold {sum(counts)} bytes, its header says {expected}")
 
 
-def _check_deflated(file: Path, starts: Sequence[int], counts: Sequence[int], most: int) -> None:
-    with file.open("rb") as content:
-        for start, count in zip(starts, counts, strict=True):
-            content.seek(start)
-            if len(zlib.decompressobj().decompress(content.read(count), most + 1)) > most:
-                raise ValueError(f"a strip or tile of it holds more than the {most} bytes that its header says")
+def _check_deflated(content: BinaryIO, starts: Sequence[int], counts: Sequence[int], most: int) -> None:
+    for start, count in zip(starts, counts, strict=True):
+        content.seek(start)
+        if len(zlib.decompressobj().decompress(content.read(count), most + 1)) > most:
+            raise ValueError(f"a strip or tile of it holds more than the {most} bytes that its header says")
 
 
-def _check_bitmap(file: Path) -> None:
-    with file.open("rb") as content:
-        header, size = content.read(34), file.stat().st_size
+def _check_bitmap(header: bytes, size: int) -> None:
     start, more = struct.unpack_from("<II", header, 10)
     if more < 40:
         return  # of an older kind
@@ -249,13 +290,14 @@ def _check_bitmap(file: Path) -> None:
         raise ValueError(f"it holds {size} bytes, its header says {expected}")
 
 
-def _pillow(file: Path) -> Decoded:
-    with Image.open(file, formats=[file.suffix[1:].upper()]) as opened:  # the first frame, where there are several
-        check_claim(file.stat().st_size, opened.width * opened.height)
+def _pillow(form: str, file: BinaryIO) -> Decoded:
+    header, size = file.read(34), size_of(file)
+    with Image.open(file, formats=[form]) as opened:  # the first frame, where there are several
+        check_claim(size, opened.width * opened.height)
         if opened.tile and opened.tile[0][1] != (0, 0, *opened.size):
             raise ValueError(f"its first frame covers {opened.tile[0][1]} of {opened.size} pixels")
         if opened.format == "BMP":
-            _check_bitmap(file)
+            _check_bitmap(header, size)
         opened.load()
         transparent = opened.has_transparency_data
         colours = "L" if opened.mode in ("1", "L", "LA") else "RGB"
@@ -263,8 +305,8 @@ def _pillow(file: Path) -> Decoded:
         return Decoded(image, opened.getexif().get(ORIENTATION, 1), transparent)
 
 
-def _npy(file: Path) -> Decoded:
-    image = npy_map(file)
+def _npy(file: BinaryIO) -> Decoded:
+    image = npy_array(file)
     if image.ndim == 2 or (image.ndim == 3 and image.shape[-1] == 3):
         return Decoded(image)
     if image.ndim == 3 and min(image.shape[0], image.shape[-1]) > 4:
@@ -274,7 +316,7 @@ def _npy(file: Path) -> Decoded:
     )
 
 
-def _dicom(file: Path) -> Decoded:
+def _dicom(file: BinaryIO) -> Decoded:
     return Decoded(read_dicom(file))
 
 
@@ -288,11 +330,11 @@ def _exif_orientation(exif: bytes) -> int:
     return next((value for tag, value in tags if tag == ORIENTATION), 1)
 
 
-READERS: dict[str, Callable[[Path], Decoded]] = {
+READERS: dict[str, Callable[[BinaryIO], Decoded]] = {
     **dict.fromkeys((".png",), _png),
     **dict.fromkeys((".jpg", ".jpeg"), _jpeg),
     **dict.fromkeys((".tif", ".tiff"), _tiff),
-    **dict.fromkeys((".webp", ".bmp", ".gif"), _pillow),
+    **{f".{form.lower()}": partial(_pillow, form) for form in ("WEBP", "BMP", "GIF")},
     **dict.fromkeys((".jp2", ".j2k", ".jpx"), _jpeg2000),
     **dict.fromkeys((".npy",), _npy),
     **dict.fromkeys((".dcm", ".dicom"), _dicom),

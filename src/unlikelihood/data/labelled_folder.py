@@ -44,8 +44,7 @@ class LabelledFolder(RandomSplitSource):
     @property
     def names(self) -> Names:
         """What the classes are called."""
-        normal, anomalous = ((names,) if isinstance(names, str) else names for names in (self.normal, self.anomalous))
-        return Names(tuple(normal or ()), None if anomalous is None else tuple(anomalous))
+        return Names.of(self.normal, self.anomalous)
 
     def labelled_folders(self, folder: Path) -> list[tuple[Path, int | None]]:
         """Return the sub-folders to read with the label of what is in them, or `folder` with None."""

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from unlikelihood.data.walk import inside
 from unlikelihood.storage.reading import naming, no_file
@@ -40,6 +40,12 @@ class Names:
     normal: tuple[str, ...]
     anomalous: tuple[str, ...] | None = None
 
+    @classmethod
+    def of(cls, normal: tuple[str, ...] | str | None, anomalous: tuple[str, ...] | str | None) -> Self:
+        """Return the names that parameters give: one for a class, or several."""
+        several, others = ((names,) if isinstance(names, str) else names for names in (normal, anomalous))
+        return cls(tuple(several or ()), None if others is None else tuple(others))
+
     def labels(self, classes: Iterable[str], *, defects: bool = False) -> dict[str, int]:
         """Return the labels of those classes that have one: 0 normal, then 1 anomalous.
 
@@ -68,7 +74,9 @@ class Names:
     def label_in(self, row: Mapping[str, str], column: str, where: str) -> int:
         """Return the label that a row of a table has in a column: 0 normal, 1 anomalous."""
         anomalous = ("anomalous",) if self.anomalous is None else self.anomalous
-        known = {"0": 0, "1": 1} | dict.fromkeys(self.normal, 0) | dict.fromkeys(anomalous, 1)
+        # Where classes are numbers, 0 and 1 may be any two of them.
+        numbers = {} if any(name.isdigit() for name in (*self.normal, *anomalous)) else {"0": 0, "1": 1}
+        known = numbers | dict.fromkeys(self.normal, 0) | dict.fromkeys(anomalous, 1)
         if row[column] not in known:
             raise ValueError(f"{where}: {column}={row[column]!r}, expected one of {', '.join(known)}")
         return known[row[column]]

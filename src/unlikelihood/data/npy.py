@@ -2,6 +2,7 @@
 
 import math
 import os
+from io import BytesIO
 from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO
@@ -25,8 +26,22 @@ def npy_map(file: Path) -> NDArray[Any]:
         If it is damaged, holds Python objects, which are never unpickled, or is of another size than it says.
     """
     with file.open("rb") as content:
-        shape, by_columns, dtype = _header(content, os.fstat(content.fileno()).st_size)
-        return np.memmap(content, dtype, "r", content.tell(), shape, "F" if by_columns else "C")
+        return npy_array(content)
+
+
+def npy_array(content: BinaryIO) -> NDArray[Any]:
+    """Return the array in an open .npy file as a memory map, or that in the memory where it is, as `npy_map` does."""
+    shape, by_columns, dtype = _header(content, size_of(content))
+    if isinstance(content, BytesIO):
+        return np.ndarray(shape, dtype, content.getvalue(), content.tell(), order="F" if by_columns else "C")
+    return np.memmap(content, dtype, "r", content.tell(), shape, "F" if by_columns else "C")
+
+
+def size_of(content: BinaryIO) -> int:
+    """Return the bytes of an open file, and go back to its beginning."""
+    size = content.seek(0, os.SEEK_END)
+    content.seek(0)
+    return size
 
 
 def check_member(arrays: Any, name: str) -> int:

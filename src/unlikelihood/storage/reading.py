@@ -48,16 +48,23 @@ def naming(file: Path, what: str, raised: type[Unreadable] = Unreadable) -> Iter
     raised : type of Unreadable
         The error. One that is raised in the block already, and that of a missing package, stay as they are.
     """
-    try:
+    with calling(file, what, raised):
         if reason := no_file(file):
             raise ValueError(reason)
+        yield
+
+
+@contextmanager
+def calling(name: object, what: str, raised: type[Unreadable] = Unreadable) -> Iterator[None]:
+    """Make one error, as `naming` does, that names what is read in the block where it is no file of its own."""
+    try:
         yield
     except (raised, ImportError):
         raise
     except Exception as error:  # the decoders of damaged files raise all kinds
         kind = "" if type(error) in (ValueError, Unreadable) else f"{type(error).__name__}: "
         message = " ".join(str(error).split())
-        raise raised(f"{printable(file)}: cannot be read as {what} ({kind}{message[-300:]})") from error
+        raise raised(f"{printable(name)}: cannot be read as {what} ({kind}{message[-300:]})") from error
 
 
 def printable(name: object) -> str:
