@@ -233,6 +233,8 @@ class TestParquet:
         assert sorted(read) == [2, 3, 4]
         rows.read(58, 62)
         assert sorted(read) == [2, 3, 4, 5, 6]
+        rows.read(0, 2 * N)
+        assert len(rows._kept) == 2
 
     def test_other_row_groups_may_be_damaged(self, tmp_path):
         file = tmp_path / "a.parquet"

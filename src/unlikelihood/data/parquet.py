@@ -22,7 +22,7 @@ from unlikelihood.data.packed_source import PackedRows, PackedSource, among
 from unlikelihood.storage.extras import needing
 from unlikelihood.storage.reading import Unreadable, calling, check_claim, naming
 
-KEPT = 4  # parts of row groups that are held: threads read on both sides of where two meet
+KEPT = 2  # row groups that are held of a column: threads read on both sides of where two meet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +31,8 @@ class Parquet(PackedSource):
 
     A column of encoded images (binary, or the struct of bytes and path that Hugging Face writes) is read as `Folder`
     reads image files. A column of lists of numbers is read as `Arrays` reads an array: nested, of fixed size, tensors,
-    or flat with a `shape`. Files are read by row group, of which one at a time has to fit in memory. Samples are named
-    "a.parquet/00012" after file and row.
+    or flat with a `shape`. Files are read by row group, of which two at a time have to fit in memory. Samples are
+    named "a.parquet/00012" after file and row.
 
     Further parameters are those of `PackedSource`.
 
@@ -201,8 +201,9 @@ class ParquetRows(PackedRows):
         with self._reading:
             if (place, name) not in self._kept:
                 found = self._read(place, name)
-                while len(self._kept) >= KEPT:
-                    del self._kept[next(iter(self._kept))]
+                held_now = [key for key in self._kept if key[1] == name]
+                if len(held_now) == KEPT:
+                    del self._kept[held_now[0]]
                 self._kept[place, name] = found
             return self._kept[place, name]
 
