@@ -2,6 +2,7 @@
 
 import gzip
 import shutil
+import struct
 import zlib
 
 import imagecodecs
@@ -129,6 +130,20 @@ def test_no_damage_is_silent(tmp_path, noise, form, damage):
         pytest.skip("which is then no file of a scan")
     DAMAGE[damage](voxels)
     assert_refused(place, voxels, tmp_path / "ct")
+
+
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [(0, 3), (0, 2**31), (4, 0), (4, 2**31), (8, 64), (8, 0xFF7F0000)],
+    ids=["a segment more", "many segments", "the first in the head", "the first outside", "an empty one", "outside"],
+)
+def test_a_run_length_coded_slice_is_read_inside_its_frame_alone(tmp_path, noise, at, value):
+    place, voxels = write(noise, tmp_path / "ct", "dicomRLELossless")
+    content = voxels.read_bytes()
+    head = content.index(struct.pack("<2I", 2, 64)) + at  # two segments, of which the first follows the head
+    voxels.write_bytes(content[:head] + struct.pack("<I", value) + content[head + 4 :])
+    with pytest.raises(UnreadableScan, match="its head says"):
+        Scan.read(place)
 
 
 @pytest.mark.parametrize("form", CHECKED)

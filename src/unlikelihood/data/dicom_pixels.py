@@ -1,6 +1,8 @@
 """What the pixels of a DICOM image store, decoded in full or refused."""
 
+import struct
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ CODECS = {  # by transfer syntax; what is not here, pydicom reads itself
     "1.2.840.10008.1.2.5": "dicomrle_decode",
     **dict.fromkeys([f"{JPEG}201", f"{JPEG}202", f"{JPEG}203"], "htj2k_decode"),
 }
+RLE_HEAD = 64  # bytes
 END = b"\xff\xd9"  # of a JPEG stream of any kind
 
 
@@ -64,6 +67,7 @@ def _decoded(data: Any, frame: int, codec: str) -> NDArray[Any]:
     stream = get_frame(data.PixelData, frame, number_of_frames=int(data.get("NumberOfFrames") or 1))
     if codec == "dicomrle_decode":
         dtype = np.dtype(f"<u{int(data.BitsAllocated) // 8}")
+        _check_segments(stream, dtype.itemsize)
         found = imagecodecs.dicomrle_decode(stream, dtype)
         if len(found) != int(data.Rows) * int(data.Columns) * dtype.itemsize:
             raise ValueError(f"its runs make {len(found)} bytes, its header says {data.Rows} x {data.Columns} pixels")
@@ -72,6 +76,18 @@ def _decoded(data: Any, frame: int, codec: str) -> NDArray[Any]:
         raise ValueError("the end of its compressed voxels is missing")
     decode: Callable[[bytes], NDArray[Any]] = getattr(imagecodecs, codec)
     return decode(stream)
+
+
+def _check_segments(stream: bytes, expected: int) -> None:
+    """Raise unless the head of a run-length coded frame has a segment for each byte of a value, all inside the frame.
+
+    The decoder would read wherever the head says (PS3.5, G.5).
+    """
+    head = stream[:RLE_HEAD].ljust(RLE_HEAD, b"\0")
+    segments, *starts = struct.unpack(f"<{RLE_HEAD // 4}I", head)
+    bounds = [RLE_HEAD - 1, *starts[:expected], len(stream)]
+    if segments != expected or any(start >= stop for start, stop in pairwise(bounds)):
+        raise ValueError(f"its head says {segments} segments from {bounds[1:-1]}, of {expected} in {len(stream)} bytes")
 
 
 def _check_pixels(data: Any) -> None:
