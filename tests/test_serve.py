@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -424,6 +425,19 @@ def test_a_second_call_begins_beside_another_as_soon_as_it_is_full(detector):
     gate.set()
     np.testing.assert_allclose(more.result(20)[0], detector.score_samples(X[7:]), rtol=1e-6)
     worker.close()
+
+
+def test_threads_that_are_started_after_a_service_compute_as_before(detector):
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        worker = Worker(detector, calls=2)
+        worker.call(lambda samples: torch.set_num_threads(1), normals((1, 8, 8), 1)).result(20)
+        worker.close()
+        with ThreadPoolExecutor(1) as new:
+            assert new.submit(torch.get_num_threads).result() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_with_one_sample_together_every_request_is_scored_as_by_itself(detector):

@@ -101,6 +101,7 @@ class Worker:
                 with self._changed:
                     self._changed.wait_for(lambda: self._can_begin() or (self._ended and not self._waiting))
                     if not self._waiting:
+                        torch.set_num_threads(self._cores)  # which those that are started later begin with
                         return
                     several = self._next()
                     self._calls += 1
