@@ -105,7 +105,9 @@ def quotes() -> list[str]:
         f"official test it has **{spread(glands)}** ({ends(glands)})",
         f"the gland's volume has {area('nodule-vae--quick/adrenal', 'volume alone')}",
         f"On `Phantom` it has {spread(phantoms)} over 3 seeds ({ends(phantoms)})",
-        f"`ForeignPatch` finds the images with an AUROC of {foreign['images']} and the pixels with {foreign['pixels']}",
+        f"`ForeignPatch` finds the images with an AUROC of {foreign['images']} and the pixels with {foreign['pixels']} "
+        f"(AUPRO {foreign['AUPRO']})",
+        f"has {local['Auto']['images']} and {local['Auto']['pixels']} (AUPRO {local['Auto']['AUPRO']})",
         f"residual has {local['PCAResidual']['images']} and {local['PCAResidual']['pixels']}",
         f"a VAE {local['VAE']['images']} and {local['VAE']['pixels']}",
         f"so that blur ({foreign['blur']}) and scratches ({foreign['scratch']}) are not new to it",
