@@ -585,7 +585,7 @@ def test_many_samples_are_decoded_once_into_the_cache(tmp_path, monkeypatch):
     many = Parquet(tmp_path / "a.parquet").read()
     np.testing.assert_array_equal(np.asarray(many.pixels), few)
     decoded = []
-    monkeypatch.setattr("unlikelihood.data.parquet.image_in", lambda *given: [decoded.append(1), image_in(*given)][1])
+    monkeypatch.setattr("unlikelihood.data.packed_source.image_in", lambda *given: [decoded.append(1), image_in(*given)][1])
     np.testing.assert_array_equal(np.asarray(Parquet(tmp_path / "a.parquet").read().pixels), few)
     assert len(decoded) == 1  # of which the shape is learnt
     Parquet(tmp_path / "a.parquet", size=4).read()

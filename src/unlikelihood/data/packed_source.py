@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from unlikelihood.data.decoded import Decoded, Row, decode
+from unlikelihood.data.image_files import image_in
 from unlikelihood.data.images import Images
 from unlikelihood.data.labels import Names
 from unlikelihood.data.picture_source import PictureSource, differs, refuse_in_both_classes, tell_skipped
@@ -111,6 +113,12 @@ class PackedRows(ABC):
     def groups(self, start: int, stop: int) -> list[Any] | None:
         """Return the groups of the samples from `start` to before `stop`, if they have any."""
         return None
+
+    def image(self, content: bytes, suffix: str) -> Row:
+        """Return an encoded image as its source treats it; a ValueError says that it cannot be read."""
+        image = image_in(BytesIO(content), suffix, self._source.background)
+        pixels = self._source.treated(image)
+        return Row(pixels, None, (pixels.shape, image.dtype))
 
     def window_of(self, dtype: np.dtype[Any]) -> tuple[float, float] | None:
         """Return the intensities that become 0 and 1, in samples of a type."""

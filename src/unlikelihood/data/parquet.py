@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar
@@ -15,7 +14,7 @@ from typing_extensions import override
 
 from unlikelihood.data.arrays import channels_first
 from unlikelihood.data.decoded import Decoded, Row
-from unlikelihood.data.image_files import check_values, image_in, suffix_of
+from unlikelihood.data.image_files import check_values, suffix_of
 from unlikelihood.data.images import numbered
 from unlikelihood.data.mapped import WHOLE, Mapped, Stored, held
 from unlikelihood.data.packed_source import PackedRows, PackedSource, among
@@ -133,9 +132,7 @@ class ParquetRows(PackedRows):
             content = found[row].as_py()
             if content is None:
                 raise ValueError("it is missing: the file holds no bytes of it")
-            image = image_in(BytesIO(content), suffix_of(content), self.source.background)
-            pixels = self.source.treated(image)
-            return Row(pixels, None, (pixels.shape, image.dtype))
+            return self.image(content, suffix_of(content))
 
     @override
     def decoded(self, start: int, stop: int, *, skip: bool) -> Decoded:

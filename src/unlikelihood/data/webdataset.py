@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, NamedTuple
 
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from unlikelihood.data.decoded import Row
-from unlikelihood.data.image_files import READERS, image_in
+from unlikelihood.data.image_files import READERS
 from unlikelihood.data.packed_source import PackedRows, PackedSource, among
 from unlikelihood.storage.reading import calling, naming, printable
 
@@ -121,9 +120,7 @@ class TarRows(PackedRows):
             if offset < 0:
                 raise ValueError(f"it has no {self.source.image or 'image'}")
             suffix = f".{self._suffixes[which].rpartition('.')[2]}"
-            image = image_in(BytesIO(self._content(number, offset, size)), suffix, self.source.background)
-            pixels = self.source.treated(image)
-            return Row(pixels, None, (pixels.shape, image.dtype))
+            return self.image(self._content(number, offset, size), suffix)
 
     def _content(self, number: int, offset: int, size: int) -> bytes:
         file = self.file_of(number)
