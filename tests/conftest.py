@@ -5,6 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from tiny import normals
+from unlikelihood import VAE, PCAResidual
+
 # Tests run one process a core; threads of torch on top of that only get in each other's way, unless asked for.
 if "OMP_NUM_THREADS" not in os.environ:
     torch.set_num_threads(1)
@@ -61,3 +64,13 @@ def mnist_path() -> Path:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Folders of a network and a statistic of images (1, 8, 8), fitted and calibrated."""
+    folder = tmp_path_factory.mktemp("models")
+    X = normals((1, 8, 8), n=60)
+    VAE(latent=2, width=2, epochs=1, batch_size=16).fit(X[:40]).calibrate(X[40:]).save(folder / "vae")
+    PCAResidual(3).fit(X[:40]).calibrate(X[40:]).save(folder / "pca")
+    return folder

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tiny import normals
-from unlikelihood import VAE, Arrays, Folder, PCAResidual
+from unlikelihood import Arrays, Folder
 from unlikelihood.cli.main import main
 from unlikelihood.distributed import pool
 from unlikelihood.distributed.archive import score_archive
@@ -21,16 +21,6 @@ from unlikelihood.distributed.shards import manifest_of, parts_in, rows_in_shard
 
 pyarrow_parquet = pytest.importorskip("pyarrow.parquet")
 SHAPE = (1, 8, 8)
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    """A network and a statistic, fitted and calibrated."""
-    folder = tmp_path_factory.mktemp("models")
-    X = normals(SHAPE, n=60)
-    VAE(latent=2, width=2, epochs=1, batch_size=16).fit(X[:40]).calibrate(X[40:]).save(folder / "vae")
-    PCAResidual(3).fit(X[:40]).calibrate(X[40:]).save(folder / "pca")
-    return folder
 
 
 @pytest.fixture

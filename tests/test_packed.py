@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tiny import normals
-from unlikelihood import VAE, Arrays, Folder, Parquet, PCAResidual, WebDataset, Zarr
+from unlikelihood import Arrays, Folder, Parquet, WebDataset, Zarr
 from unlikelihood.data.image_files import image_in
 from unlikelihood.data.parquet import ParquetRows
 from unlikelihood.distributed.archive import score_archive
@@ -39,16 +39,6 @@ def write(file, columns, rows=7):
 
 def nested(array):
     return pyarrow.array(array.tolist(), pyarrow.list_(pyarrow.list_(pyarrow.list_(pyarrow.float32()))))
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    """A network and a statistic, fitted and calibrated."""
-    folder = tmp_path_factory.mktemp("models")
-    X = normals(SHAPE, n=60)
-    VAE(latent=2, width=2, epochs=1, batch_size=16).fit(X[:40]).calibrate(X[40:]).save(folder / "vae")
-    PCAResidual(3).fit(X[:40]).calibrate(X[40:]).save(folder / "pca")
-    return folder
 
 
 def scores(job, folder, **how):
@@ -585,7 +575,9 @@ def test_many_samples_are_decoded_once_into_the_cache(tmp_path, monkeypatch):
     many = Parquet(tmp_path / "a.parquet").read()
     np.testing.assert_array_equal(np.asarray(many.pixels), few)
     decoded = []
-    monkeypatch.setattr("unlikelihood.data.packed_source.image_in", lambda *given: [decoded.append(1), image_in(*given)][1])
+    monkeypatch.setattr(
+        "unlikelihood.data.packed_source.image_in", lambda *given: [decoded.append(1), image_in(*given)][1]
+    )
     np.testing.assert_array_equal(np.asarray(Parquet(tmp_path / "a.parquet").read().pixels), few)
     assert len(decoded) == 1  # of which the shape is learnt
     Parquet(tmp_path / "a.parquet", size=4).read()
