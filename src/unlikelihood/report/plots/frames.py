@@ -80,7 +80,7 @@ def draw(
 
 def entitle(axes: Axes, text: str, place: Literal["left", "center", "right"] = "center", size: float = TITLE) -> None:
     """Write over a frame."""
-    axes.set_title(text, size=size, color=MUTED, pad=2, loc=place)
+    axes.set_title(text, y=1.0, size=size, color=MUTED, pad=2, loc=place)  # without y, all ticks are measured for one
 
 
 def fitting(titles: Sequence[str], columns: int) -> float:
