@@ -1,0 +1,201 @@
+"""What the rule of `Auto` was chosen by: anomalies made of normals, never a test.
+
+UNLIKELIHOOD_DATA=... python -m benchmarks.stand_ins [words that "digits 4 | seed" or "weave | seed" contains ...]
+
+Digits: 4, 1 and 7 of MNIST's training file are held out in turn, where 9 is absent; the critics' views are chosen.
+Textures: those of `benchmarks.local` at other seeds, with defects of other kinds, in a place or all over, and windows
+of two photographs. How the opinions on the whole and on places are combined is chosen, and whether exposure is taken
+out first. The p-values that each member gives are judged alone and combined. What is found is kept, so that an
+interrupted run goes on where it stopped.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, map_coordinates
+from sklearn.datasets import load_sample_image
+
+from benchmarks.local import GRID, SIDE, TEXTURES, TRAIN, Floats, disc, shot
+from unlikelihood import MNIST, Auto, Cauchy, Fisher, HarmonicMean
+from unlikelihood.data.mapped import Mapped, held
+from unlikelihood.detectors import auto as rule
+from unlikelihood.metrics.ranking import auroc
+from unlikelihood.nn.augment import Affine, Chain, Elastic, Stroke
+from unlikelihood.storage.files import replacing
+from unlikelihood.storage.provenance import provenance
+
+RESULTS = Path(__file__).parent / "results" / "stand_ins.json"
+DIGITS, ABSENT, EACH, TEST, SEEDS = (4, 1, 7), 9, 1024, 450, 3
+VIEWS = {
+    "affine": Affine(),
+    "affine, elastic": Chain((Affine(), Elastic())),
+    "affine, stroke": Chain((Affine(), Stroke())),
+    "affine, elastic, stroke": Chain((Affine(), Elastic(), Stroke())),
+}
+PHOTOGRAPHS, WINDOW = ("china", "flower"), 32
+FIRST_SEED = 100  # `benchmarks.local` has those from 0
+NORMAL, PLANTED = 100, 20
+Values = NDArray[np.float64]
+
+
+def ranked(normal: Values, anomalous: Values) -> float:
+    """Return the AUROC of scores, higher = more normal."""
+    label = np.arange(len(normal) + len(anomalous)) >= len(normal)
+    return round(float(auroc(label.astype(int), -np.concatenate([normal, anomalous]))), 4)
+
+
+def digits(held_out: int, seed: int) -> dict[str, float]:
+    """Return the AUROC of every choice of views where one digit is held out."""
+    stored = MNIST().digits()
+    rng = np.random.default_rng([held_out, seed])
+    known = [np.asarray(rng.permutation(np.flatnonzero(stored.trainable & (stored.digit == one)))) for one in range(10)]
+    normal = [one for one in range(10) if one not in (held_out, ABSENT)]
+    further = rng.permutation(np.concatenate([known[one][EACH:] for one in normal]))[:TEST]
+
+    def pixels(rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        return np.asarray(held(Mapped.of(stored.pixels).choose(rows)), np.float32)[:, None] / 255
+
+    rule.OF_DRAWINGS = tuple(VIEWS.values())
+    fitted = Auto(seed=seed).fit(pixels(np.sort(np.concatenate([known[one][:EACH] for one in normal])))).committee_
+    of_normals, of_anomalies = (fitted.log_p_values(pixels(rows)) for rows in (further, known[held_out][:TEST]))
+    return {
+        " + ".join(some): ranked(
+            *(Fisher()(p[:, [list(VIEWS).index(one) for one in some]]) for p in (of_normals, of_anomalies))
+        )
+        for n in range(1, len(VIEWS) + 1)
+        for some in combinations(VIEWS, n)
+    }
+
+
+def place(rng: np.random.Generator) -> Floats:
+    """Return how much of a change each pixel has: all in a disc, with a soft edge."""
+    _, r, radius = disc(rng, 5, 10)
+    return np.clip((radius - r) / 2, 0, 1)
+
+
+def grain(x: Floats, rng: np.random.Generator) -> Floats:
+    """A place with more noise."""
+    return x + place(rng) * rng.normal(0, 0.6, x.shape)
+
+
+def pale(x: Floats, rng: np.random.Generator) -> Floats:
+    """A place of less contrast."""
+    return x + place(rng) * 0.6 * (gaussian_filter(x, 8) - x)
+
+
+def crack(x: Floats, rng: np.random.Generator) -> Floats:
+    """A dark line that goes astray."""
+    angle = rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(0, 0.3, 24))
+    line = np.cumsum([np.cos(angle), np.sin(angle)], axis=1) + rng.uniform(16, 48, 2)[:, None]
+    away = np.hypot(*(GRID[:, None] - line[:, :, None, None])).min(axis=0)
+    return x - 1.2 * x.std() * np.clip(1.2 - away, 0, 1)
+
+
+def dust(x: Floats, rng: np.random.Generator) -> Floats:
+    """A few bright points, near one another."""
+    away = GRID[:, None] - (rng.uniform(8, SIDE - 8, 2)[:, None] + rng.normal(0, 4, (2, 6)))[:, :, None, None]
+    return x + 2 * x.std() * np.exp(-np.square(away).sum(axis=0)).max(axis=0)
+
+
+def coarse(x: Floats, rng: np.random.Generator) -> Floats:
+    """All of it larger."""
+    return map_coordinates(x, (GRID - SIDE / 2) / 1.2 + SIDE / 2, order=3, mode="mirror")
+
+
+def noisy(x: Floats, rng: np.random.Generator) -> Floats:
+    """More noise all over."""
+    return x + rng.normal(0, 0.3 * x.std(), x.shape)
+
+
+def soft(x: Floats, rng: np.random.Generator) -> Floats:
+    """All of it a little out of focus."""
+    return gaussian_filter(x, 0.6)
+
+
+PLANTS: dict[str, Callable[[Floats, np.random.Generator], Floats]] = {
+    plant.__name__: plant for plant in (grain, pale, crack, dust, coarse, noisy, soft)
+}
+
+
+def dark(x: Floats, rng: np.random.Generator) -> Floats:
+    """All of it darker: what should not be found, unless exposure counts."""
+    return x - 2
+
+
+def texture(name: str, seed: int, exposure: bool) -> dict[str, dict[str, float]]:
+    """Return the AUROC of each kind of defect by each opinion, and by ways to combine them."""
+    rng = np.random.default_rng([list(TEXTURES).index(name), FIRST_SEED + seed])
+
+    def drawn(n: int, plant: Callable[[Floats, np.random.Generator], Floats] = lambda x, rng: x) -> NDArray[np.float32]:
+        return np.array([shot(plant(TEXTURES[name](rng), rng), rng) for _ in range(n)], np.float32)
+
+    fitted = Auto(exposure=exposure, seed=seed).fit(drawn(TRAIN)).committee_
+    normal = fitted.log_p_values(drawn(NORMAL))
+    planted = {kind: fitted.log_p_values(drawn(PLANTED, plant)) for kind, plant in {**PLANTS, "dark": dark}.items()}
+    return {kind: combined(normal, p) for kind, p in planted.items()}
+
+
+def photograph(name: str, seed: int, exposure: bool) -> dict[str, dict[str, float]]:
+    """Return the AUROC of windows of another photograph, where normals are windows of the left of one."""
+    rng = np.random.default_rng(FIRST_SEED + seed)
+    one, other = (load_sample_image(f"{each}.jpg") for each in (name, *(set(PHOTOGRAPHS) - {name})))
+
+    def windows(image: NDArray[np.uint8], n: int, left: float = 0, right: float = 1) -> NDArray[np.float32]:
+        y = rng.integers(image.shape[0] - WINDOW, size=n)
+        x = rng.integers(int(left * image.shape[1]), int(right * image.shape[1]) - WINDOW, n)
+        cut = [image[i : i + WINDOW, j : j + WINDOW] for i, j in zip(y, x, strict=True)]
+        return np.moveaxis(np.array(cut, np.float32) / 255, -1, 1)
+
+    fitted = Auto(exposure=exposure, seed=seed).fit(windows(one, 4 * TRAIN, right=0.6)).committee_
+    normal, planted = (fitted.log_p_values(x) for x in (windows(one, 4 * NORMAL, left=0.6), windows(other, 4 * NORMAL)))
+    return {"another photograph": combined(normal, planted)}
+
+
+def combined(normal: Values, planted: Values) -> dict[str, float]:
+    """Return the AUROC by the p-values of the opinion on the whole and that on places, and by both."""
+    return {
+        "whole": ranked(normal[:, 0], planted[:, 0]),
+        "places": ranked(normal[:, 1], planted[:, 1]),
+        **{type(way).__name__: ranked(way(normal), way(planted)) for way in (Fisher(), HarmonicMean(), Cauchy())},
+    }
+
+
+def main(words: list[str]) -> None:
+    """Measure what is not yet in the results' file."""
+    torch.set_num_threads(2)
+    cells: dict[str, Callable[[], Any]] = {}
+    for seed in range(SEEDS):
+        cells |= {f"digits {digit} | {seed}": lambda d=digit, s=seed: digits(d, s) for digit in DIGITS}
+        for exposure, said in ((True, "as it is"), (False, "contrast normalised")):
+            for name in TEXTURES:
+                cells[f"{name}, {said} | {seed}"] = lambda n=name, s=seed, e=exposure: texture(n, s, e)
+            for name in PHOTOGRAPHS:
+                cells[f"{name}, {said} | {seed}"] = lambda n=name, s=seed, e=exposure: photograph(n, s, e)
+    known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {"cells": {}}
+    for cell, measured in cells.items():
+        if cell in known["cells"] or not all(word in cell for word in words):
+            continue
+        known["cells"][cell] = measured()
+        known["provenance"] = provenance()
+        with replacing(RESULTS) as file:
+            file.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+        print(cell, json.dumps(known["cells"][cell]), flush=True)
+    means: dict[str, list[float]] = {}
+    for cell, found in known["cells"].items():
+        said = cell.partition(" | ")[0].partition(", ")[2]
+        for kind, row in found.items() if said else [("", found)]:
+            for way, value in row.items():
+                means.setdefault(" | ".join((said or "digits", kind, way)), []).append(value)
+    for name, values in means.items():
+        print(f"{name:70} {np.mean(values):.4f} ({len(values)})")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
