@@ -10,12 +10,14 @@ scored; each of those is started again. An error says what was lost, scored twic
 
 import argparse
 import json
+import multiprocessing
 import os
 import random
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -74,13 +76,40 @@ def fitted(folder: Path) -> Path:
     return folder / "vae"
 
 
+def loop(job: Job, n: int, barrier: "threading.Barrier") -> float:
+    """Return the seconds in which this process scores n samples, from when others are ready to do so too."""
+    torch.set_num_threads(1)
+    detector = Scorer(job).detector
+    X = np.load(job.source.path, mmap_mode="r")  # type: ignore[attr-defined]
+    detector.score_samples(X[:TOGETHER])
+    barrier.wait()
+    began = time.perf_counter()
+    for start in range(0, n, TOGETHER):
+        detector.score_samples(X[start : start + TOGETHER])
+    return time.perf_counter() - began
+
+
+def loops(job: Job, n: int, several: int) -> float:
+    """Return the samples a second of so many processes that do nothing but score: what this machine can do."""
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager, context.Pool(several) as pool:
+        barrier = manager.Barrier(several)
+        seconds = pool.starmap(loop, [(job, n // several, barrier)] * several, chunksize=1)
+    return n / max(seconds)
+
+
 def workers(job: Job, n: int, rounds: int) -> dict[str, object]:
-    """Compare two workers with one, by what they score after the first result; and say how long they take to start."""
+    """Compare two workers with one, by what they score after the first result, beside bare loops in as many processes.
+
+    And say how long they take to start.
+    """
     rates: dict[int, list[float]] = {1: [], 2: []}
     spent: dict[int, list[float]] = {1: [], 2: []}
+    bare: dict[int, list[float]] = {1: [], 2: []}
     starts = []
     for _ in range(rounds):
         for several, found in rates.items():
+            bare[several].append(loops(job, n, several))
             before, began = processor_of_ended(), time.perf_counter()
             results = scored(Processes(job), several, ((shard, "") for shard in shards(n, ROWS)), 600)
             next(results)
@@ -98,6 +127,8 @@ def workers(job: Job, n: int, rounds: int) -> dict[str, object]:
         "rows a second, two workers": round(median(rates[2])),
         "two over one, each round": [round(ratio, 2) for ratio in pairs],
         "two over one": round(median(pairs), 2),
+        "two bare loops over one, each round": [round(b / a, 2) for a, b in zip(bare[1], bare[2], strict=True)],
+        "two workers over two bare loops": round(median(rates[2]) / median(bare[2]), 2),
         "processor seconds, one worker": round(median(spent[1]), 1),
         "processor seconds, two workers": round(median(spent[2]), 1),
         "seconds until the first shard": round(median(starts), 1),

@@ -218,10 +218,14 @@ FORGED = {
 }
 
 
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    return judged().save(tmp_path_factory.mktemp("saved") / "report") / "evaluation.json"
+
+
 @pytest.mark.parametrize("message", FORGED)
-def test_a_record_that_no_evaluation_finds_is_refused(tmp_path, message):
-    path = judged().save(tmp_path / "report") / "evaluation.json"
-    record = read_sealed(path)
+def test_a_record_that_no_evaluation_finds_is_refused(saved, tmp_path, message):
+    path, record = tmp_path / "evaluation.json", read_sealed(saved)
     FORGED[message](record)
     path.write_text(json.dumps(record))
     with pytest.raises(ValueError, match=rf"evaluation\.json holds what no evaluation finds: .*{message}"):

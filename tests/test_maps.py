@@ -6,7 +6,7 @@ import torch
 from sklearn.ensemble import IsolationForest
 
 from test_evaluation import Everything
-from tiny import DETECTORS, SHAPES, normals, tiny
+from tiny import DETECTORS, SHAPES, normals, tiny, tiny_fitted
 from unlikelihood import Committee, Conformal, Crops, FeatureSpace, GradientNorm, InsideDistance
 from unlikelihood.contract.maps import OCCLUSION, RESIDUAL, Whitening, gradient, hat_functions, occlusion, residual
 from unlikelihood.report.maps import common_scale, maps_of, nearest_normals
@@ -40,7 +40,7 @@ def test_a_change_is_brightest_where_it_was_made_whatever_the_shape(name, shape)
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("name", DETECTORS)
 def test_a_map_is_of_its_sample_alone_and_of_its_size(name, shape):
-    detector = tiny(name).fit(normals(shape))
+    detector = tiny_fitted(name, shape)
     X = normals(shape, n=5, seed=1)
     found = detector.anomaly_map(X)
     assert found.shape == (5, *(shape[1:] or shape))

@@ -1,7 +1,9 @@
 """Detectors and data that are small enough to fit in a moment."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import MISSING, fields
+from functools import cache
 
 import numpy as np
 from sklearn.svm import OneClassSVM
@@ -57,3 +59,13 @@ def normals(shape, n=40, seed=0):
     blob = np.exp(-4 * distance) * rng.uniform(0.5, 1, (n, *[1] * axes[0].ndim))
     channels = blob[:, None].repeat(shape[0], axis=1) if len(shape) > 1 else blob
     return channels.astype(np.float32)
+
+
+def tiny_fitted(name, shape):
+    """Return a copy of the one `tiny` detector `name` that is fitted to `normals` of a shape."""
+    return deepcopy(_fitted(name, shape))
+
+
+@cache
+def _fitted(name, shape):
+    return tiny(name).fit(normals(shape))

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from unlikelihood.report.plots.frames import draw, entitle, fitting, frames_of, mark
+from unlikelihood.report.plots.frames import fitting, frames_of
 from unlikelihood.report.plots.planes import AXIAL, PLANES, Plane, flat
 from unlikelihood.report.plots.samples import limits_of
 from unlikelihood.report.plots.stills import overlaid
@@ -59,11 +59,11 @@ def mapped(
         for (above, below), plane in zip(frames.T[first : first + len(planes)], planes, strict=True):
             shown = flat(plane.slices(sample)[at[plane.across]])
             over = plane.slices(heat[None])[at[plane.across], 0]
-            draw(above, shown, limits, aspect=plane.aspect(size))
-            draw(below, overlaid(shown, over, limits, scale), (0, 1), aspect=plane.aspect(size))
-        entitle(frames[0, first], titles[number], "left", fitting(titles, len(pixels)))
-    for axes, plane in zip(frames[0], planes, strict=False):
-        mark(axes, orientation, plane)
-    figure = frames[0, 0].figure
+            above.draw(shown, limits, aspect=plane.aspect(size))
+            below.draw(overlaid(shown, over, limits, scale), (0, 1), aspect=plane.aspect(size))
+        frames[0, first].entitle(titles[number], "left", fitting(titles, len(pixels)))
+    for frame, plane in zip(frames[0], planes, strict=False):
+        frame.mark(orientation, plane)
+    figure = frames[0, 0].axes.figure
     figure.set_label(f"{len(pixels)} samples{' in three planes' if len(planes) > 1 else ''}, and their maps over them")
     return figure

@@ -8,7 +8,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from unlikelihood.report.plots.frames import draw, entitle, fitting, frames_of, mark
+from unlikelihood.report.plots.frames import fitting, frames_of
 from unlikelihood.report.plots.planes import ratio, view
 from unlikelihood.report.plots.stills import overlaid
 from unlikelihood.report.plots.style import ANOMALOUS, NORMAL, styled
@@ -49,12 +49,12 @@ def gallery(
     Figure
     """
     frames = frames_of(len(pixels), columns, _height(pixels.shape[1:], spacing), titled=titles is not None)
-    for axes, sample in zip(frames.flat, pixels, strict=False):
-        draw(axes, view(sample), limits or limits_of(pixels))
-    for axes, title in zip(frames.flat, titles or (), strict=False):
-        entitle(axes, title, size=fitting(titles or (), columns))
-    mark(frames.flat[0], orientation)
-    figure = frames.flat[0].figure
+    for frame, sample in zip(frames.flat, pixels, strict=False):
+        frame.draw(view(sample), limits or limits_of(pixels))
+    for frame, title in zip(frames.flat, titles or (), strict=False):
+        frame.entitle(title, size=fitting(titles or (), columns))
+    frames.flat[0].mark(orientation)
+    figure = frames.flat[0].axes.figure
     figure.set_label(f"{len(pixels)} samples{', the middle slice of each' if pixels.ndim > 4 else ''}")
     return figure
 
@@ -99,17 +99,17 @@ def reconstructions(
     for column, (each, number) in enumerate(zip(residual, at, strict=True)):
         left = view(each.mean(axis=0, keepdims=True) if each.ndim > 1 else each, number)
         shown = view(x[column], number)
-        draw(frames[0, column], shown, limits)
-        draw(frames[1, column], view(x_hat[column], number), limits)
-        draw(frames[2, column], left, (-scale, scale), _RESIDUAL)
+        frames[0, column].draw(shown, limits)
+        frames[1, column].draw(view(x_hat[column], number), limits)
+        frames[2, column].draw(left, (-scale, scale), _RESIDUAL)
         if x.ndim > 2:
-            draw(frames[3, column], overlaid(shown, np.abs(left), limits, scale), (0, 1))
+            frames[3, column].draw(overlaid(shown, np.abs(left), limits, scale), (0, 1))
         if number is not None:
-            entitle(frames[0, column], f"slice {number + 1}", "right")
+            frames[0, column].entitle(f"slice {number + 1}", "right")
     for row, name in zip(frames, names, strict=True):
-        entitle(row[0], name if x.ndim < 5 or name != "input" else "", "left")
-    mark(frames[0, 0], orientation)
-    figure = frames[0, 0].figure
+        row[0].entitle(name if x.ndim < 5 or name != "input" else "", "left")
+    frames[0, 0].mark(orientation)
+    figure = frames[0, 0].axes.figure
     figure.set_label(f"{len(x)} inputs, their reconstructions and the residuals")
     return figure
 

@@ -42,7 +42,8 @@ def svg(figure: Figure, prefix: str) -> str:
     The figure's label is its alternative text; `prefix` begins every identifier, so that no two figures share one.
     """
     buffer = StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": prefix}):
+    # Pictures stay apart, each in its own pixels.
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": prefix, "image.composite_image": False}):
         no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(buffer, format="svg", transparent=True, metadata=no_metadata)
     text = buffer.getvalue()

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from unlikelihood.report.plots.frames import draw, entitle, frames_of, mark, write
+from unlikelihood.report.plots.frames import frames_of
 from unlikelihood.report.plots.planes import AXIAL, PLANES, evenly, flat, rows_and_columns
 from unlikelihood.report.plots.samples import limits_of
 from unlikelihood.report.plots.style import styled
@@ -31,11 +31,11 @@ def montage(
     _, columns = rows_and_columns(len(picked))
     height = slices.shape[2] * AXIAL.aspect(spacing) / slices.shape[3]
     frames = frames_of(len(picked), columns, height, titled=False)
-    for axes, number in zip(frames.flat, picked, strict=False):
-        draw(axes, flat(slices[number]), limits)
-        write(axes, str(number + 1), (0.03, 0.03), "left", "bottom")
-    mark(frames.flat[0], orientation)
-    figure = frames.flat[0].figure
+    for frame, number in zip(frames.flat, picked, strict=False):
+        frame.draw(flat(slices[number]), limits)
+        frame.write(str(number + 1), (0.03, 0.03), "left", "bottom")
+    frames.flat[0].mark(orientation)
+    figure = frames.flat[0].axes.figure
     numbers = ", ".join(str(number + 1) for number in picked)
     apart = "" if spacing is None else f", {spacing[0]:.3g} mm from one to the next"
     figure.set_label(f"Axial slices of a volume, {numbers} of {len(slices)}{apart}")
@@ -75,13 +75,13 @@ def triptych(
     shares = [width / sum(widths) for width in widths]
     frames = frames_of(3 * len(pixels), 3, tallest / np.mean(widths), titled=True, shares=shares)
     for row, volume in zip(frames, pixels, strict=True):
-        for axes, plane in zip(row, PLANES, strict=True):
+        for frame, plane in zip(row, PLANES, strict=True):
             at = volume.shape[1 + plane.across] // 2
-            draw(axes, flat(plane.slices(volume)[at]), limits, aspect=plane.aspect(spacing))
-            entitle(axes, f"{plane.name} {at + 1}", "right")
-    for axes, plane in zip(frames[0], PLANES, strict=True):
-        mark(axes, orientation, plane)
-    figure = frames[0, 0].figure
+            frame.draw(flat(plane.slices(volume)[at]), limits, aspect=plane.aspect(spacing))
+            frame.entitle(f"{plane.name} {at + 1}", "right")
+    for frame, plane in zip(frames[0], PLANES, strict=True):
+        frame.mark(orientation, plane)
+    figure = frames[0, 0].axes.figure
     figure.set_label(f"The middle axial, coronal and sagittal slices of {len(pixels)} volumes")
     return figure
 
