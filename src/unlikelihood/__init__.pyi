@@ -53,6 +53,7 @@ from .decisions.shift import weighted_p_values as weighted_p_values
 from .detectors.auto import Auto as Auto
 from .detectors.autoregressive import Autoregressive as Autoregressive
 from .detectors.committee import Committee as Committee
+from .detectors.contrast_normalised import ContrastNormalised as ContrastNormalised
 from .detectors.contrastive import Contrastive as Contrastive
 from .detectors.crops import Crops as Crops
 from .detectors.dcgan import DCGAN as DCGAN
