@@ -28,7 +28,7 @@ def test_the_part_sees_samples_of_mean_0_and_deviation_1(shape):
 
 
 def test_channels_keep_their_differences(rng):
-    grey, red = np.full((2, 3, 8, 8), 0.5, np.float32)
+    red = np.full((3, 8, 8), 0.5, np.float32)
     red[0] += 0.3
     X = rng.uniform(0.4, 0.6, (30, 3, 8, 8)).astype(np.float32)
     detector = ContrastNormalised(KNN()).fit(X)
