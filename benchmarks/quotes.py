@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.tables import rows
+from benchmarks.local import DEFECTS
+from benchmarks.tables import over_seeds, rows
 from unlikelihood.metrics.intervals import Interval, seeds_interval
 
 RESULTS = Path(__file__).parent / "results"
@@ -68,6 +69,9 @@ def quotes() -> list[str]:
         name: {part: value[:5] for part, value in row.items()} for name, row in read("local.json")["summary"].items()
     }
     foreign = local["ForeignPatch"]
+    photographs = read("pretrained.json")
+    gaussian = photographs["summary"]["PatchGaussian"]
+    seeds = len({cell.split(" | ")[2] for cell in photographs["cells"]})
     plain = surface["chosen"] | {"epochs": 10}
     pair = next(cell["auroc"] for cell in surface["cells"].values() if cell["setting"] == plain)
     alone = [next(iter(surface[f"{digit} alone"].values()))["auroc"][digit]["value"] for digit in ("4", "7")]
@@ -112,6 +116,9 @@ def quotes() -> list[str]:
         f"a VAE {local['VAE']['images']} and {local['VAE']['pixels']}",
         f"so that blur ({foreign['blur']}) and scratches ({foreign['scratch']}) are not new to it",
         f"turned places ({foreign['twist']}) and smooth brighter ones ({foreign['bump']}) are",
+        f"the ± is over {seeds} seeds, the first two columns are of one",
+        f"`PatchGaussian`, has {over_seeds('pretrained', 'PatchGaussian', [*DEFECTS])} ({gaussian['stripes'][:5]} on "
+        f"stripes, {gaussian['cells'][:5]} on cells)",
         "finds {:.0f}, {:.0f} and {:.0f} % of the nodules".format(*(100 * marks[each] for each in ("1", "4", "8"))),
         f"the thesis' search has {gan[0]} on phantoms, {gan[1]} on the glands and {gan[2]} on LIDC",
         f"the GAN-AD of the glands' thickness has {area('nodule-gan--quick/adrenal-thickness', 'GAN-AD')}",

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from scipy.stats import t as student_t
 
+from benchmarks.local import DEFECTS
 from unlikelihood.storage.files import replacing
 
 ROOT = Path(__file__).parent.parent
@@ -171,6 +173,38 @@ def volumes_in_full() -> str:
     return markdown(["data", "detector", "AUROC", "95 % interval", "seeds", "flagged", "published"], table)
 
 
+def planted() -> str:
+    """Return the table of planted defects: detectors that train, and those on a network trained on photographs."""
+    columns = {
+        "`Auto`": ("local", "Auto"),
+        "`ForeignPatch`": ("local", "ForeignPatch"),
+        "pretrained: `PatchMemory`": ("pretrained", "PatchMemory"),
+        "pretrained: `PatchGaussian`": ("pretrained", "PatchGaussian"),
+        "pretrained: `KNN` of embeddings": ("pretrained", "KNN"),
+    }
+    lines = {"images, of all kinds": [*DEFECTS]}
+    lines |= {f"images, {kind}": [kind] for kind in DEFECTS}
+    lines |= {f"{words}, of all kinds": [f"{kind}, {words}" for kind in DEFECTS] for words in ("pixels", "AUPRO")}
+    table = [
+        [words, *(over_seeds(*column, figures) for column in columns.values())] for words, figures in lines.items()
+    ]
+    return markdown(["", *columns], table)
+
+
+def over_seeds(record: str, name: str, figures: Sequence[str]) -> str:
+    """Return the mean of a detector's figures over textures, and its standard deviation over seeds if several."""
+    cells = json.loads((RESULTS / f"{record}.json").read_text(encoding="utf-8"))["cells"]
+    of_seed: dict[str, list[float]] = {}
+    for cell, row in cells.items():
+        _, detector, seed = cell.split(" | ")
+        if detector == name:
+            of_seed.setdefault(seed, []).extend(row[each] for each in figures if each in row)
+    means = [np.mean(values) for values in of_seed.values() if values]
+    if not means:
+        return ""
+    return f"{np.mean(means):.3f}" + (f" ± {np.std(means, ddof=1):.3f}" if len(means) > 1 else "")
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "mnist-vae": recipe(
         "mnist-vae",
@@ -203,6 +237,7 @@ TABLES: dict[str, Callable[[], str]] = {
         ),
         Line("the contrastive features alone, nearest normals", "contrastive features, no GAN"),
     ),
+    "planted": planted,
     "volumes": volumes,
     "volumes-in-full": volumes_in_full,
 }
