@@ -69,6 +69,9 @@ class Auto(MapOfPart):
                                                   `Radiomics` of intensity and texture; `ForeignPatch`
     ============================================  =========================================================
 
+    Of textures and scenes the exposure is taken out of each sample first (`ContrastNormalised`): a darker picture is not
+    a defect, unless `exposure` says so. Elsewhere intensities mean something: ink, or a density in CT.
+
     Of images over 128 pixels long and volumes over 64, but for masks, the members see `Shrunk` ones; `ForeignPatch`
     sees `Tiles` of 64 or 32 pixels: what is small is still found, and the cost does not grow with the pixels.
 
@@ -83,7 +86,8 @@ class Auto(MapOfPart):
     The members were chosen with stand-ins: for drawings the digits 1, 4 and 7 of MNIST's training file, held out
     in turn, for masks the masses in the training part of AdrenalMNIST3D, for what is cut around something phantoms of
     other seeds and LIDC's nodules that are not solid, for textures five classes of Fashion-MNIST and slices of those
-    nodules; `ForeignPatch`, which finds what is somewhere in a sample where the others look at the whole of it, by
+    nodules; which two of four sets of views the critics of drawings take, by ``python -m benchmarks.stand_ins``;
+    `ForeignPatch`, which finds what is somewhere in a sample where the others look at the whole of it, by
     defects planted in textures made up for it. Of masks, `InsideDistance` was a second member, at a cost that the
     stand-ins show as well as the test, whose figures were known by then. Neighbours of a drawing's
     pixels, which helped where 4 or 7 was held out, cost more where 1 was. Synthetic anomalies, and clusters of normals
