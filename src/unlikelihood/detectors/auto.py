@@ -14,6 +14,7 @@ from typing_extensions import override
 from unlikelihood.contract.blocks import HELD
 from unlikelihood.contract.detector import Detector
 from unlikelihood.contract.wrapper import MapOfPart
+from unlikelihood.decisions.combinations import Combination, Fisher, HarmonicMean
 from unlikelihood.detectors.committee import Committee
 from unlikelihood.detectors.contrast_normalised import ContrastNormalised
 from unlikelihood.detectors.contrastive import Contrastive
@@ -69,8 +70,8 @@ class Auto(MapOfPart):
                                                   `Radiomics` of intensity and texture; `ForeignPatch`
     ============================================  =========================================================
 
-    Of textures and scenes the exposure is taken out of each sample first (`ContrastNormalised`): a darker picture is not
-    a defect, unless `exposure` says so. Elsewhere intensities mean something: ink, or a density in CT.
+    Of textures and scenes the exposure is taken out of each sample first (`ContrastNormalised`): a darker picture is no
+    defect, unless `exposure` says so. Elsewhere intensities mean something: ink, or a density in CT.
 
     Of images over 128 pixels long and volumes over 64, but for masks, the members see `Shrunk` ones; `ForeignPatch`
     sees `Tiles` of 64 or 32 pixels: what is small is still found, and the cost does not grow with the pixels.
@@ -81,7 +82,8 @@ class Auto(MapOfPart):
     A critic of contrastive features is `Contrastive`, a `WGANGP` that generates its embeddings, and `KNN` in the last
     layer of that one's critic: adversarial training has the critic separate the normals' embeddings from others near
     them, and its features rank better than the embeddings themselves. The members' p-values on normals that they were
-    not fitted to count alike, by Fisher's combination.
+    not fitted to count alike, by Fisher's combination; of textures, where one of two opinions is often blind to what
+    the other sees, by the harmonic mean.
 
     The members were chosen with stand-ins: for drawings the digits 1, 4 and 7 of MNIST's training file, held out
     in turn, for masks the masses in the training part of AdrenalMNIST3D, for what is cut around something phantoms of
@@ -150,9 +152,10 @@ class Auto(MapOfPart):
     runtime = ("device", "checkpoint", "checkpoint_seconds", "workers")
 
     def _fit(self, X: np.ndarray) -> None:
-        members = self._members(X)
+        members, combination = self._members(X)
         workers = self.workers or self._processes(members)
-        self.committee_ = Committee(members, held_out=self.held_out, seed=self.seed, workers=workers).fit(X)
+        committee = Committee(members, combination, held_out=self.held_out, seed=self.seed, workers=workers)
+        self.committee_ = committee.fit(X)
 
     def _score(self, X: np.ndarray) -> np.ndarray:
         return self.committee_.score_samples(X)
@@ -161,27 +164,28 @@ class Auto(MapOfPart):
     def _score_tensor(self, x: Tensor) -> Tensor:
         return self.committee_.score_tensor(x)
 
-    def _members(self, X: np.ndarray) -> Sequence[Detector]:
-        """Return the unfitted members for these normals, and remember why it is those."""
+    def _members(self, X: np.ndarray) -> tuple[Sequence[Detector], Combination]:
+        """Return the unfitted members for these normals, and how they count, and remember why it is those."""
         if min(self.shape_[1:], default=1) < ENCODABLE:
             self.reason_ = "vectors, or samples too small for an encoder: the nearest normals, and how dense they lie"
-            return (KNN(), LOF(n_neighbors=5))
+            return (KNN(), LOF(n_neighbors=5)), Fisher()
         looked_at = max(FEWEST, min(LOOKED_AT, HELD // X[:1].size))
         some = np.asarray(X[np.sort(np.random.default_rng(self.seed).permutation(len(X))[:looked_at])])
         values, counts = np.unique(some, return_counts=True)
         if len(self.shape_) > 3 and len(values) <= 2:
             self.reason_ = "masks of volumes: statistics of thickness"
-            return (Radiomics([Thickness()]),)
+            return (Radiomics([Thickness()]),), Fisher()
         if counts.max() > FLAT * counts.sum():
             self.reason_ = "drawings on a ground of one value: critics of contrastive features"
             critics = (self._critic(len(X), views, number) for number, views in enumerate(OF_DRAWINGS))
-            return tuple(map(self._shrinking, critics))
+            return tuple(map(self._shrinking, critics)), Fisher()
         if cut_around(some):
             self.reason_ = "samples cut around something in the middle: its profile, and what the middle is like"
             middle = Crops(Radiomics([Intensity(), Texture()]), size=self._seen(min) // 2, drawn=0)
             whole = tuple(map(self._shrinking, (RadialProfile(), middle)))
             # In cells of volumes, the network sees too little of what is small to be worth its hours.
-            return whole if len(self.shape_) > 3 else (*whole, self._foreign(len(X)))
+            places = () if len(self.shape_) > 3 else (self._foreign(len(X)),)
+            return (*whole, *places), Fisher()
         self.reason_ = "textures or scenes: opinions on the whole, and a network that finds foreign patches"
         # What looks at the whole counts as much as what looks for a place.
         whole = Committee(
@@ -189,8 +193,11 @@ class Auto(MapOfPart):
             held_out=self.held_out,
             seed=self.seed,
         )
-        opinions = (self._shrinking(whole), self._foreign(len(X)))
-        return opinions if self.exposure else tuple(map(ContrastNormalised, opinions))
+        opinions: Sequence[Detector] = (self._shrinking(whole), self._foreign(len(X)))
+        if not self.exposure:
+            opinions = [ContrastNormalised(opinion) for opinion in opinions]
+        # What one of them sees, the other is often blind to.
+        return opinions, HarmonicMean()
 
     def _processes(self, members: Sequence[Detector]) -> int:
         """Return in how many processes these members are fitted soonest."""
