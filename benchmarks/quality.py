@@ -149,7 +149,19 @@ def measure(task: str, group: str, seed: int) -> dict[str, dict[str, object]]:
             "peak MiB of the group": round(peak()),
             "commit": commit(),
         }
+        if isinstance(detector, u.Auto):
+            rows[name]["members"] = members(detector, split.test)
     return rows
+
+
+def members(auto: u.Auto, test: u.Images) -> list[dict[str, object]]:
+    """Return the AUROC of each member of the committee alone, which the whole should not be far below."""
+    log_p = auto.committee_.log_p_values(test.pixels)
+    areas = [float(delong(test.label, -values).value) for values in log_p.T]
+    return [
+        {"class": type(member).__name__, "auroc": round(area, 4)}
+        for member, area in zip(auto.committee_.detectors_, areas, strict=True)
+    ]
 
 
 def measured(cell: tuple[str, str, int]) -> tuple[tuple[str, str, int], dict[str, dict[str, object]]]:

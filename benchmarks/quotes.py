@@ -79,7 +79,7 @@ def quotes() -> list[str]:
     near = max(read("neighbours.json")["rows"], key=lambda row: (row["n"], -row["k"]))
     (dcgan,) = read("nodule-dcgan/phantom/generation.json")["generators"]["3D DCGAN"]
     alarms = "no alarm" if not dcgan["alarms"] else "an alarm"
-    one, two = (row["fit seconds"] / 60 for row in read("auto.json")["rows"].values())
+    one, two = (row["fit seconds"] / 60 for row in read("auto.json")["sets"]["drawings"]["rows"].values())
     scans, own = (read("newcomer.json")[title] for title in ("CT", "Your own images"))
     worked = sum(step["processor seconds"] for step in scans["steps"]) / 60
     minute = search["times faster than the thesis' minute, by the processor"]
