@@ -72,7 +72,7 @@ def test_several_networks_are_fitted_by_as_many_processes_as_there_are_threads(
     monkeypatch.setattr("torch.get_num_threads", lambda: 2)
     auto = Auto(steps=steps, device=device)
     auto.shape_ = X.shape[1:]
-    assert auto._processes(auto._members(X)) == processes
+    assert auto._processes(auto._members(X)[0]) == processes
 
 
 def test_the_critics_are_not_one_repeated():
@@ -90,3 +90,11 @@ def test_a_saved_one_scores_the_same(tmp_path):
 def test_a_checkpoint_is_kept_while_the_encoders_train_and_not_longer(tmp_path):
     Auto(steps=1, checkpoint=str(tmp_path / "fit"), checkpoint_seconds=0).fit(DRAWN)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_darker_picture_is_no_defect_unless_exposure_counts():
+    darker = 0.7 * TEXTURED
+    for exposure in (False, True):
+        auto = Auto(steps=1, exposure=exposure).fit(TEXTURED)
+        fallen = auto.score_samples(TEXTURED) - auto.score_samples(darker)
+        assert (np.abs(fallen).max() > 0.5) == exposure

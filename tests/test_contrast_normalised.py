@@ -15,8 +15,8 @@ def test_brightness_and_contrast_change_no_score(rng, shape):
     detector = ContrastNormalised(KNN()).fit(X)
     each = (9, *[1] * len(shape))
     exposed = new * rng.uniform(0.5, 3, each) + rng.normal(size=each)
-    # The floor of the contrast is a hundredth of the usual one.
-    np.testing.assert_allclose(detector.score_samples(exposed), detector.score_samples(new), rtol=1e-2, atol=1e-3)
+    # Up to the floor of the contrast.
+    np.testing.assert_allclose(detector.score_samples(exposed), detector.score_samples(new), rtol=1e-3, atol=1e-4)
     assert np.abs(KNN().fit(X).score_samples(exposed) - KNN().fit(X).score_samples(new)).min() > 1e-2
 
 
@@ -39,7 +39,7 @@ def test_a_flat_sample_is_not_blown_up(rng):
     X = rng.normal(size=(30, 1, 8, 8)).astype(np.float32)
     detector = ContrastNormalised(KNN()).fit(X)
     flat, nearly = np.zeros((2, 1, 1, 8, 8), np.float32)
-    nearly += 1e-6 * rng.normal(size=nearly.shape).astype(np.float32)
+    nearly += 1e-7 * rng.normal(size=nearly.shape).astype(np.float32)
     assert detector.score_samples(nearly) == pytest.approx(detector.score_samples(flat), rel=1e-3)
     ContrastNormalised(KNN()).fit(np.ones((5, 1, 4, 4))).score_samples(np.ones((1, 1, 4, 4)))
 

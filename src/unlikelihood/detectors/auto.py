@@ -70,7 +70,7 @@ class Auto(MapOfPart):
                                                   `Radiomics` of intensity and texture; `ForeignPatch`
     ============================================  =========================================================
 
-    Of textures and scenes the exposure is taken out of each sample first (`ContrastNormalised`): a darker picture is no
+    Of images of textures and scenes the exposure is taken out first (`ContrastNormalised`): a darker picture is no
     defect, unless `exposure` says so. Elsewhere intensities mean something: ink, or a density in CT.
 
     Of images over 128 pixels long and volumes over 64, but for masks, the members see `Shrunk` ones; `ForeignPatch`
@@ -105,8 +105,7 @@ class Auto(MapOfPart):
         critic takes two and a half times as many, in batches of 256, and `ForeignPatch` twice as many, in batches of
         16, or of 8.
     exposure : bool
-        Whether the brightness and the contrast of a whole texture or scene may make it an anomaly; they are taken out
-        otherwise.
+        Whether the brightness and the contrast of a whole image of a texture or scene may make it an anomaly.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``: of the encoders.
     checkpoint : str or None
@@ -194,7 +193,7 @@ class Auto(MapOfPart):
             seed=self.seed,
         )
         opinions: Sequence[Detector] = (self._shrinking(whole), self._foreign(len(X)))
-        if not self.exposure:
+        if not self.exposure and len(self.shape_) == 3:
             opinions = [ContrastNormalised(opinion) for opinion in opinions]
         # What one of them sees, the other is often blind to.
         return opinions, HarmonicMean()
