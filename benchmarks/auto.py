@@ -1,6 +1,6 @@
 """What the default detector costs on drawings and on textures, in one process of one thread and in several.
 
-UNLIKELIHOOD_DATA=... python -m benchmarks.auto [--seed 0]
+UNLIKELIHOOD_DATA=... python -m benchmarks.auto [--sets drawings textures] [--seed 0]
 
 Drawings are MNIST's normals, with nines to find; textures are 3,000 windows of 28x28 pixels of those of
 `benchmarks.local`, with no anomaly. The scores of both ways must be the same to the bit. Seconds are by the clock; the
@@ -41,6 +41,9 @@ def textures(seed: int) -> tuple[np.ndarray, np.ndarray, None]:
     return np.array(x[:TEXTURED], np.float32), np.array(x[TEXTURED:], np.float32), None
 
 
+SETS = {"drawings": drawings, "textures": textures}
+
+
 def measured(normals: np.ndarray, others: np.ndarray, label: np.ndarray | None, seed: int) -> dict[str, object]:
     """Fit in one process and in several, and return what both took."""
     rows, scores = {}, []
@@ -71,17 +74,19 @@ def measured(normals: np.ndarray, others: np.ndarray, label: np.ndarray | None, 
 
 
 def main() -> None:
-    """Measure both sets, and write what was found."""
+    """Measure, and write what was found after each set."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sets", nargs="*", choices=SETS, default=list(SETS))
     parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
-    sets = {"drawings": drawings, "textures": textures}
-    found = {name: measured(*of(asked.seed), asked.seed) for name, of in sets.items()}
-    record = {"sets": found, "seed": asked.seed, "provenance": provenance()}
-    with replacing(asked.out) as file:
-        file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(record, indent=1))
+    known = json.loads(asked.out.read_text(encoding="utf-8")) if asked.out.exists() else {"sets": {}}
+    for name in asked.sets:
+        found = measured(*SETS[name](asked.seed), asked.seed)
+        known["sets"][name] = found | {"seed": asked.seed, "provenance": provenance()}
+        with replacing(asked.out) as file:
+            file.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(known, indent=1))
 
 
 if __name__ == "__main__":
