@@ -63,8 +63,8 @@ class Radiomics(NearestEmbeddings):
         flat = np.concatenate(families, axis=1)
         spread = flat.std(axis=0)
         self.median_ = np.median(flat, axis=0)
-        # What no normal varies in, but for rounding, has no spread; it is then counted in its own unit. Values of images
-        # were float32, and are now in units of their range.
+        # What no normal varies in, but for rounding, has no spread; it is then counted in its own unit. Values of
+        # images were float32, and are now in units of their range.
         rounding = 1e-6 * np.maximum(np.abs(self.median_), 1) if len(self.shape_) > 1 else 1e-9 * np.abs(self.median_)
         spread[spread <= rounding] = 1.0
         self.scale_ = spread * np.sqrt(np.concatenate([np.full(f.shape[1], f.shape[1]) for f in families]))
