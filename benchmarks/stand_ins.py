@@ -62,7 +62,7 @@ def digits(held_out: int, seed: int) -> dict[str, float]:
     def pixels(rows: NDArray[np.intp]) -> NDArray[np.float32]:
         return np.asarray(held(Mapped.of(stored.pixels).choose(rows)), np.float32)[:, None] / 255
 
-    rule.OF_DRAWINGS = tuple(VIEWS.values())
+    rule.VIEWS = tuple(VIEWS.values())
     fitted = Auto(seed=seed).fit(pixels(np.sort(np.concatenate([known[one][:EACH] for one in normal])))).committee_
     of_normals, of_anomalies = (fitted.log_p_values(pixels(rows)) for rows in (further, known[held_out][:TEST]))
     return {

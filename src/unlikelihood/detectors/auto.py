@@ -28,7 +28,7 @@ from unlikelihood.detectors.radiomics import Radiomics
 from unlikelihood.detectors.shrunk import Shrunk
 from unlikelihood.detectors.tiles import Tiles
 from unlikelihood.detectors.wgangp import of_embeddings
-from unlikelihood.nn.augment import Affine, Augment, Chain, Elastic, Stroke
+from unlikelihood.nn.augment import Affine, Chain, Elastic, Stroke
 from unlikelihood.nn.statistics import Intensity, Texture, Thickness
 from unlikelihood.parameters import Count, NonNegative, OpenFraction
 
@@ -42,9 +42,8 @@ COMMON = 0.05  # share of the variance beyond that is the same in all, where sam
 SMALL = 64 * 64  # pixels of a sample, up to which an encoder is 32 wide, and `ForeignPatch` 16
 BATCH, FEWEST_OF_BATCH = 256, 64  # normals that an encoder sees in a step, and of larger samples at least
 PIXELS = BATCH * 28 * 28  # that it sees in a step
-# No one knows which changes leave a drawing normal: one member sees few of them, the other all.
-OF_DRAWINGS = (Affine(), Chain((Affine(), Elastic(), Stroke())))
-OF_TEXTURES = Chain((Affine(), Elastic()))
+# No one knows which changes leave a drawing normal, so the members differ in them; the first is for textures too.
+VIEWS = (Chain((Affine(), Elastic())), Chain((Affine(), Elastic(), Stroke())))
 WINDOW = {2: 64, 3: 32}  # pixels along an axis of images and volumes; twice that is large
 WINDOWS = 2048  # of large normals that train a network
 PAYS = 100  # steps of the members, from which processes of their own pay for their start
@@ -62,8 +61,8 @@ class Auto(MapOfPart):
     ============================================  =========================================================
     vectors, or have an axis under 16 pixels      `KNN`, `LOF`
     masks of volumes: two values                  `Radiomics` of thickness
-    drawn: over half the pixels have one value    two critics of contrastive features, whose views are `Affine`,
-                                                  without and with `Elastic` and `Stroke`
+    drawn: over half the pixels have one value    two critics of contrastive features, whose views are `Affine`
+                                                  and `Elastic`, without and with `Stroke`
     cut around something that is in the middle    `RadialProfile`; `Radiomics` of intensity and texture in the middle;
                                                   of images also `ForeignPatch`
     textured: the others                          a committee of one of those, of `Affine` and `Elastic`, `LOF`, and
@@ -176,8 +175,7 @@ class Auto(MapOfPart):
             return (Radiomics([Thickness()]),), Fisher()
         if counts.max() > FLAT * counts.sum():
             self.reason_ = "drawings on a ground of one value: critics of contrastive features"
-            critics = (self._critic(len(X), views, number) for number, views in enumerate(OF_DRAWINGS))
-            return tuple(map(self._shrinking, critics)), Fisher()
+            return [self._shrinking(self._critic(number, len(X))) for number in range(len(VIEWS))], Fisher()
         if cut_around(some):
             self.reason_ = "samples cut around something in the middle: its profile, and what the middle is like"
             middle = Crops(Radiomics([Intensity(), Texture()]), size=self._seen(min) // 2, drawn=0)
@@ -188,7 +186,7 @@ class Auto(MapOfPart):
         self.reason_ = "textures or scenes: opinions on the whole, and a network that finds foreign patches"
         # What looks at the whole counts as much as what looks for a place.
         whole = Committee(
-            (self._critic(len(X), OF_TEXTURES), LOF(), Radiomics([Intensity(), Texture()])),
+            (self._critic(0, len(X)), LOF(), Radiomics([Intensity(), Texture()])),
             held_out=self.held_out,
             seed=self.seed,
         )
@@ -206,13 +204,13 @@ class Auto(MapOfPart):
             return 1
         return torch.get_num_threads()
 
-    def _critic(self, n: int, views: Augment, number: int = 0) -> FeatureSpace:
+    def _critic(self, number: int, n: int) -> FeatureSpace:
         """Return the unfitted neighbours in the features of a critic of contrastive features, for n normals."""
-        seed = len(OF_DRAWINGS) * self.seed + number
+        seed = len(VIEWS) * self.seed + number
         batch = max(FEWEST_OF_BATCH, min(BATCH, PIXELS // self._pixels))
         encoder = Contrastive(
             width=32 if self._small else 8,  # of volumes and large images, 32 would take hours
-            views=views,
+            views=VIEWS[number],
             epochs=epochs(self.steps, n, batch),
             batch_size=batch,
             seed=seed,
