@@ -4,8 +4,8 @@ UNLIKELIHOOD_DATA=... python -m benchmarks.stand_ins [words that "digits 4 | see
 
 Digits: 4, 1 and 7 of MNIST's training file are held out in turn, where 9 is absent; the critics' views are chosen.
 Textures: those of `benchmarks.local` at other seeds, with defects of other kinds, in a place or all over, and windows
-of two photographs. How the opinions on the whole and on places are combined is chosen, and whether exposure is taken
-out first. The p-values that each member gives are judged alone and combined. What is found is kept, so that an
+of two photographs. How the opinions on the whole and on places are combined is chosen, and whether exposure is matched
+first. The p-values that each member gives are judged alone and combined. What is found is kept, so that an
 interrupted run goes on where it stopped.
 """
 
@@ -173,7 +173,7 @@ def main(words: list[str]) -> None:
     cells: dict[str, Callable[[], Any]] = {}
     for seed in range(SEEDS):
         cells |= {f"digits {digit} | {seed}": lambda d=digit, s=seed: digits(d, s) for digit in DIGITS}
-        for exposure, said in ((True, "as it is"), (False, "contrast normalised")):
+        for exposure, said in ((True, "as it is"), (False, "exposure matched")):
             for name in TEXTURES:
                 cells[f"{name}, {said} | {seed}"] = lambda n=name, s=seed, e=exposure: texture(n, s, e)
             for name in PHOTOGRAPHS:

@@ -19,9 +19,9 @@ from unlikelihood.training.seeding import initialising, seeded
 CERTAIN = {"InsideDistance", "KNN", "LOF", "Radiomics", "TotalIntensity", "TotalVolume"}
 # What these say far from all normals means little: critics, a classifier of pixels and a noise predictor of vectors
 # were trained on nothing like it, trees end at the outermost normal, a ratio can be of two small likelihoods, a volume
-# counts what is bright, however bright, what has no outline has no distance to it, and exposure is taken out.
+# counts what is bright, however bright, what has no outline has no distance to it, and no exposure is odd.
 ARBITRARY_AFAR = {
-    "ContrastNormalised",
+    "ExposureMatched",
     "DCGAN",
     "Diffusion",
     "ForeignPatch",

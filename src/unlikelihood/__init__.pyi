@@ -53,13 +53,13 @@ from .decisions.shift import weighted_p_values as weighted_p_values
 from .detectors.auto import Auto as Auto
 from .detectors.autoregressive import Autoregressive as Autoregressive
 from .detectors.committee import Committee as Committee
-from .detectors.contrast_normalised import ContrastNormalised as ContrastNormalised
 from .detectors.contrastive import Contrastive as Contrastive
 from .detectors.crops import Crops as Crops
 from .detectors.dcgan import DCGAN as DCGAN
 from .detectors.diffusion import Diffusion as Diffusion
 from .detectors.encoder_search import EncoderSearch as EncoderSearch
 from .detectors.estimator import Estimator as Estimator
+from .detectors.exposure_matched import ExposureMatched as ExposureMatched
 from .detectors.feature_space import FeatureSpace as FeatureSpace
 from .detectors.flow import Flow as Flow
 from .detectors.foreign_patch import ForeignPatch as ForeignPatch

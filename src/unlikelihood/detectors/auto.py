@@ -16,9 +16,9 @@ from unlikelihood.contract.detector import Detector
 from unlikelihood.contract.wrapper import MapOfPart
 from unlikelihood.decisions.combinations import Combination, Fisher, HarmonicMean
 from unlikelihood.detectors.committee import Committee
-from unlikelihood.detectors.contrast_normalised import ContrastNormalised
 from unlikelihood.detectors.contrastive import Contrastive
 from unlikelihood.detectors.crops import Crops
+from unlikelihood.detectors.exposure_matched import ExposureMatched
 from unlikelihood.detectors.feature_space import FeatureSpace
 from unlikelihood.detectors.foreign_patch import ForeignPatch
 from unlikelihood.detectors.knn import KNN
@@ -69,8 +69,8 @@ class Auto(MapOfPart):
                                                   `Radiomics` of intensity and texture; `ForeignPatch`
     ============================================  =========================================================
 
-    Of images of textures and scenes the exposure is taken out first (`ContrastNormalised`): a darker picture is no
-    defect, unless `exposure` says so. Elsewhere intensities mean something: ink, or a density in CT.
+    Images of textures and scenes are first brought to exposures that normals have (`ExposureMatched`): a darker picture
+    is no defect, unless `exposure` says so. Elsewhere intensities mean something: ink, or a density in CT.
 
     Of images over 128 pixels long and volumes over 64, but for masks, the members see `Shrunk` ones; `ForeignPatch`
     sees `Tiles` of 64 or 32 pixels: what is small is still found, and the cost does not grow with the pixels.
@@ -104,7 +104,7 @@ class Auto(MapOfPart):
         critic takes two and a half times as many, in batches of 256, and `ForeignPatch` twice as many, in batches of
         16, or of 8.
     exposure : bool
-        Whether the brightness and the contrast of a whole image of a texture or scene may make it an anomaly.
+        Whether a brightness or contrast that no normal has makes an image of a texture or scene an anomaly.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``: of the encoders.
     checkpoint : str or None
@@ -192,7 +192,7 @@ class Auto(MapOfPart):
         )
         opinions: Sequence[Detector] = (self._shrinking(whole), self._foreign(len(X)))
         if not self.exposure and len(self.shape_) == 3:
-            opinions = [ContrastNormalised(opinion) for opinion in opinions]
+            opinions = [ExposureMatched(opinion) for opinion in opinions]
         # What one of them sees, the other is often blind to.
         return opinions, HarmonicMean()
 
