@@ -80,7 +80,7 @@ def test_save_and_load_change_no_bit(fitted, shape, tmp_path):
     assert first == second
 
 
-# Where fits are compared to the bit, both are made one after the other: numpy's last bits depend on where arrays lie.
+# Where fits are compared to the bit, both are made one after the other, so that BLAS has the same threads for both.
 def test_a_clone_fits_to_the_same_bits_whatever_the_labels(name, shape):
     X = normals(shape, n=5, seed=1)
     fitted = tiny(name).fit(normals(shape))
