@@ -76,7 +76,7 @@ def fitted(folder: Path) -> Path:
     return folder / "vae"
 
 
-def loop(job: Job, n: int, barrier: "threading.Barrier") -> float:
+def loop(job: Job, n: int, barrier: threading.Barrier) -> float:
     """Return the seconds in which this process scores n samples, from when others are ready to do so too."""
     torch.set_num_threads(1)
     detector = Scorer(job).detector

@@ -21,9 +21,9 @@ CERTAIN = {"InsideDistance", "KNN", "LOF", "Radiomics", "TotalIntensity", "Total
 # were trained on nothing like it, trees end at the outermost normal, a ratio can be of two small likelihoods, a volume
 # counts what is bright, however bright, what has no outline has no distance to it, and no exposure is odd.
 ARBITRARY_AFAR = {
-    "ExposureMatched",
     "DCGAN",
     "Diffusion",
+    "ExposureMatched",
     "ForeignPatch",
     "InsideDistance",
     "IsolationForest",

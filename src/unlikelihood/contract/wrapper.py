@@ -54,7 +54,7 @@ class Preprocessed(MapOfPart):
 
     @override
     def _score_tensor(self, x: Tensor) -> Tensor:
-        return self.detector_.score_tensor(self.preprocess(x.float()))
+        return self.detector_.score_tensor(self.preprocess(x))
 
     @override
     def _map(self, X: np.ndarray) -> np.ndarray:

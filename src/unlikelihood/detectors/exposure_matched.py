@@ -59,11 +59,11 @@ class ExposureMatched(Preprocessed):
     def preprocess(self, x: Tensor) -> Tensor:
         if x.ndim == 2:
             return x
-        axes = tuple(range(1, x.ndim))
+        x, axes = x.float(), tuple(range(1, x.ndim))
         brightness = x.mean(axes, keepdim=True)
         contrast = (x - brightness).square().mean(axes, keepdim=True).sqrt()
-        near, gain = brightness.clamp(*self.brightness_), contrast.clamp(*self.contrast_) / contrast.clamp(self.flat_)
-        among = (near == brightness) & (contrast.clamp(*self.contrast_) == contrast)
-        changed = torch.where(among, x, gain * (x - brightness) + near)
+        near, usual = brightness.clamp(*self.brightness_), contrast.clamp(*self.contrast_)
+        among = (near == brightness) & (usual == contrast)
+        changed = torch.where(among, x, usual / contrast.clamp(self.flat_) * (x - brightness) + near)
         # What float32 cannot square must not become a small number.
         return changed.where(contrast.isfinite(), torch.nan)

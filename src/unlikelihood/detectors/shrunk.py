@@ -39,7 +39,7 @@ class Shrunk(Preprocessed):
         if max(space, default=0) <= self.size:
             return x
         smaller = [max(1, round(length * self.size / max(space))) for length in space]
-        return F.interpolate(x, smaller, mode="area")
+        return F.interpolate(x.float(), smaller, mode="area")
 
     @override
     def _map(self, X: np.ndarray) -> np.ndarray:
