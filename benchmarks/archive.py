@@ -322,7 +322,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=20_000, help="the most images that are scored")
     parser.add_argument("--vectors", type=int, default=1_000_000, help="the most vectors that are scored")
-    parser.add_argument("--compared", type=int, default=16_384, help="images that one and two workers score")
+    parser.add_argument("--compared", type=int, default=32_768, help="images that one and two workers score")
     parser.add_argument("--kills", type=int, default=50, help="how many")
     parser.add_argument("--rounds", type=int, default=3, help="how often one and two workers take turns")
     parser.add_argument("--only", nargs="*", default=["workers", "overhead", "images", "vectors", "kills", "nodes"])

@@ -250,10 +250,28 @@ def test_no_more_results_are_held_than_there_are_workers():
 def test_workers_that_end_while_they_load_are_an_error():
     script = Script(*[[False]] * 99)
     with pytest.raises(
-        WorkersFailed, match=r"3 workers in a row ended before they scored anything: it ended by signal 9"
+        WorkersFailed, match=r"4 workers in a row ended before they scored anything: it ended by signal 9"
     ):
         run(script)
-    assert script.started <= 4
+    assert script.started == 4
+
+
+def test_workers_load_the_model_at_the_same_time():
+    class Slow(Script):
+        def wait(self, workers, seconds):
+            if self.started < 3:
+                assert not any(one.task for one in workers)
+            elif not self.seen:
+                self.seen = len(workers)
+            return super().wait(workers, seconds)
+
+    script = Slow()
+    script.seen = 0
+    run(script, n=40, workers=3)
+    assert script.seen == 3
+    script.scripts, script.started = deque(), 0
+    run(script, n=2, workers=3)
+    assert script.started == 2  # no more than there are shards
 
 
 def test_workers_that_find_no_room_are_an_error_that_says_what_room_there_is():

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
 from unlikelihood.distributed.scoring import Job, Scored, Scorer
@@ -97,8 +98,7 @@ def scored(
         If no worker starts, or, when all others are scored, if shards have failed three times.
     """
     left = iter(tasks)
-    ahead = next(left, None)  # known before it is needed, so that no worker is started for nothing
-    again: deque[Task] = deque()
+    ahead = deque(islice(left, workers))  # known before they are needed, so that no worker is started for nothing
     held: list[_Held[AnyWorker]] = []
     failures: dict[int, list[str]] = {}  # why shards failed, since they were scored last
     starts: list[str] = []  # why workers did not start, since one scored something last
@@ -109,22 +109,21 @@ def scored(
         if one.task is not None:
             failures.setdefault(one.task[0].number, []).append(why)
             if len(failures[one.task[0].number]) < ATTEMPTS:
-                again.append(one.task)
+                ahead.appendleft(one.task)
         elif not one.ready:
             starts.append(why)
 
     try:
-        while ahead or again or any(one.task for one in held):
+        while ahead or any(one.task for one in held):
             for one in held:
-                if one.ready and one.task is None and (again or ahead):
-                    one.task = again.popleft() if again else ahead
-                    if one.task is ahead:
-                        ahead = next(left, None)
+                if one.ready and one.task is None and ahead:
+                    one.task = ahead.popleft()
+                    ahead.extend(islice(left, max(0, workers - len(ahead))))
                     one.heard = time.monotonic()
-                    one.worker.give(one.task)  # type: ignore[arg-type]
+                    one.worker.give(one.task)
             if len(starts) >= ATTEMPTS:
                 raise WorkersFailed(f"{len(starts)} workers in a row ended before they scored anything: {starts[-1]}")
-            if len(held) < workers and sum(one.task is None for one in held) < len(again) + (ahead is not None):
+            if len(held) < workers and sum(one.task is None for one in held) < len(ahead):
                 held.append(_Held(pool.start()))
                 continue
             finished: list[tuple[Shard, Scored]] = []
