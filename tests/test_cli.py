@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tiny import normals
 from unlikelihood import KNN, Conformal, Digits, PCAResidual, Simes, Split, load
 from unlikelihood.cli.arguments import choices
 from unlikelihood.cli.main import COMMANDS, main
@@ -267,6 +268,25 @@ def test_help_and_import_load_neither_torch_nor_scikit_learn():
     code = "import sys, unlikelihood; from unlikelihood.cli.main import main\n"
     code += "try: main(['--help'])\nexcept SystemExit: pass\n"
     code += "assert not {'torch', 'sklearn', 'matplotlib'} & set(sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
+def test_scoring_loads_neither_matplotlib_nor_the_compiler_of_torch(models, tmp_path):
+    np.save(tmp_path / "X.npy", normals((1, 8, 8)))
+    given = ["--data", "Arrays", "--data.path", tmp_path / "X.npy", "--out", tmp_path / "scores.csv"]
+    words = ["score", models / "vae", *given]
+        "score",
+        models / "vae",
+        "--data",
+        "Arrays",
+        "--data.path",
+        tmp_path / "X.npy",
+        "--out",
+        tmp_path / "a.csv",
+    ]
+    code = f"import sys; from unlikelihood.cli.main import main; main({list(map(str, words))})\n"
+    code += "assert not {'torch._dynamo', 'lightning_fabric', 'matplotlib'} & set(sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
 

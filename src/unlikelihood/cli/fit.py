@@ -21,7 +21,7 @@ from unlikelihood.progress import stage
 from unlikelihood.storage import discovery
 from unlikelihood.storage.identity import unseen
 from unlikelihood.storage.provenance import provenance
-from unlikelihood.training.devices import fabric_for
+from unlikelihood.training.devices import device_for
 from unlikelihood.training.logs import KINDS, logger_in, logging_to
 from unlikelihood.training.ranks import together
 
@@ -58,7 +58,7 @@ def run(
     """Fit a detector to the training normals of a source and save it, with a record of where its samples went."""
     check_parameters(detector)
     if hasattr(detector, "device"):
-        fabric_for(detector.device, "auto")
+        device_for(detector.device)
     if not overwrite and (date := fitted_on(out)):
         raise ValueError(f"out is {str(out)!r}, where the same command ended on {date}: --overwrite fits again")
     refuse_existing(overwrite, out=out)

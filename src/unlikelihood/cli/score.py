@@ -17,7 +17,6 @@ from unlikelihood.distributed.archive import score_archive
 from unlikelihood.distributed.pool import PATIENCE
 from unlikelihood.distributed.scoring import Job
 from unlikelihood.evaluation import columns
-from unlikelihood.report import ranking
 from unlikelihood.report.finding_files import series_of, write_findings
 from unlikelihood.report.map_files import check_mappable, write_maps
 from unlikelihood.storage import tables
@@ -149,7 +148,9 @@ def run(
         print(f"findings: {write_findings(findings, table, series)}")
     write(table)
     if report is not None:
-        ranking.save_ranking(report, display_name(detector), images, table, provenance())
+        from unlikelihood.report.ranking import save_ranking  # which needs matplotlib
+
+        save_ranking(report, display_name(detector), images, table, provenance())
         print(f"report: {report / 'report.html'}")
     found_of = {} if discoveries is None else {"discoveries": (table["discovery"] == "anomalous").sum()}
     done(

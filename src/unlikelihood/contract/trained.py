@@ -25,7 +25,7 @@ from unlikelihood.training.allocation import reusing_memory
 from unlikelihood.training.batches import in_halves, in_order
 from unlikelihood.training.bounded import bounded
 from unlikelihood.training.checkpoint import checkpoint_of
-from unlikelihood.training.devices import fabric_for, place
+from unlikelihood.training.devices import device_for, fabric_for, place
 from unlikelihood.training.loop import Objective, train
 from unlikelihood.training.seeding import initialising
 
@@ -164,7 +164,7 @@ class Learner(Detector, Generic[Net]):
             self.net_ = self.build(self.shape_)
         self._settle_precision()
         self.net_.load_state_dict(weights)
-        place(self.net_, fabric_for(self.device, "32-true").device, self.shape_).eval()
+        place(self.net_, device_for(self.device), self.shape_).eval()
         self._restore()
 
 

@@ -18,7 +18,7 @@ from unlikelihood.contract.embedder import DenseEmbedder, NearestEmbeddings
 from unlikelihood.nn.spatial import side_by_side
 from unlikelihood.parameters import Count
 from unlikelihood.training.batches import in_order
-from unlikelihood.training.devices import fabric_for, place
+from unlikelihood.training.devices import device_for, place
 
 
 class TorchEncoder(DenseEmbedder, NearestEmbeddings):
@@ -102,14 +102,14 @@ class TorchEncoder(DenseEmbedder, NearestEmbeddings):
 
     def _take(self, module: nn.Module) -> None:
         net = copy.deepcopy(module).eval().requires_grad_(False)
-        place(net, fabric_for(self.device, "32-true").device, self.shape_)
+        place(net, device_for(self.device), self.shape_)
         # As in `Trained`: convolutions in double precision would be many times slower, and nothing else needs it.
         self.net_ = net.double() if len(self.shape_) == 1 else net
 
     @torch.inference_mode()
     def _embed(self, X: np.ndarray) -> np.ndarray:
         dtype = torch.float64 if len(self.shape_) == 1 else torch.float32
-        device = fabric_for(self.device, "32-true").device
+        device = device_for(self.device)
         return np.concatenate([self._finite(x) for x in in_order(X, self.batch_size, "Embedding", device, dtype)])
 
     @override

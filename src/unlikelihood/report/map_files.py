@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import tifffile
-from matplotlib.image import imsave
 from numpy.typing import NDArray
 
 from unlikelihood.contract.maps import MapKind
@@ -17,7 +16,6 @@ from unlikelihood.data.ct.formats import FORMATS, sitk
 from unlikelihood.data.ct.scan import Scan
 from unlikelihood.data.image_files import READERS
 from unlikelihood.data.images import AXIS_OF, Images
-from unlikelihood.report import plots
 from unlikelihood.report.maps import common_scale
 from unlikelihood.storage.files import filling
 
@@ -57,6 +55,11 @@ def write_maps(folder: str | os.PathLike[str], images: Images, maps: NDArray[Any
     check_mappable(images)
     stems = stems_of(images)
     scale = common_scale(maps)
+    # Drawing needs matplotlib, which a command without maps does not wait for.
+    from matplotlib.image import imsave
+
+    from unlikelihood.report import plots
+
     limits = plots.limits_of(images.pixels)
     with filling(folder, last=INDEX) as draft:
         for row, stem in enumerate(stems):

@@ -54,6 +54,11 @@ class Bounded(TorchDispatchMode):
         super().__init__()
         self.most = most
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Where torch asks, True would have it import its compiler, for a second, to shield this from it.
+        return False
+
     @override
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = kwargs or {}

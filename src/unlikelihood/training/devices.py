@@ -4,17 +4,41 @@ import math
 import os
 import warnings
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import lightning_fabric
 import torch
-from lightning_fabric.plugins.environments import TorchElasticEnvironment
-from lightning_fabric.strategies import DDPStrategy
 from torch import nn
 
 from unlikelihood.nn.shares import size
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
-def fabric_for(device: str, precision: str) -> lightning_fabric.Fabric:
+
+def device_for(device: str) -> torch.device:
+    """Return a device by its name, as of `fabric_for`; in a process group of torch, that of this rank.
+
+    Raises
+    ------
+    ValueError
+        If there is no such device here; the message says which there are.
+    """
+    if device not in (known := available()):
+        raise ValueError(f"device is {device!r}, expected one of those that there are here: {', '.join(known)}")
+    if size() > 1 and ":" in device:
+        raise ValueError(
+            f"device is {device!r}, expected one without a number, for each of {size()} ranks takes its own"
+        )
+    kind, _, index = device.partition(":")
+    if kind == "auto":
+        kind = next(name for name in ("cuda", "mps", "cpu") if name in known)
+    kind = {"gpu": "cuda"}.get(kind, kind)
+    if kind == "cpu":
+        return torch.device(kind)
+    return torch.device(kind, int(index or (os.environ["LOCAL_RANK"] if size() > 1 else 0)))
+
+
+def fabric_for(device: str, precision: str) -> "Fabric":
     """Return the Fabric of one device; in a process group of torch, that of this rank's device among those of all.
 
     Parameters
@@ -29,27 +53,25 @@ def fabric_for(device: str, precision: str) -> lightning_fabric.Fabric:
     ValueError
         If there is no such device here; the message says which there are.
     """
-    if device not in (known := available()):
-        raise ValueError(f"device is {device!r}, expected one of those that there are here: {', '.join(known)}")
-    if size() > 1 and ":" in device:
-        raise ValueError(
-            f"device is {device!r}, expected one without a number, for each of {size()} ranks takes its own"
-        )
-    accelerator, _, index = device.partition(":")
-    if precision == "auto":
-        cuda = accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available()
-        precision = "bf16-mixed" if cuda and torch.cuda.is_bf16_supported() else "32-true"
-    if size() == 1:
-        devices = [int(index)] if index else 1
-        return lightning_fabric.Fabric(accelerator=accelerator, devices=devices, precision=precision)  # type: ignore[arg-type]
-    if "LOCAL_WORLD_SIZE" not in os.environ:
+    if size() > 1 and "LOCAL_WORLD_SIZE" not in os.environ:
         raise ValueError(f"LOCAL_WORLD_SIZE is not set: expected the {size()} ranks to be started by torchrun")
+    found = device_for(device)
+    # It imports the compiler of torch, for more than a second, which only training needs.
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments import TorchElasticEnvironment
+    from lightning_fabric.strategies import DDPStrategy
+
+    if precision == "auto":
+        precision = "bf16-mixed" if found.type == "cuda" and torch.cuda.is_bf16_supported() else "32-true"
+    if size() == 1:
+        devices = [found.index] if ":" in device else 1
+        return Fabric(accelerator=found.type, devices=devices, precision=precision)  # type: ignore[arg-type]
     here = int(os.environ["LOCAL_WORLD_SIZE"])
     # Of a kernel with one channel, channels first and last are one layout by two names.
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     strategy = DDPStrategy(cluster_environment=TorchElasticEnvironment())
-    fabric = lightning_fabric.Fabric(
-        accelerator=accelerator,
+    fabric = Fabric(
+        accelerator=found.type,
         devices=here,
         num_nodes=size() // here,
         strategy=strategy,

@@ -6,10 +6,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib import import_module
 from pathlib import Path
-
-from lightning_fabric.loggers import Logger
+from typing import TYPE_CHECKING
 
 from unlikelihood.storage.extras import MissingPackage
+
+if TYPE_CHECKING:
+    from lightning_fabric.loggers import Logger
 
 # Of each kind the module and class, what has to be installed, and what its folder is called there.
 KINDS = {
@@ -18,11 +20,11 @@ KINDS = {
     "mlflow": ("pytorch_lightning.loggers", "MLFlowLogger", "pytorch-lightning mlflow", "save_dir"),
 }
 
-_logger: ContextVar[tuple[Logger, Counter[str]] | None] = ContextVar("_logger", default=None)
+_logger: ContextVar["tuple[Logger, Counter[str]] | None"] = ContextVar("_logger", default=None)
 
 
 @contextmanager
-def logging_to(logger: Logger | None) -> Iterator[None]:
+def logging_to(logger: "Logger | None") -> Iterator[None]:
     """Log the loss of every training step within, of the fits in this process.
 
     A metric is called by the detector and the objective, such as ``VAE/loss``; of a second VAE, ``VAE 2/loss``.
@@ -63,7 +65,7 @@ def log_of(name: str) -> Callable[[Mapping[str, float], int], None]:
     return lambda losses, step: logger.log_metrics({f"{called}/{key}": loss for key, loss in losses.items()}, step)
 
 
-def logger_in(folder: Path, kind: str) -> Logger:
+def logger_in(folder: Path, kind: str) -> "Logger":
     """Return a logger of one of the `KINDS` that writes into a folder; a MissingPackage says what it needs."""
     module, name, packages, place = KINDS[kind]
     try:

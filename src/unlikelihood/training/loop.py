@@ -5,9 +5,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import lru_cache, partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import lightning_fabric
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -23,6 +22,9 @@ from unlikelihood.training.checkpoint import Checkpoint
 from unlikelihood.training.devices import place
 from unlikelihood.training.logs import log_of
 from unlikelihood.training.seeding import number
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 LOSS_CHECK_STEPS = 16  # reading the loss waits for an accelerator, so it is read in groups
 STILL_STEPS = 16  # fewer losses than this on either side do not tell whether it moved
@@ -126,7 +128,7 @@ def train(
     clip: float | None = None,
     augment: Callable[[Tensor], Tensor] | None = None,
     seed: int = 0,
-    fabric: lightning_fabric.Fabric,
+    fabric: "Fabric",
     checkpoint: Checkpoint | None = None,
     title: str = "Fitting",
 ) -> dict[str, tuple[float, ...]]:
@@ -240,7 +242,7 @@ class Batch(NamedTuple):
 class Optimisation:
     """An objective with its optimiser, on a device."""
 
-    def __init__(self, objective: Objective, fabric: lightning_fabric.Fabric, clip: float | None) -> None:
+    def __init__(self, objective: Objective, fabric: "Fabric", clip: float | None) -> None:
         self.objective = objective
         self.fabric = fabric
         self.clip = clip

@@ -15,7 +15,6 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from lightning_fabric.plugins.environments import SLURMEnvironment
 from torch import distributed
 
 from unlikelihood.nn.shares import rank, size
@@ -157,7 +156,7 @@ def _plain(error: Exception) -> Exception:
 def _join(work: Callable[[], None], devices: int | None, nodes: int | None) -> None:
     """Do the work as one rank of those that were started."""
     if not distributed.is_torchelastic_launched():
-        _as_torchrun(SLURMEnvironment())
+        _as_torchrun()
     world, here = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
     for name, asked, found in (("devices", devices, here), ("nodes", nodes, world // here)):
         if asked not in (None, found):
@@ -187,12 +186,18 @@ def _join(work: Callable[[], None], devices: int | None, nodes: int | None) -> N
 
 def _by_slurm() -> bool:
     # Of the step that srun started; in a batch script itself there is one process, whatever the job may start.
-    return int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1 and SLURMEnvironment.detect()
+    if int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) <= 1:
+        return False
+    from lightning_fabric.plugins.environments import SLURMEnvironment
+
+    return SLURMEnvironment.detect()
 
 
-def _as_torchrun(slurm: SLURMEnvironment) -> None:
-    """Set the environment as torchrun does."""
-    world = int(os.environ["SLURM_STEP_NUM_TASKS"])
+def _as_torchrun() -> None:
+    """Set the environment as torchrun does, by that of Slurm."""
+    from lightning_fabric.plugins.environments import SLURMEnvironment
+
+    slurm, world = SLURMEnvironment(), int(os.environ["SLURM_STEP_NUM_TASKS"])
     os.environ |= {
         "MASTER_ADDR": slurm.main_address,
         "MASTER_PORT": str(slurm.main_port),
