@@ -276,15 +276,6 @@ def test_scoring_loads_neither_matplotlib_nor_the_compiler_of_torch(models, tmp_
     np.save(tmp_path / "X.npy", normals((1, 8, 8)))
     given = ["--data", "Arrays", "--data.path", tmp_path / "X.npy", "--out", tmp_path / "scores.csv"]
     words = ["score", models / "vae", *given]
-        "score",
-        models / "vae",
-        "--data",
-        "Arrays",
-        "--data.path",
-        tmp_path / "X.npy",
-        "--out",
-        tmp_path / "a.csv",
-    ]
     code = f"import sys; from unlikelihood.cli.main import main; main({list(map(str, words))})\n"
     code += "assert not {'torch._dynamo', 'lightning_fabric', 'matplotlib'} & set(sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
