@@ -10,10 +10,8 @@ import warnings
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from tiny import normals, tiny
 from unlikelihood.storage.workers import each
 
 
@@ -108,6 +106,11 @@ def of_session(session):
 
 def endless(command, folder):
     """Return the arguments of a command that works for hours with two workers."""
+    # Workers that do the jobs of this file read it, and have no use for torch.
+    import numpy as np
+
+    from tiny import normals, tiny
+
     if command == "score":
         model = tiny("LatentSearch").fit(normals((6,))).set_params(steps=10**6).save(folder / "model")
         np.save(folder / "X.npy", normals((6,), n=64))
