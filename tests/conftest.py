@@ -4,13 +4,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_limits
 
 from tiny import normals
 from unlikelihood import VAE, PCAResidual
 
-# Tests run one process a core; threads of torch on top of that only get in each other's way, unless asked for.
+# Tests run one process a core; threads on top of that only get in each other's way, unless asked for.
 if "OMP_NUM_THREADS" not in os.environ:
     torch.set_num_threads(1)
+    threadpool_limits(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
 
 # What these find out depends on rounding, so that `make test-portable` runs them as other processors would.
 TRAINS = {

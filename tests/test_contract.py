@@ -80,10 +80,8 @@ def test_save_and_load_change_no_bit(fitted, shape, tmp_path):
     assert first == second
 
 
-# Where fits are compared to the bit, both are made one after the other, so that BLAS has the same threads for both.
-def test_a_clone_fits_to_the_same_bits_whatever_the_labels(name, shape):
+def test_a_clone_fits_to_the_same_bits_whatever_the_labels(fitted, shape):
     X = normals(shape, n=5, seed=1)
-    fitted = tiny(name).fit(normals(shape))
     again = clone(fitted)
     assert not hasattr(again, "shape_")
     again.fit(normals(shape), y=np.arange(40) % 2)
@@ -120,9 +118,8 @@ def test_scores_in_threads_are_those_one_after_another(name):
             np.testing.assert_array_equal(list(pool.map(detector.score_samples, several)), alone)
 
 
-def test_another_default_type_of_torch_changes_no_bit(name, shape, tmp_path):
+def test_another_default_type_of_torch_changes_no_bit(fitted, name, shape, tmp_path):
     X = normals(shape, n=5, seed=1)
-    fitted = tiny(name).fit(normals(shape))
     expected, folder = fitted.score_samples(X), fitted.save(tmp_path / "model")
     torch.set_default_dtype(torch.float64)
     try:
@@ -134,10 +131,10 @@ def test_another_default_type_of_torch_changes_no_bit(name, shape, tmp_path):
         torch.set_default_dtype(torch.float32)
 
 
-def test_a_memory_map_is_as_good_as_an_array(name, shape, tmp_path):
+def test_a_memory_map_is_as_good_as_an_array(fitted, name, shape, tmp_path):
     np.save(tmp_path / "X.npy", normals(shape))
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
-    expected = tiny(name).fit(normals(shape)).score_samples(normals(shape))
+    expected = fitted.score_samples(normals(shape))
     np.testing.assert_array_equal(tiny(name).fit(mapped).score_samples(mapped), expected)
 
 
@@ -264,7 +261,7 @@ def test_another_seed_learns_other_weights(name, shape):
 def test_a_seed_changes_nothing_where_nothing_is_random(name, shape):
     if name not in CERTAIN:
         pytest.skip("a fit draws random numbers")
-    one, other = (tiny(name, seed=seed).fit(normals(shape)) for seed in (0, 1))
+    one, other = tiny_fitted(name, shape), tiny(name, seed=1).fit(normals(shape))
     np.testing.assert_array_equal(one.score_samples(normals(shape)), other.score_samples(normals(shape)))
 
 

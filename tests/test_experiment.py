@@ -1,6 +1,7 @@
 """An experiment judges every detector at every seed once, and its table says what it found."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from unlikelihood.storage.provenance import commit, processor
 from unlikelihood.training.alarms import NotTrustworthy
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def experiment():
     return Experiment(
         title="Digits",
@@ -29,29 +30,42 @@ def experiment():
     )
 
 
-def test_the_table_holds_the_mean_over_the_seeds(experiment, tmp_path):
-    text = experiment.run(tmp_path)
-    record = {row["name"]: row for row in json.loads((tmp_path / "comparison.json").read_text())["rows"]}
-    found = [Evaluation.load(path).metrics["auroc"].value for path in sorted(tmp_path.glob("runs/neighbours-*"))]
+@pytest.fixture(scope="module")
+def once(experiment, tmp_path_factory):
+    """Return the folder of the experiment, which ran once, and its table."""
+    folder = tmp_path_factory.mktemp("once")
+    return folder, experiment.run(folder)
+
+
+@pytest.fixture
+def ran(once, tmp_path):
+    """Return a copy of that folder and the table."""
+    return Path(shutil.copytree(once[0], tmp_path / "ran")), once[1]
+
+
+def test_the_table_holds_the_mean_over_the_seeds(once):
+    folder, text = once
+    record = {row["name"]: row for row in json.loads((folder / "comparison.json").read_text())["rows"]}
+    found = [Evaluation.load(path).metrics["auroc"].value for path in sorted(folder.glob("runs/neighbours-*"))]
     assert len(found) == 3
     assert record["neighbours"]["auroc"]["value"] == pytest.approx(np.mean(found))
     assert record["neighbours"]["spread"] == pytest.approx(np.std(found, ddof=1))
     assert record["ink"]["reference"] == 0.5
     assert f"{np.mean(found):.3f}" in text
-    assert (tmp_path / "report.html").exists()
+    assert (folder / "report.html").exists()
     # Of every detector the first seed alone has a report of its own.
-    assert len(list(tmp_path.glob("runs/*-seed0-*/report.html"))) == len(list(tmp_path.glob("runs/*/report.html"))) == 2
+    assert len(list(folder.glob("runs/*-seed0-*/report.html"))) == len(list(folder.glob("runs/*/report.html"))) == 2
 
 
-def test_a_run_that_was_interrupted_fits_only_what_is_missing(experiment, tmp_path, monkeypatch):
-    first = experiment.run(tmp_path)
-    for file in next(tmp_path.glob("runs/ink-seed2-*")).iterdir():
+def test_a_run_that_was_interrupted_fits_only_what_is_missing(experiment, ran, monkeypatch):
+    folder, first = ran
+    for file in next(folder.glob("runs/ink-seed2-*")).iterdir():
         file.unlink()
     fitted = []
     fit = TotalIntensity.fit
     monkeypatch.setattr(KNN, "fit", lambda *_: pytest.fail("fitted again"))
     monkeypatch.setattr(TotalIntensity, "fit", lambda self, X: fitted.append(self.seed) or fit(self, X))
-    again = experiment.run(tmp_path)
+    again = experiment.run(folder)
     assert fitted == [2]
     assert [line.split()[:3] for line in again.splitlines()] == [line.split()[:3] for line in first.splitlines()]
 
@@ -82,12 +96,12 @@ def test_a_part_that_rows_share_is_fitted_once_a_seed_and_never_again(tmp_path, 
     assert one.seeds == 2
 
 
-def test_another_parameter_is_another_run(experiment, tmp_path):
-    experiment.run(tmp_path)
-    runs = len(list(tmp_path.glob("runs/*")))
-    experiment.detectors["neighbours"] = lambda seed: KNN(n_neighbors=2, seed=seed)
-    experiment.run(tmp_path)
-    assert len(list(tmp_path.glob("runs/*"))) == runs + 3
+def test_another_parameter_is_another_run(experiment, ran):
+    folder, _ = ran
+    runs = len(list(folder.glob("runs/*")))
+    other = experiment.detectors | {"neighbours": lambda seed: KNN(n_neighbors=2, seed=seed)}
+    replace(experiment, detectors=other).run(folder)
+    assert len(list(folder.glob("runs/*"))) == runs + 3
 
 
 def test_a_row_tells_where_its_fits_came_from_and_how_many_were_flagged(experiment, tmp_path, monkeypatch):

@@ -27,6 +27,7 @@ SMALL = {
     "steps": 3,
     "layers": 2,
     "size": 6,
+    "samples": 2,
 }
 
 
