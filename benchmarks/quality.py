@@ -193,8 +193,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, help="groups at once: as many as there are processors unless given")
     parser.add_argument("--ray", help="address of a Ray cluster that measures")
     given = parser.parse_args()
-    number = given.workers if given.workers or given.ray else len(os.sched_getaffinity(0))
-    with u.workers(number, given.ray):
+    if given.workers is None and given.ray is None:
+        given.workers = len(os.sched_getaffinity(0))
+    with u.workers(given.workers, given.ray):
         run(given.quick, [word.lower() for word in given.words])
 
 

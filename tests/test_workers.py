@@ -12,8 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GridSearchCV
 
 from tiny import normals, tiny
+from unlikelihood import KNN
 from unlikelihood.storage.workers import each
 
 
@@ -34,11 +37,34 @@ def killed():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def inside():
+    return {place for _, place in each([partial(slowest_first, number, 3) for number in range(3)], 3, "Inside")}
+
+
 def test_what_jobs_return_comes_in_their_order_from_other_processes():
     numbers, places = zip(*each([partial(slowest_first, number, 4) for number in range(4)], 2, "Jobs"), strict=True)
     assert numbers == (0, 1, 2, 3)
     assert os.getpid() not in places
+    (one,), (other,) = each([inside] * 2, 2, "Jobs")  # what is done inside of a job is done where that is
+    assert os.getpid() not in (one, other)
     assert each([os.getpid], 2, "Jobs") == each([os.getpid] * 3, 1, "Jobs")[:1] == [os.getpid()]
+
+
+def auroc(detector, X, y):
+    return roc_auc_score(y, detector.score_samples(X))
+
+
+def searched(n_jobs):
+    """Return what a search finds on normals and others that stand in for anomalies."""
+    X = np.concatenate([normals((6,), n=40), 3 + normals((6,), n=20, seed=1)])
+    parts = [(np.arange(20), np.arange(20, 60))]
+    grid = {"n_neighbors": [1, 3, 9]}
+    search = GridSearchCV(KNN(), grid, scoring=auroc, cv=parts, refit=False, n_jobs=n_jobs)
+    return search.fit(X, np.arange(60) < 40).cv_results_["mean_test_score"].tolist()
+
+
+def test_a_search_for_parameters_finds_the_same_in_several_processes():
+    assert searched(n_jobs=2) == searched(n_jobs=1)
 
 
 SHOWING = """
