@@ -1,23 +1,24 @@
 """Every detector on every task: AUROC, seconds, parameters and memory.
 
-python -m benchmarks.quality [--quick] [words that "task | group | seed" contains ...]
+python -m benchmarks.quality [--quick] [--workers N] [--ray ADDRESS] [words that "task | group | seed" contains ...]
 
 A group is one detector, or several that share a part, which is fitted once: only the first of them has its time. Each
-group runs on one thread in a process of its own, as many at once as there are processors, and is kept when it ends, so
-that an interrupted run goes on where it stopped. Every detector has one setting for all tasks; those of the densities
-on pixels are small, for the table to take hours and not days. Nothing is chosen here.
+group runs on one thread in a process of its own, as many at once as there are processors, or as many as a Ray cluster
+has, and is kept when it ends, so that an interrupted run goes on where it stopped. Every detector has one setting for
+all tasks; those of the densities on pixels are small, for the table to take hours and not days. Nothing is chosen here.
 """
 
+import argparse
 import json
-import multiprocessing
 import os
-import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from joblib.externals.loky import ProcessPoolExecutor
 from sklearn.svm import OneClassSVM
 from torch import nn
 
@@ -25,8 +26,10 @@ import unlikelihood as u
 from benchmarks.memory import peak
 from unlikelihood.data.splits import Split
 from unlikelihood.metrics.intervals import delong
+from unlikelihood.progress import plain
 from unlikelihood.storage.files import replacing
 from unlikelihood.storage.provenance import commit, provenance
+from unlikelihood.storage.workers import ended, follow_parent
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -128,6 +131,7 @@ def weights(part: object) -> int:
     return sum(map(weights, vars(part).values())) if isinstance(part, u.Detector) else 0
 
 
+@plain()
 def measure(task: str, group: str, seed: int) -> dict[str, dict[str, object]]:
     """Fit and judge the detectors of a group, on one thread."""
     torch.set_num_threads(1)
@@ -164,9 +168,10 @@ def members(auto: u.Auto, test: u.Images) -> list[dict[str, object]]:
     ]
 
 
-def measured(cell: tuple[str, str, int]) -> tuple[tuple[str, str, int], dict[str, dict[str, object]]]:
-    """Return which cell it is, and its rows."""
-    return cell, measure(*cell)
+def alone(task: str, group: str, seed: int) -> dict[str, dict[str, object]]:
+    """Measure in a new process, for a worker's peak of memory would be that of all groups that it has measured."""
+    with ProcessPoolExecutor(1, initializer=follow_parent) as process:
+        return process.submit(measure, task, group, seed).result()
 
 
 def named(task: str, group: str, seed: int) -> str:
@@ -180,10 +185,22 @@ def place(item: tuple[str, object]) -> tuple[int, int, str]:
     return list(TASKS).index(task), list(GROUPS).index(group), seed
 
 
-def main(words: list[str]) -> None:
+def main() -> None:
     """Measure what is not yet in the results' file."""
-    quick = "--quick" in words
-    words = [word.lower() for word in words if word != "--quick"]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("words", nargs="*", help="what the names of cells contain")
+    parser.add_argument("--quick", action="store_true", help="what two cores do in a quarter of an hour")
+    parser.add_argument("--workers", type=int, help="groups at once: as many as there are processors unless given")
+    parser.add_argument("--ray", help="address of a Ray cluster that measures")
+    given = parser.parse_args()
+    if given.workers is None and given.ray is None:
+        given.workers = len(os.sched_getaffinity(0))
+    with u.workers(given.workers, given.ray):
+        run(given.quick, [word.lower() for word in given.words])
+
+
+def run(quick: bool, words: list[str]) -> None:
+    """Measure what is not yet in the results' file, of the cells whose names contain all words."""
     path = RESULTS / ("quality--quick.json" if quick else "quality.json")
     known = json.loads(path.read_text()) if path.exists() else {"provenance": provenance(), "cells": {}}
     plan = [
@@ -196,13 +213,13 @@ def main(words: list[str]) -> None:
     ]
     # Seed by seed, so that what an interrupted run leaves is even.
     plan = sorted((cell for cell in plan if named(*cell) not in known["cells"]), key=lambda cell: cell[2])
-    with multiprocessing.get_context("spawn").Pool(len(os.sched_getaffinity(0)), maxtasksperchild=1) as pool:
-        for cell, rows in pool.imap_unordered(measured, plan):
-            known["cells"] = dict(sorted((known["cells"] | {named(*cell): rows}).items(), key=place))
-            known["summary"] = summary(known["cells"])
-            with replacing(path) as temporary:
-                temporary.write_text(json.dumps(known, indent=1) + "\n")
-            print(named(*cell), {name: row["auroc"] for name, row in rows.items()}, flush=True)
+    for number, rows in ended([partial(alone, *cell) for cell in plan], None, "Groups"):
+        name = named(*plan[number])
+        known["cells"] = dict(sorted((known["cells"] | {name: rows}).items(), key=place))
+        known["summary"] = summary(known["cells"])
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(known, indent=1) + "\n")
+        print(name, {name: row["auroc"] for name, row in rows.items()}, flush=True)
     for name, row in known["summary"].items():
         print(name.ljust(36), *(f"{task}: {cell}" for task, cell in row.items()), sep="  ")
 
@@ -239,4 +256,6 @@ def spread(found: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    from benchmarks import quality  # under the name by which other processes find it
+
+    quality.main()

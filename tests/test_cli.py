@@ -162,6 +162,11 @@ def test_a_wrong_value_is_named_by_its_flag_before_data_are_read(tmp_path, capsy
     assert message in capsys.readouterr().err
 
 
+def test_seeds_need_a_worker(tmp_path, capsys):
+    assert main(["reproduce", "demo", "--out", str(tmp_path / "out"), "--workers", "0"]) == 1
+    assert capsys.readouterr().err == "unlikelihood: error: --workers is 0, expected at least 1\n"
+
+
 def test_what_exists_is_replaced_only_where_that_is_asked_for(model, tmp_path, capsys, monkeypatch):
     fit = ["fit", "--data", "Digits", "--detector", "KNN", "--out", str(model)]
     before = (model / "detector.json").read_bytes()

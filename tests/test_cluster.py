@@ -5,9 +5,10 @@ import time
 import numpy as np
 import pytest
 
+from clusters import QUIET, local_cluster
 from tiny import normals
 from unlikelihood import VAE, Arrays
-from unlikelihood.distributed import cluster as clusters
+from unlikelihood.distributed import cluster
 from unlikelihood.distributed.archive import score_archive
 from unlikelihood.distributed.pool import WorkersFailed, scored
 from unlikelihood.distributed.scoring import Job
@@ -15,13 +16,6 @@ from unlikelihood.distributed.shards import shards
 
 pytest.importorskip("pyarrow")
 pytest.importorskip("ray")
-QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AUTH_MODE": "disabled",
-    "RAY_worker_niceness": "0",  # so that tests beside this one do not starve its workers
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "PYTHONWARNINGS": "ignore",
-}
 
 
 def content(folder):
@@ -37,15 +31,9 @@ def job(tmp_path):
 
 
 @pytest.fixture
-def ray(monkeypatch):
-    """Ray on this machine, with two CPUs."""
-    for name, value in QUIET.items():
-        monkeypatch.setenv(name, value)
-    import ray
-
-    ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=80 * 2**20, log_to_driver=False)
-    yield ray
-    ray.shutdown()
+def ray():
+    with local_cluster():
+        yield
 
 
 @pytest.mark.filterwarnings("ignore")  # Ray's own, of files and sockets that it leaves to the end of the process
@@ -53,7 +41,7 @@ def test_ray_writes_the_bytes_of_one_process_and_workers_that_cannot_load_are_an
     score_archive(job, tmp_path / "alone", rows=500)
     score_archive(job, tmp_path / "ray", ray="auto", workers=2, rows=500, patience=240)
     assert content(tmp_path / "ray") == content(tmp_path / "alone")
-    broken = clusters.Ray(Job(tmp_path / "not a model", job.source))
+    broken = cluster.Ray(Job(tmp_path / "not a model", job.source))
     with pytest.raises(WorkersFailed, match=r"3 workers in a row ended before they scored anything: .*not a model"):
         list(scored(broken, 1, [(shard, "") for shard in shards(9, 1)]))
 

@@ -3,13 +3,14 @@
 import json
 import shutil
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tiny import tiny
-from unlikelihood import KNN, Contrastive, Digits, FeatureSpace, TotalIntensity
+from unlikelihood import KNN, Contrastive, Digits, FeatureSpace, TotalIntensity, workers
 from unlikelihood.data.source import DataUnavailable
 from unlikelihood.evaluation.evaluation import Evaluation
 from unlikelihood.evaluation.experiment import Experiment, Series, Shared, keep_checkpoints
@@ -68,6 +69,20 @@ def test_a_run_that_was_interrupted_fits_only_what_is_missing(experiment, ran, m
     again = experiment.run(folder)
     assert fitted == [2]
     assert [line.split()[:3] for line in again.splitlines()] == [line.split()[:3] for line in first.splitlines()]
+
+
+def test_seeds_in_workers_are_those_of_one_process_and_are_resumed_by_it(experiment, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    few = replace(experiment, seeds=(0, 1))
+    _, one = few.judge(tmp_path / "one", draw=False)
+    with workers(2):
+        _, two = few.judge(tmp_path / "two", draw=False)
+    monkeypatch.setattr(KNN, "fit", lambda *_: pytest.fail("fitted again"))
+    _, again = few.judge(tmp_path / "two", draw=False)
+    for name, seed in product(one, range(2)):
+        assert two[name][seed].metrics == again[name][seed].metrics == one[name][seed].metrics
+        np.testing.assert_array_equal(two[name][seed].score, one[name][seed].score)
+        assert two[name][seed].provenance["date"] == again[name][seed].provenance["date"]
 
 
 def test_a_part_that_rows_share_is_fitted_once_a_seed_and_never_again(tmp_path, monkeypatch):

@@ -32,10 +32,16 @@ def killed():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def inside():
+    return {place for _, place in each([partial(slowest_first, number, 3) for number in range(3)], 3, "Inside")}
+
+
 def test_what_jobs_return_comes_in_their_order_from_other_processes():
     numbers, places = zip(*each([partial(slowest_first, number, 4) for number in range(4)], 2, "Jobs"), strict=True)
     assert numbers == (0, 1, 2, 3)
     assert os.getpid() not in places
+    (one,), (other,) = each([inside] * 2, 2, "Jobs")  # what is done inside of a job is done where that is
+    assert os.getpid() not in (one, other)
     assert each([os.getpid], 2, "Jobs") == each([os.getpid] * 3, 1, "Jobs")[:1] == [os.getpid()]
 
 

@@ -90,6 +90,7 @@ from .detectors.total_volume import TotalVolume as TotalVolume
 from .detectors.typicality import Typicality as Typicality
 from .detectors.vae import VAE as VAE
 from .detectors.wgangp import WGANGP as WGANGP
+from .distributed.tasks import workers as workers
 from .evaluation.evaluation import Evaluation as Evaluation
 from .evaluation.evaluation import evaluate as evaluate
 from .metrics.generators import quality_of as quality_of

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
+from unlikelihood.distributed.tasks import workers as at_once
 from unlikelihood.evaluation.experiment import Runnable
 from unlikelihood.storage import discovery
 
@@ -19,10 +20,15 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="run the small setting of the recipe: fewer seeds or epochs, smaller networks",
     )
+    parser.add_argument(
+        "--workers", type=int | None, help="seeds that run at once, in processes that divide the cores among them"
+    )
+    parser.add_argument("--ray", type=str | None, help="address of a Ray cluster that runs the seeds, such as auto")
 
 
-def run(recipe: str, out: Path, quick: bool) -> None:
+def run(recipe: str, out: Path, quick: bool, workers: int | None, ray: str | None) -> None:
     """Run a recipe."""
     experiment: Callable[[bool], Runnable] = discovery.recipe(recipe)
-    print(experiment(quick).run(out))
+    with at_once(workers, ray):
+        print(experiment(quick).run(out))
     print(f"report: {out / 'report.html'}")

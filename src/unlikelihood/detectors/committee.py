@@ -51,9 +51,9 @@ class Committee(Detector):
     seed : int
         Seeds the choice of those.
     workers : int or None
-        Processes that fit the members, each one at a time; None takes one for each thread that torch may use. The
-        members are the same, to the bit where each has as many threads. Where ranks share a fit, they share that of one
-        member after the other instead.
+        Processes that fit the members, each one at a time; None takes one for each thread that torch may use. Within
+        `workers` of a Ray cluster they are its tasks. The members are the same, to the bit where each has as many
+        threads. Where ranks share a fit, they share that of one member after the other instead.
 
     Attributes
     ----------

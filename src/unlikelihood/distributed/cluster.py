@@ -26,17 +26,15 @@ CONNECTING = 10.0  # seconds until a head node has to answer
 
 
 @contextmanager
-def cluster(address: str, job: Job, workers: int) -> Iterator[tuple["Ray", int]]:
-    """Yield where workers of a Ray cluster run, and how many: as many as asked, or as it has CPUs if that is fewer.
+def joined(address: str, what: str) -> Iterator[int]:
+    """Be part of a Ray cluster within, and yield its CPUs; one that was joined before is stayed in.
 
     Parameters
     ----------
     address : str
         "host:port" of the head node, "auto" for the cluster that this machine is part of, "local" for one of its own.
-    job : Job
-        What is scored with what.
-    workers : int
-        How many at most; 0 stands for as many as there are CPUs.
+    what : str
+        What it is needed for, such as "scoring on a Ray cluster".
 
     Raises
     ------
@@ -47,10 +45,10 @@ def cluster(address: str, job: Job, workers: int) -> Iterator[tuple["Ray", int]]
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing of a user's is reported anywhere
     os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "3")  # of ten seconds each, to reach a cluster
-    with needing("ray", "scoring on a Ray cluster"):
+    with needing("ray", what):
         import ray
-    joined = not ray.is_initialized()
-    if joined:
+    joins = not ray.is_initialized()
+    if joins:
         ended = signal.getsignal(signal.SIGTERM)
         try:
             host, _, port = address.rpartition(":")
@@ -66,12 +64,29 @@ def cluster(address: str, job: Job, workers: int) -> Iterator[tuple["Ray", int]]
         if cpus < FEWEST:
             raise WorkersFailed(
                 f"ray is {address!r}, a cluster of {cpus} CPUs, expected at least {FEWEST}: ray start --num-cpus=2, or "
-                "score without --ray"
+                "go without --ray"
             )
-        yield Ray(job), min(workers or cpus, cpus)
+        yield cpus
     finally:
-        if joined:
+        if joins:
             ray.shutdown()
+
+
+@contextmanager
+def cluster(address: str, job: Job, workers: int) -> Iterator[tuple["Ray", int]]:
+    """Yield where workers of a Ray cluster run, and how many: as many as asked, or as it has CPUs if that is fewer.
+
+    Parameters
+    ----------
+    address : str
+        As of `joined`, whose errors are those of this.
+    job : Job
+        What is scored with what.
+    workers : int
+        How many at most; 0 stands for as many as there are CPUs.
+    """
+    with joined(address, "scoring on a Ray cluster") as cpus:
+        yield Ray(job), min(workers or cpus, cpus)
 
 
 class Ray:

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +25,7 @@ from unlikelihood.report.record import PAGE, RECORD, Record
 from unlikelihood.storage.identity import identities
 from unlikelihood.storage.models import configuration
 from unlikelihood.storage.provenance import provenance
+from unlikelihood.storage.workers import each
 
 
 class Runnable(Protocol):
@@ -66,7 +68,7 @@ class Shared:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Detectors on the same splits over several seeds.
+    """Detectors on the same splits over several seeds, which `unlikelihood.workers` runs at the same time.
 
     Parameters
     ----------
@@ -127,18 +129,23 @@ class Experiment:
 
     def judge(self, runs: Path, *, draw: bool) -> tuple[list[Row], dict[str, list[Record]]]:
         """Return the table's lines and each detector's records; with `draw` the first seed's have reports."""
-        judged: dict[str, list[Record]] = {name: [] for name in self.detectors}
-        tested: list[np.ndarray] = []
-        for seed in self.seeds:
-            split = self.split(seed)
-            tested.append(np.unique(identities(split.test.pixels)))
-            for name, make in self.detectors.items():
-                number = sum(map(len, judged.values())) + 1
-                with stage(number, len(self.seeds) * len(self.detectors), f"{name}, seed {seed}"):
-                    judged[name].append(run_once(runs, name, make, seed, split, draw=draw and seed == self.seeds[0]))
-                print(f"seed {seed}  {name}: AUROC {judged[name][-1].metrics['auroc']}", flush=True)
+        jobs = [partial(self._seed, runs, number, draw and number == 0) for number in range(len(self.seeds))]
+        tested, found = zip(*each(jobs, None, "Seeds"), strict=True)
+        judged = {name: [records[name] for records in found] for name in self.detectors}
         same_test = len(np.unique(np.concatenate(tested))) < sum(map(len, tested))
         return [row_of(name, records, self.references.get(name), same_test) for name, records in judged.items()], judged
+
+    def _seed(self, runs: Path, number: int, draw: bool) -> tuple[np.ndarray, dict[str, Record]]:
+        """Return which samples a seed is tested on, and each detector's record."""
+        seed = self.seeds[number]
+        split = self.split(seed)
+        judged: dict[str, Record] = {}
+        for name, make in self.detectors.items():
+            done = number * len(self.detectors) + len(judged)
+            with stage(done + 1, len(self.seeds) * len(self.detectors), f"{name}, seed {seed}"):
+                judged[name] = run_once(runs, name, make, seed, split, draw=draw)
+            print(f"seed {seed}  {name}: AUROC {judged[name].metrics['auroc']}", flush=True)
+        return np.unique(identities(split.test.pixels)), judged
 
 
 @dataclass(frozen=True)

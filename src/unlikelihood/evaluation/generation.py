@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from unlikelihood.report.single import architecture, samples, training
 from unlikelihood.storage.files import replacing
 from unlikelihood.storage.provenance import plain, provenance
 from unlikelihood.storage.records import read_sealed, seal
+from unlikelihood.storage.workers import each
 
 MODEL, RECORD = "model", "generator.json"
 
@@ -52,13 +54,8 @@ class Generation:
         are shown.
         """
         folder = Path(out)
-        found: dict[str, list[dict[str, Any]]] = {name: [] for name in self.generators}
-        for seed in self.seeds:
-            split = self.split(seed)
-            for name, make in self.generators.items():
-                _, record = fitted_once(folder / "runs", name, make(seed), split)
-                found[name].append(record)
-                print(f"seed {seed}  {name}: {'; '.join(record['alarms']) or 'no alarm'}", flush=True)
+        seeds = each([partial(self._seed, folder / "runs", seed) for seed in self.seeds], None, "Seeds")
+        found = {name: [records[name] for records in seeds] for name in self.generators}
         table = self._table(found)
         first = self.split(self.seeds[0])
         sections = [Section("How good its samples are", "Means over the seeds.", table=table)]
@@ -77,6 +74,15 @@ class Generation:
             record = {"title": self.title, "text": self.text, "generators": found}
             (page / "generation.json").write_text(json.dumps(plain(record), indent=1), encoding="utf-8")
         return "\n".join("  ".join(row) for row in (table.head, *table.rows))
+
+    def _seed(self, runs: Path, seed: int) -> dict[str, dict[str, Any]]:
+        """Return each generator's record at a seed."""
+        split = self.split(seed)
+        found: dict[str, dict[str, Any]] = {}
+        for name, make in self.generators.items():
+            _, found[name] = fitted_once(runs, name, make(seed), split)
+            print(f"seed {seed}  {name}: {'; '.join(found[name]['alarms']) or 'no alarm'}", flush=True)
+        return found
 
     def _table(self, found: Mapping[str, list[dict[str, Any]]]) -> Table:
         rows = []

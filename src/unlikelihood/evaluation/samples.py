@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from unlikelihood.storage.files import replacing
 from unlikelihood.storage.models import configuration
 from unlikelihood.storage.provenance import provenance
 from unlikelihood.storage.records import read_sealed, seal
+from unlikelihood.storage.workers import each
+
+Judged = tuple[Mapping[str, float | None], np.ndarray]  # its figures, and some samples
 
 UNSEEN = "unseen normals"
 SHOWN = 12
@@ -70,25 +74,26 @@ class Samples:
             If there is no data.
         """
         folder = Path(out)
-        judged: dict[str, list[Mapping[str, float | None]]] = {name: [] for name in (UNSEEN, *self.generators)}
-        shown: dict[str, np.ndarray] = {}
-        for seed in self.seeds:
-            split = self.split(seed)
-            encoder = fitted(self.encoder(seed), split.train.pixels)
-            unseen = Held(split.calibration.pixels)
-            judged[UNSEEN].append(asdict(quality_of(unseen, split.train.pixels, encoder)))
-            shown.setdefault(UNSEEN, unseen.generate(SHOWN))
-            for name, make in self.generators.items():
-                figures, pixels = self._once(folder / "runs", name, make(seed), split, encoder)
-                judged[name].append(figures)
-                shown.setdefault(name, pixels)
-                print(f"seed {seed}  {name}: inception-like score {figures['inception']}", flush=True)
+        found = each([partial(self._seed, folder / "runs", seed) for seed in self.seeds], None, "Seeds")
+        judged = {name: [seed[name][0] for seed in found] for name in found[0]}
+        shown = {name: pixels for name, (_, pixels) in found[0].items()}
         save_samples(folder, self.title, self.text, judged, shown, provenance() | {"seeds": list(self.seeds)})
         return aligned(("", *COLUMNS), rows(judged))
 
-    def _once(
-        self, runs: Path, name: str, generator: Any, split: Split, encoder: Embedder
-    ) -> tuple[dict[str, float | None], np.ndarray]:
+    def _seed(self, runs: Path, seed: int) -> dict[str, Judged]:
+        """Judge unseen normals and every generator at a seed."""
+        split = self.split(seed)
+        encoder = fitted(self.encoder(seed), split.train.pixels)
+        unseen = Held(split.calibration.pixels)
+        judged: dict[str, Judged] = {
+            UNSEEN: (asdict(quality_of(unseen, split.train.pixels, encoder)), unseen.generate(SHOWN))
+        }
+        for name, make in self.generators.items():
+            judged[name] = self._once(runs, name, make(seed), split, encoder)
+            print(f"seed {seed}  {name}: inception-like score {judged[name][0]['inception']}", flush=True)
+        return judged
+
+    def _once(self, runs: Path, name: str, generator: Any, split: Split, encoder: Embedder) -> Judged:
         """Fit and judge a generator, unless that is kept already, and return the figures and some samples."""
         folder = place_of(runs, name, generator, configuration(encoder), repr(split.train))
         if not folder.exists():

@@ -15,6 +15,7 @@ from unlikelihood.recipes._vae_cells import BEYOND, STANDINS, Cell, Stage, alone
 from unlikelihood.recipes._vae_forms import BatchNormalised, ConstantRate, FullyConnected, RMSprop, SigmoidOutput
 from unlikelihood.storage.files import replacing
 from unlikelihood.storage.records import read_sealed, seal
+from unlikelihood.storage.workers import ended
 
 SURFACE = "surface.json"
 EPOCHS = 30  # the thesis'; the sweep takes a third of them
@@ -152,11 +153,17 @@ class Surface:
         self, path: Path, known: dict[str, Any], part: str, wanted: Sequence[Cell], stage: Callable[[], Stage]
     ) -> None:
         done = known.setdefault(part, {})
-        for cell in wanted:
-            if cell.name not in done:
-                done[cell.name] = measure(cell, stage())
-                write(path, known)
-                print(line(done[cell.name]), flush=True)
+        waiting = [cell for cell in wanted if cell.name not in done]
+        for number, found in ended([partial(_measured, cell, stage) for cell in waiting], None, "Cells"):
+            done[waiting[number].name] = found
+            write(path, known)
+            print(line(found), flush=True)
+        for cell in waiting:
+            done[cell.name] = done.pop(cell.name)  # in their order
+
+
+def _measured(cell: Cell, stage: Callable[[], Stage]) -> dict[str, Any]:
+    return measure(cell, stage())
 
 
 def write(path: Path, known: Mapping[str, Any]) -> None:
