@@ -43,6 +43,11 @@ TRAINS = {
 }
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one more than there are cores, for tests also wait: for processes that they start, and for time-outs."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.stem in TRAINS:
