@@ -79,6 +79,8 @@ def quotes() -> list[str]:
     near = max(read("neighbours.json")["rows"], key=lambda row: (row["n"], -row["k"]))
     (dcgan,) = read("nodule-dcgan/phantom/generation.json")["generators"]["3D DCGAN"]
     alarms = "no alarm" if not dcgan["alarms"] else "an alarm"
+    large = read("large.json")
+    areas = sorted(large[kind]["auroc"] for kind in DEFECTS if kind != "hole")
     one, two = (row["fit seconds"] / 60 for row in read("auto.json")["sets"]["drawings"]["rows"].values())
     scans, own = (read("newcomer.json")[title] for title in ("CT", "Your own images"))
     worked = sum(step["processor seconds"] for step in scans["steps"]) / 60
@@ -116,6 +118,12 @@ def quotes() -> list[str]:
         f"a VAE {local['VAE']['images']} and {local['VAE']['pixels']}",
         f"so that blur ({foreign['blur']}) and scratches ({foreign['scratch']}) are not new to it",
         f"turned places ({foreign['twist']}) and smooth brighter ones ({foreign['bump']}) are",
+        f"with {large['hole']['pixels']} (AUPRO {large['hole']['AUPRO']}), but the images that have one with "
+        f"{large['hole']['auroc']} ({large['hole']['interval'][0]} to {large['hole']['interval'][1]}; "
+        f"{large['of each kind']} of them among {large['normal']} normals), and those of the other kinds with "
+        f"{areas[0]} to {areas[-1]}",
+        f"It takes {large['processor seconds to fit']} s of a processor to fit and "
+        f"{large['processor seconds to score one']} s to score an image, in {large['peak GiB']} GiB",
         f"the ± is over {seeds} seeds, the first two columns are of one",
         f"`PatchGaussian`, has {over_seeds('pretrained', 'PatchGaussian', [*DEFECTS])} ({gaussian['stripes'][:5]} on "
         f"stripes, {gaussian['cells'][:5]} on cells)",
