@@ -87,6 +87,7 @@ EXAMPLES: dict[str, Callable[[], u.Detector]] = {
     "Typicality": lambda: u.Typicality(u.PCAResidual(4)),
     "Shrunk": lambda: u.Shrunk(u.KNN(), size=6),
     "ExposureMatched": lambda: u.ExposureMatched(u.KNN()),
+    "StandardisedFeatures": lambda: u.StandardisedFeatures(u.KNN()),
     "Crops": lambda: u.Crops(u.KNN(), size=10, grid=2),
     "Tiles": lambda: u.Tiles(u.KNN(), size=8),
     "Committee": lambda: u.Committee([u.KNN(), u.PCAResidual(4), u.TotalIntensity()]),

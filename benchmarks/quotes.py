@@ -14,6 +14,7 @@ from benchmarks.tables import over_seeds, rows
 from unlikelihood.metrics.intervals import Interval, seeds_interval
 
 RESULTS = Path(__file__).parent / "results"
+WAYS = ("both", "own units")
 
 
 def read(name: str) -> dict[str, Any]:
@@ -80,6 +81,11 @@ def quotes() -> list[str]:
     (dcgan,) = read("nodule-dcgan/phantom/generation.json")["generators"]["3D DCGAN"]
     alarms = "no alarm" if not dcgan["alarms"] else "an alarm"
     large = read("large.json")
+    tables = read("stand_ins.json")["cells"]
+    wine, vectors = (
+        {way: np.mean([tables[f"{name} | {seed}"][way] for name in names for seed in range(3)]) for way in WAYS}
+        for names in ([f"wine {k}" for k in range(3)], [f"pixels {k}" for k in range(9)])
+    )
     areas = sorted(large[kind]["auroc"] for kind in DEFECTS if kind != "hole")
     one, two = (row["fit seconds"] / 60 for row in read("auto.json")["sets"]["drawings"]["rows"].values())
     scans, own = (read("newcomer.json")[title] for title in ("CT", "Your own images"))
@@ -118,6 +124,8 @@ def quotes() -> list[str]:
         f"a VAE {local['VAE']['images']} and {local['VAE']['pixels']}",
         f"so that blur ({foreign['blur']}) and scratches ({foreign['scratch']}) are not new to it",
         f"turned places ({foreign['twist']}) and smooth brighter ones ({foreign['bump']}) are",
+        f"it has {wine['both']:.3f} that way and {wine['own units']:.3f} without",
+        f"it has {vectors['both']:.3f} for {vectors['own units']:.3f}",
         f"with {large['hole']['pixels']} (AUPRO {large['hole']['AUPRO']}), but the images that have one with "
         f"{large['hole']['auroc']} ({large['hole']['interval'][0]} to {large['hole']['interval'][1]}; "
         f"{large['of each kind']} of them among {large['normal']} normals), and those of the other kinds with "

@@ -1,12 +1,13 @@
 """What the rule of `Auto` was chosen by: anomalies made of normals, never a test.
 
-UNLIKELIHOOD_DATA=... python -m benchmarks.stand_ins [words that "digits 4 | seed" or "weave | seed" contains ...]
+UNLIKELIHOOD_DATA=... python -m benchmarks.stand_ins [words that "digits 4 | seed" or "wine 0 | seed" contains ...]
 
 Digits: 4, 1 and 7 of MNIST's training file are held out in turn, where 9 is absent; the critics' views are chosen.
 Textures: those of `benchmarks.local` at other seeds, with defects of other kinds, in a place or all over, and windows
 of two photographs. How the opinions on the whole and on places are combined is chosen, and whether exposure is matched
-first. The p-values that each member gives are judged alone and combined. What is found is kept, so that an
-interrupted run goes on where it stopped.
+first. Tables: each class of scikit-learn's small ones is held out in turn, and each digit but 9 as a vector; whether
+features are standardised is chosen. The p-values that each member gives are judged alone and combined. What is found
+is kept, so that an interrupted run goes on where it stopped.
 """
 
 import json
@@ -20,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
-from sklearn.datasets import load_sample_image
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_sample_image, load_wine
 
 from benchmarks.local import GRID, SIDE, TEXTURES, TRAIN, Floats, disc, shot
 from unlikelihood import MNIST, Auto, Cauchy, Fisher, HarmonicMean
@@ -39,6 +40,7 @@ VIEWS = {
     "affine, stroke": Chain((Affine(), Stroke())),
     "affine, elastic, stroke": Chain((Affine(), Elastic(), Stroke())),
 }
+LOADERS = {"wine": load_wine, "iris": load_iris, "cancer": load_breast_cancer}
 PHOTOGRAPHS, WINDOW = ("china", "flower"), 32
 FIRST_SEED = 100  # `benchmarks.local` has those from 0
 NORMAL, PLANTED = 100, 20
@@ -158,6 +160,23 @@ def photograph(name: str, seed: int, exposure: bool) -> dict[str, dict[str, floa
     return {"another photograph": combined(normal, planted)}
 
 
+def table(name: str, held_out: int, seed: int) -> dict[str, float]:
+    """Return the AUROC of a class that is no normal, in units of the features, in standard deviations, and in both.
+
+    Units of "wine in other units" are drawn, from a hundredth to a hundred times the first; 64 pixels have one unit.
+    """
+    X, label = load_digits(return_X_y=True) if name == "pixels" else LOADERS[name.split()[0]](return_X_y=True)
+    X, label = X[label != ABSENT], label[label != ABSENT]
+    if name.endswith("in other units"):
+        X = X * 10 ** np.random.default_rng(FIRST_SEED).uniform(-2, 2, X.shape[1])
+    normal = np.random.default_rng([held_out, seed]).permutation(np.flatnonzero(label != held_out))
+    known, new = np.split(normal, [int(0.7 * len(normal))])
+    fitted = Auto(seed=seed).fit(X[known]).committee_
+    p, planted = (fitted.log_p_values(X[rows]) for rows in (new, label == held_out))
+    ways = {"own units": [0, 1], "standard deviations": [2, 3], "both": [0, 1, 2, 3]}
+    return {way: ranked(*(Fisher()(each[:, some]) for each in (p, planted))) for way, some in ways.items()}
+
+
 def combined(normal: Values, planted: Values) -> dict[str, float]:
     """Return the AUROC by the p-values of the opinion on the whole and that on places, and by both."""
     return {
@@ -178,6 +197,10 @@ def main(words: list[str]) -> None:
                 cells[f"{name}, {said} | {seed}"] = lambda n=name, s=seed, e=exposure: texture(n, s, e)
             for name in PHOTOGRAPHS:
                 cells[f"{name}, {said} | {seed}"] = lambda n=name, s=seed, e=exposure: photograph(n, s, e)
+        for name in ("wine", "iris", "cancer", "wine in other units", "iris in other units", "cancer in other units"):
+            classes = range(2 if name.startswith("cancer") else 3)
+            cells |= {f"{name} {k} | {seed}": lambda n=name, k=k, s=seed: table(n, k, s) for k in classes}
+        cells |= {f"pixels {k} | {seed}": lambda k=k, s=seed: table("pixels", k, s) for k in range(ABSENT)}
     known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {"cells": {}}
     for cell, measured in cells.items():
         if cell in known["cells"] or not all(word in cell for word in words):
@@ -192,7 +215,9 @@ def main(words: list[str]) -> None:
         said = cell.partition(" | ")[0].partition(", ")[2]
         for kind, row in found.items() if said else [("", found)]:
             for way, value in row.items():
-                means.setdefault(" | ".join((said or "digits", kind, way)), []).append(value)
+                means.setdefault(
+                    " | ".join((said or cell.partition(" | ")[0].rstrip(" 0123456789"), kind, way)), []
+                ).append(value)
     for name, values in means.items():
         print(f"{name:70} {np.mean(values):.4f} ({len(values)})")
 

@@ -25,7 +25,7 @@ def members(X):
 @pytest.mark.parametrize(
     ("X", "expected"),
     [
-        (normals((6,)), ["KNN", "LOF"]),
+        (normals((6,)), ["KNN", "LOF", "StandardisedFeatures", "StandardisedFeatures"]),
         (normals((1, 15, 40)), ["KNN", "LOF"]),
         ((normals((1, 16, 16, 16)) > 0.4).astype(np.float32), ["Radiomics"]),
         ((normals((1, 16, 16)) > 0.4).astype(np.float32), ["FeatureSpace"] * 4),

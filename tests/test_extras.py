@@ -103,8 +103,7 @@ def python(folder, *arguments, missing="", given=None):
         cwd=folder,
         env=os.environ | own,
         input=given,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         timeout=300,
     )

@@ -62,13 +62,14 @@ class Preprocessed(MapOfPart):
 
     def _preprocessed(self, X: np.ndarray) -> np.ndarray:
         """Return the samples as the part sees them, a block at a time, in a file where they are one."""
-        one = torch.from_numpy(np.array(X[:1], np.float32))
+        dtype = X.dtype if X.dtype == np.float64 else np.float32  # large numbers that differ by little, such as times
+        one = torch.from_numpy(np.array(X[:1], dtype))
         seen = self.preprocess(one)
         if seen is one:
             return X
         changed = like(X, (len(X), *seen.shape[1:]), np.dtype(np.float32))
         step = max(1, HELD // X[0].size)
         for start in range(0, len(X), step):
-            block = torch.from_numpy(np.array(X[start : start + step], np.float32))
+            block = torch.from_numpy(np.array(X[start : start + step], dtype))
             changed[start : start + step] = self.preprocess(block).numpy()
         return changed

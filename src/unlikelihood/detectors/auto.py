@@ -26,6 +26,7 @@ from unlikelihood.detectors.lof import LOF
 from unlikelihood.detectors.radial_profile import RadialProfile, distance
 from unlikelihood.detectors.radiomics import Radiomics
 from unlikelihood.detectors.shrunk import Shrunk
+from unlikelihood.detectors.standardised_features import StandardisedFeatures
 from unlikelihood.detectors.tiles import Tiles
 from unlikelihood.detectors.wgangp import of_embeddings
 from unlikelihood.nn.augment import Affine, Chain, Elastic, Stroke
@@ -64,7 +65,8 @@ class Auto(MapOfPart):
     ============================================  =========================================================
     the normals are                               the members are
     ============================================  =========================================================
-    vectors, or have an axis under 16 pixels      `KNN`, `LOF`
+    vectors                                       `KNN`, `LOF`; the same of `StandardisedFeatures`
+    samples with an axis under 16 pixels          `KNN`, `LOF`
     masks of volumes: two values                  `Radiomics` of thickness
     drawn: over half the pixels have one value    four critics of contrastive features, whose views are `Affine`,
                                                   without and with `Elastic`, without and with `Stroke`
@@ -89,7 +91,8 @@ class Auto(MapOfPart):
     not fitted to count alike, by Fisher's combination; of textures, where one of two opinions is often blind to what
     the other sees, by the harmonic mean.
 
-    The members were chosen with stand-ins: for drawings the digits 1, 4 and 7 of MNIST's training file, held out in
+    The members were chosen with stand-ins: for vectors classes of scikit-learn's tables, in their own units and in
+    others, and digits as vectors; for drawings the digits 1, 4 and 7 of MNIST's training file, held out in
     turn, for masks the masses in the training part of AdrenalMNIST3D, for what is cut around something phantoms of
     other seeds and LIDC's nodules that are not solid, for textures five classes of Fashion-MNIST and slices of those
     nodules; `ForeignPatch`, which finds what is somewhere in a sample where the others look at the whole of it, by
@@ -137,9 +140,9 @@ class Auto(MapOfPart):
     >>> X = np.random.default_rng(0).normal(size=(200, 3))
     >>> auto = Auto().fit(X)
     >>> [type(member).__name__ for member in auto.committee_.detectors_]
-    ['KNN', 'LOF']
+    ['KNN', 'LOF', 'StandardisedFeatures', 'StandardisedFeatures']
     >>> auto.reason_
-    'vectors, or samples too small for an encoder: the nearest normals, and how dense they lie'
+    'vectors: the nearest normals, and how dense they lie, in the units of the features and in standard deviations'
     """
 
     _: KW_ONLY
@@ -169,9 +172,17 @@ class Auto(MapOfPart):
 
     def _members(self, X: np.ndarray) -> tuple[Sequence[Detector], Combination]:
         """Return the unfitted members for these normals, and how they count, and remember why it is those."""
-        if min(self.shape_[1:], default=1) < ENCODABLE:
-            self.reason_ = "vectors, or samples too small for an encoder: the nearest normals, and how dense they lie"
-            return (KNN(), LOF(n_neighbors=5)), Fisher()
+        near = KNN(), LOF(n_neighbors=5)
+        if len(self.shape_) == 1:
+            self.reason_ = (
+                "vectors: the nearest normals, and how dense they lie, in the units of the features and in standard "
+                "deviations"
+            )
+            # Where features have one unit, the large ones count more; where they do not, that is chance.
+            return (*near, *map(StandardisedFeatures, near)), Fisher()
+        if min(self.shape_[1:]) < ENCODABLE:
+            self.reason_ = "samples too small for an encoder: the nearest normals, and how dense they lie"
+            return near, Fisher()
         looked_at = max(FEWEST, min(LOOKED_AT, HELD // X[:1].size))
         some = np.asarray(X[np.sort(np.random.default_rng(self.seed).permutation(len(X))[:looked_at])])
         values, counts = np.unique(some, return_counts=True)
