@@ -14,9 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
-from benchmarks.local import DEFECTS, SIDE, Floats, shot, standard
+from benchmarks.local import DEFECTS, SIDE, noise, shot
 from benchmarks.memory import peak
 from unlikelihood import Auto
 from unlikelihood.metrics.intervals import delong
@@ -28,14 +27,9 @@ RESULTS = Path(__file__).parent / "results" / "large.json"
 LENGTH, TRAIN, NORMAL, DEFECTIVE = 1024, 60, 20, 8
 
 
-def noise(rng: np.random.Generator) -> Floats:
-    """Noise that is alike along one direction."""
-    return standard(gaussian_filter(rng.normal(size=(LENGTH, LENGTH)), (1, 3), mode="wrap"))
-
-
 def planted(kind: str, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return an image (1, H, W) with a defect, and where it is (H, W)."""
-    x, where = noise(rng), np.zeros((LENGTH, LENGTH), bool)
+    x, where = noise(rng, LENGTH), np.zeros((LENGTH, LENGTH), bool)
     window = tuple(slice(start, start + SIDE) for start in rng.integers(LENGTH - SIDE, size=2))
     x[window], where[window] = DEFECTS[kind](x[window], rng)
     return shot(x, rng).astype(np.float32), where
@@ -46,9 +40,9 @@ def measured(seed: int) -> dict[str, object]:
     torch.set_num_threads(1)
     rng = np.random.default_rng(seed)
     started = time.process_time()
-    auto = Auto(seed=seed, workers=1).fit(np.array([shot(noise(rng), rng) for _ in range(TRAIN)], np.float32))
+    auto = Auto(seed=seed, workers=1).fit(np.array([shot(noise(rng, LENGTH), rng) for _ in range(TRAIN)], np.float32))
     fitted = time.process_time()
-    normal = auto.score_samples(np.array([shot(noise(rng), rng) for _ in range(NORMAL)], np.float32))
+    normal = auto.score_samples(np.array([shot(noise(rng, LENGTH), rng) for _ in range(NORMAL)], np.float32))
     scored = time.process_time()
     row: dict[str, object] = {
         "reason": auto.reason_,

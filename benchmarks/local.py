@@ -30,9 +30,9 @@ SIDE, TRAIN, NORMAL, DEFECTIVE, SEEDS = 64, 200, 100, 20, 1
 GRID = np.mgrid[:SIDE, :SIDE].astype(float)
 
 
-def noise(rng: np.random.Generator) -> Floats:
+def noise(rng: np.random.Generator, side: int = SIDE) -> Floats:
     """Noise that is alike along one direction."""
-    return standard(gaussian_filter(rng.normal(size=(SIDE, SIDE)), (1, 3), mode="wrap"))
+    return standard(gaussian_filter(rng.normal(size=(side, side)), (1, 3), mode="wrap"))
 
 
 def stripes(rng: np.random.Generator) -> Floats:

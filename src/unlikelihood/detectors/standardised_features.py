@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from unlikelihood.contract.blocks import HELD
+from unlikelihood.contract.blocks import blocks
 from unlikelihood.contract.wrapper import Preprocessed
 
 ROUNDING = 8  # units in the last place, within which the values of a feature are one value
@@ -39,15 +39,12 @@ class StandardisedFeatures(Preprocessed):
     """
 
     def _fit(self, X: np.ndarray) -> None:
-        step = max(1, HELD // X[:1].size)
-        parts = [slice(start, start + step) for start in range(0, len(X), step)]
         axes, n = (0, *range(2, X.ndim)), X.size // X.shape[1]
-        self.location_ = sum(np.sum(X[part], axes, dtype=np.float64) for part in parts) / n
+        self.location_ = sum(np.sum(block, axes, dtype=np.float64) for block in blocks(X)) / n
         away = self.location_.reshape(-1, *[1] * (X.ndim - 2))
-        variance = sum(np.square(X[part] - away).sum(axes) for part in parts) / n
+        deviation = np.sqrt(sum(np.square(block - away).sum(axes) for block in blocks(X)) / n)
         precision = np.finfo(X.dtype if X.dtype.kind == "f" else np.float32).eps
-        varies = np.sqrt(variance) > ROUNDING * precision * np.abs(self.location_)
-        self.scale_ = np.where(varies, np.sqrt(variance), 1.0)
+        self.scale_ = np.where(deviation > ROUNDING * precision * np.abs(self.location_), deviation, 1.0)
         super()._fit(X)
 
     @override
