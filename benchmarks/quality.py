@@ -81,6 +81,7 @@ def contrastive(seed: int) -> dict[str, u.Detector]:
 GROUPS: dict[str, Group] = {
     "TotalIntensity": lambda seed: {"TotalIntensity": u.TotalIntensity(seed=seed)},
     "KNN": lambda seed: {"KNN": u.KNN(seed=seed)},
+    "TangentDistance": lambda seed: {"TangentDistance": u.TangentDistance(seed=seed)},
     "LOF": lambda seed: {"LOF": u.LOF(seed=seed)},
     "IsolationForest": lambda seed: {"IsolationForest": u.IsolationForest(seed=seed)},
     "PCAResidual": lambda seed: {"PCAResidual": u.PCAResidual(seed=seed)},

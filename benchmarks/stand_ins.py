@@ -6,8 +6,10 @@ Digits: 4, 1 and 7 of MNIST's training file are held out in turn, where 9 is abs
 Textures: those of `benchmarks.local` at other seeds, with defects of other kinds, in a place or all over, and windows
 of two photographs. How the opinions on the whole and on places are combined is chosen, and whether exposure is matched
 first. Tables: each class of scikit-learn's small ones is held out in turn, and each digit but 9 as a vector; whether
-features are standardised is chosen. The p-values that each member gives are judged alone and combined. What is found
-is kept, so that an interrupted run goes on where it stopped.
+features are standardised is chosen. Small images: each of those digits but 9 as 8x8 pixels, and 12x12 pixels from the
+middle of the textures, with what is planted all over, and of the photographs; the members are chosen. The p-values that
+each member gives are judged alone and combined. What is found is kept, so that an interrupted run goes on where it
+stopped.
 """
 
 import json
@@ -24,7 +26,20 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_sample_image, load_wine
 
 from benchmarks.local import GRID, SIDE, TEXTURES, TRAIN, Floats, disc, shot
-from unlikelihood import MNIST, Auto, Cauchy, Fisher, HarmonicMean
+from unlikelihood import (
+    KNN,
+    LOF,
+    MNIST,
+    Auto,
+    Cauchy,
+    Committee,
+    Fisher,
+    HarmonicMean,
+    Intensity,
+    Radiomics,
+    TangentDistance,
+    Texture,
+)
 from unlikelihood.data.mapped import Mapped, held
 from unlikelihood.detectors import auto as rule
 from unlikelihood.metrics.ranking import auroc
@@ -41,7 +56,7 @@ VIEWS = {
     "affine, elastic, stroke": Chain((Affine(), Elastic(), Stroke())),
 }
 LOADERS = {"wine": load_wine, "iris": load_iris, "cancer": load_breast_cancer}
-PHOTOGRAPHS, WINDOW = ("china", "flower"), 32
+PHOTOGRAPHS, WINDOW, SMALL = ("china", "flower"), 32, 12
 FIRST_SEED = 100  # `benchmarks.local` has those from 0
 NORMAL, PLANTED = 100, 20
 Values = NDArray[np.float64]
@@ -146,18 +161,73 @@ def texture(name: str, seed: int, exposure: bool) -> dict[str, dict[str, float]]
 
 def photograph(name: str, seed: int, exposure: bool) -> dict[str, dict[str, float]]:
     """Return the AUROC of windows of another photograph, where normals are windows of the left of one."""
+    known, new, other = windows(name, seed, WINDOW)
+    fitted = Auto(exposure=exposure, seed=seed).fit(known).committee_
+    return {"another photograph": combined(*map(fitted.log_p_values, (new, other)))}
+
+
+def windows(name: str, seed: int, side: int) -> list[NDArray[np.float32]]:
+    """Return windows of a photograph's left part, of its right part, and of the other photograph."""
     rng = np.random.default_rng(FIRST_SEED + seed)
     one, other = (load_sample_image(f"{each}.jpg") for each in (name, *(set(PHOTOGRAPHS) - {name})))
 
-    def windows(image: NDArray[np.uint8], n: int, left: float = 0, right: float = 1) -> NDArray[np.float32]:
-        y = rng.integers(image.shape[0] - WINDOW, size=n)
-        x = rng.integers(int(left * image.shape[1]), int(right * image.shape[1]) - WINDOW, n)
-        cut = [image[i : i + WINDOW, j : j + WINDOW] for i, j in zip(y, x, strict=True)]
-        return np.moveaxis(np.array(cut, np.float32) / 255, -1, 1)
+    def cut(image: NDArray[np.uint8], n: int, left: float = 0, right: float = 1) -> NDArray[np.float32]:
+        y = rng.integers(image.shape[0] - side, size=n)
+        x = rng.integers(int(left * image.shape[1]), int(right * image.shape[1]) - side, n)
+        found = [image[i : i + side, j : j + side] for i, j in zip(y, x, strict=True)]
+        return np.moveaxis(np.array(found, np.float32) / 255, -1, 1)
 
-    fitted = Auto(exposure=exposure, seed=seed).fit(windows(one, 4 * TRAIN, right=0.6)).committee_
-    normal, planted = (fitted.log_p_values(x) for x in (windows(one, 4 * NORMAL, left=0.6), windows(other, 4 * NORMAL)))
-    return {"another photograph": combined(normal, planted)}
+    return [cut(one, 4 * TRAIN, right=0.6), cut(one, 4 * NORMAL, left=0.6), cut(other, 4 * NORMAL)]
+
+
+def small_digit(held_out: int, seed: int) -> dict[str, dict[str, float]]:
+    """Return the AUROC of a digit that is no normal, in 8x8 pixels, by members of small images."""
+    digit = load_digits()
+    pixels = np.asarray(digit.images[:, None] / 16, np.float32)
+    normal = np.flatnonzero((digit.target != held_out) & (digit.target != ABSENT))
+    known, new = np.split(np.random.default_rng([held_out, seed]).permutation(normal), [int(0.7 * len(normal))])
+    return by_members(pixels[known], pixels[new], {"another digit": pixels[digit.target == held_out]}, seed)
+
+
+def small_texture(name: str, seed: int) -> dict[str, dict[str, float]]:
+    """Return the AUROC of what is planted all over 12x12 pixels of a texture, by members of small images."""
+    rng = np.random.default_rng([list(TEXTURES).index(name), FIRST_SEED + seed])
+    middle = slice((SIDE - SMALL) // 2, (SIDE + SMALL) // 2)
+
+    def drawn(n: int, plant: Callable[[Floats, np.random.Generator], Floats] = lambda x, rng: x) -> NDArray[np.float32]:
+        return np.array([shot(plant(TEXTURES[name](rng), rng), rng)[:, middle, middle] for _ in range(n)], np.float32)
+
+    planted = {kind: drawn(2 * PLANTED, PLANTS[kind]) for kind in ("coarse", "noisy", "soft")}
+    return by_members(drawn(TRAIN), drawn(NORMAL), planted, seed)
+
+
+def small_photograph(name: str, seed: int) -> dict[str, dict[str, float]]:
+    """Return the AUROC of 12x12 pixels of another photograph, by members of small images."""
+    known, new, other = windows(name, seed, SMALL)
+    return by_members(known, new, {"another photograph": other}, seed)
+
+
+def by_members(
+    known: NDArray[np.float32], new: NDArray[np.float32], planted: dict[str, NDArray[np.float32]], seed: int
+) -> dict[str, dict[str, float]]:
+    """Return the AUROC of each kind of anomaly by the members that small images may have, and by some of them."""
+    members = {
+        "neighbours": KNN(),
+        "density": LOF(n_neighbors=5),
+        "tangents": TangentDistance(),
+        "texture": Radiomics([Intensity(), Texture()]),
+    }
+    fitted = Committee(list(members.values()), held_out=0.1, seed=seed).fit(known)
+    p_new = fitted.log_p_values(new)
+    found: dict[str, dict[str, float]] = {}
+    for kind, x in planted.items():
+        p = fitted.log_p_values(x)
+        found[kind] = {name: ranked(p_new[:, at], p[:, at]) for at, name in enumerate(members)}
+        for one, other in combinations(range(len(members)), 2):
+            for way in (Fisher(), HarmonicMean()):
+                said = f"{list(members)[one]}, {list(members)[other]} | {type(way).__name__}"
+                found[kind][said] = ranked(*(way(each[:, [one, other]]) for each in (p_new, p)))
+    return found
 
 
 def table(name: str, held_out: int, seed: int) -> dict[str, float]:
@@ -201,6 +271,9 @@ def main(words: list[str]) -> None:
             classes = range(2 if name.startswith("cancer") else 3)
             cells |= {f"{name} {k} | {seed}": lambda n=name, k=k, s=seed: table(n, k, s) for k in classes}
         cells |= {f"pixels {k} | {seed}": lambda k=k, s=seed: table("pixels", k, s) for k in range(ABSENT)}
+        cells |= {f"small {k}, digits | {seed}": lambda k=k, s=seed: small_digit(k, s) for k in range(ABSENT)}
+        cells |= {f"small {k}, textures | {seed}": lambda k=k, s=seed: small_texture(k, s) for k in TEXTURES}
+        cells |= {f"small {k}, textures | {seed}": lambda k=k, s=seed: small_photograph(k, s) for k in PHOTOGRAPHS}
     known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {"cells": {}}
     for cell, measured in cells.items():
         if cell in known["cells"] or not all(word in cell for word in words):

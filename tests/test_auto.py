@@ -26,7 +26,9 @@ def members(X):
     ("X", "expected"),
     [
         (normals((6,)), ["KNN", "LOF", "StandardisedFeatures", "StandardisedFeatures"]),
-        (normals((1, 15, 40)), ["KNN", "LOF"]),
+        (np.where(normals((1, 8, 8)) > 0.4, normals((1, 8, 8)), 0), ["TangentDistance"]),
+        (normals((1, 15, 40)), ["ExposureMatched"] * 2),
+        (normals((1, 15, 40, 20)), ["TangentDistance", "Radiomics"]),
         ((normals((1, 16, 16, 16)) > 0.4).astype(np.float32), ["Radiomics"]),
         ((normals((1, 16, 16)) > 0.4).astype(np.float32), ["FeatureSpace"] * 4),
         (DRAWN, ["FeatureSpace"] * 4),
@@ -38,7 +40,9 @@ def members(X):
     ],
     ids=[
         "vectors",
+        "small, drawn",
         "narrow",
+        "narrow volumes",
         "masks of volumes",
         "masks of images",
         "drawn",

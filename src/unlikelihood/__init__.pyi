@@ -84,6 +84,7 @@ from .detectors.rapp import NAP as NAP
 from .detectors.rapp import SAP as SAP
 from .detectors.shrunk import Shrunk as Shrunk
 from .detectors.standardised_features import StandardisedFeatures as StandardisedFeatures
+from .detectors.tangent_distance import TangentDistance as TangentDistance
 from .detectors.tiles import Tiles as Tiles
 from .detectors.torch_encoder import TorchEncoder as TorchEncoder
 from .detectors.total_intensity import TotalIntensity as TotalIntensity

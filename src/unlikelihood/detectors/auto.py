@@ -27,6 +27,7 @@ from unlikelihood.detectors.radial_profile import RadialProfile, distance
 from unlikelihood.detectors.radiomics import Radiomics
 from unlikelihood.detectors.shrunk import Shrunk
 from unlikelihood.detectors.standardised_features import StandardisedFeatures
+from unlikelihood.detectors.tangent_distance import TangentDistance
 from unlikelihood.detectors.tiles import Tiles
 from unlikelihood.detectors.wgangp import of_embeddings
 from unlikelihood.nn.augment import Affine, Chain, Elastic, Stroke
@@ -34,7 +35,8 @@ from unlikelihood.nn.statistics import Intensity, Texture, Thickness
 from unlikelihood.parameters import Count, NonNegative, OpenFraction
 
 ENCODABLE = 16  # pixels along an axis, from which a convolutional encoder finds something to encode
-FLAT = 0.5  # share of pixels of one value, above which a picture is drawn on a ground
+# Share of pixels of one value, above which a picture is drawn on a ground; soft edges take more of small ones.
+FLAT, FLAT_OF_SMALL = 0.5, 0.25
 STANDS_OUT, CERTAIN = (
     0.5,
     5.0,
@@ -66,15 +68,18 @@ class Auto(MapOfPart):
     the normals are                               the members are
     ============================================  =========================================================
     vectors                                       `KNN`, `LOF`; the same of `StandardisedFeatures`
-    samples with an axis under 16 pixels          `KNN`, `LOF`
+    drawn, with an axis under 16 pixels           `TangentDistance`
+    others with an axis under 16 pixels           `TangentDistance`; `Radiomics` of intensity and texture
     masks of volumes: two values                  `Radiomics` of thickness
-    drawn: over half the pixels have one value    four critics of contrastive features, whose views are `Affine`,
+    other drawn ones                              four critics of contrastive features, whose views are `Affine`,
                                                   without and with `Elastic`, without and with `Stroke`
     cut around something that is in the middle    `RadialProfile`; `Radiomics` of intensity and texture in the middle;
                                                   of images also `ForeignPatch`
     textured: the others                          a committee of one of those, of `Affine` and `Elastic`, `LOF`, and
                                                   `Radiomics` of intensity and texture; `ForeignPatch`
     ============================================  =========================================================
+
+    Normals are drawn if over half of their pixels have one value, or over a quarter with an axis under 16 pixels.
 
     Images of textures and scenes are first brought to exposures that normals have (`ExposureMatched`): a darker picture
     is no defect, unless `exposure` says so. Elsewhere intensities mean something: ink, or a density in CT.
@@ -92,16 +97,17 @@ class Auto(MapOfPart):
     the other sees, by the harmonic mean.
 
     The members were chosen with stand-ins: for vectors classes of scikit-learn's tables, in their own units and in
-    others, and digits as vectors; for drawings the digits 1, 4 and 7 of MNIST's training file, held out in
-    turn, for masks the masses in the training part of AdrenalMNIST3D, for what is cut around something phantoms of
-    other seeds and LIDC's nodules that are not solid, for textures five classes of Fashion-MNIST and slices of those
-    nodules; `ForeignPatch`, which finds what is somewhere in a sample where the others look at the whole of it, by
-    defects planted in textures made up for it. Two critics of drawings would take half the time, and the stand-ins rank
-    a pair as high as all four (``python -m benchmarks.stand_ins``); on the test it was far below, so they stay four. Of
-    masks, `InsideDistance` was a second member, at a cost that the stand-ins show as well as the test, whose figures
-    were known by then. Neighbours of a drawing's pixels, which helped where 4 or 7 was held out, cost more where 1 was.
-    Synthetic anomalies, and clusters of normals held out, were tried as judges of drawings too; they misled: both
-    preferred statistics of shape for digits, where those are of little use.
+    others, and digits as vectors; for small samples digits of 8x8 pixels and windows of 12x12; for drawings the digits
+    1, 4 and 7 of MNIST's training file, held out in turn, for masks the masses in the training part of AdrenalMNIST3D,
+    for what is cut around something phantoms of other seeds and LIDC's nodules that are not solid, for textures five
+    classes of Fashion-MNIST and slices of those nodules; `ForeignPatch`, which finds what is somewhere in a sample
+    where the others look at the whole of it, by defects planted in textures made up for it. Two critics of drawings
+    would take half the time, and the stand-ins rank a pair as high as all four (``python -m benchmarks.stand_ins``); on
+    the test it was far below, so they stay four. Of masks, `InsideDistance` was a second member, at a cost that the
+    stand-ins show as well as the test, whose figures were known by then. Neighbours of a drawing's pixels, which helped
+    where 4 or 7 was held out, cost more where 1 was. Synthetic anomalies, and clusters of normals held out, were tried
+    as judges of drawings too; they misled: both preferred statistics of shape for digits, where those are of little
+    use.
 
     Parameters
     ----------
@@ -180,16 +186,20 @@ class Auto(MapOfPart):
             )
             # Where features have one unit, the large ones count more; where they do not, that is chance.
             return (*near, *map(StandardisedFeatures, near)), Fisher()
-        if min(self.shape_[1:]) < ENCODABLE:
-            self.reason_ = "samples too small for an encoder: the nearest normals, and how dense they lie"
-            return near, Fisher()
         looked_at = max(FEWEST, min(LOOKED_AT, HELD // X[:1].size))
         some = np.asarray(X[np.sort(np.random.default_rng(self.seed).permutation(len(X))[:looked_at])])
         values, counts = np.unique(some, return_counts=True)
+        flat = counts.max() / counts.sum()
+        if min(self.shape_[1:]) < ENCODABLE:
+            if flat > FLAT_OF_SMALL:
+                self.reason_ = "drawings too small for an encoder: the nearest normals, changed a little"
+                return (TangentDistance(),), Fisher()
+            self.reason_ = "textures too small for an encoder: the nearest normals, changed a little, and statistics"
+            return self._opinions(TangentDistance(), Radiomics([Intensity(), Texture()]))
         if len(self.shape_) > 3 and len(values) <= 2:
             self.reason_ = "masks of volumes: statistics of thickness"
             return (Radiomics([Thickness()]),), Fisher()
-        if counts.max() > FLAT * counts.sum():
+        if flat > FLAT:
             self.reason_ = "drawings on a ground of one value: critics of contrastive features"
             return [self._shrinking(self._critic(number, len(X))) for number in range(len(VIEWS))], Fisher()
         if cut_around(some):
@@ -206,10 +216,12 @@ class Auto(MapOfPart):
             held_out=self.held_out,
             seed=self.seed,
         )
-        opinions: Sequence[Detector] = (self._shrinking(whole), self._foreign(len(X)))
+        return self._opinions(self._shrinking(whole), self._foreign(len(X)))
+
+    def _opinions(self, *opinions: Detector) -> tuple[Sequence[Detector], Combination]:
+        """Return two opinions on textures and scenes, of which one is often blind to what the other sees."""
         if not self.exposure and len(self.shape_) == 3:
-            opinions = [ExposureMatched(opinion) for opinion in opinions]
-        # What one of them sees, the other is often blind to.
+            return [ExposureMatched(opinion) for opinion in opinions], HarmonicMean()
         return opinions, HarmonicMean()
 
     def _processes(self, members: Sequence[Detector]) -> int:

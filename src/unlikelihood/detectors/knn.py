@@ -42,7 +42,12 @@ class KNN(Detector):
 
     def _restore(self) -> None:
         self.train_ = restored(vars(self), "train_")
-        self._neighbours = Neighbours(self.train_, self.n_neighbors, getattr(self, "cells_", {}))
+        self._neighbours = Neighbours(self.train_, self._compared, getattr(self, "cells_", {}))
+
+    @property
+    def _compared(self) -> int:
+        """Neighbours that are looked for."""
+        return self.n_neighbors
 
     def _score(self, X: np.ndarray) -> np.ndarray:
         return by_blocks(lambda x: -self._neighbours.query(x)[0].mean(axis=1), X)
