@@ -2,10 +2,13 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from unlikelihood import Affine, Blurred, Chain, Elastic, Flips, QuarterTurns, Stroke, Swap, Tones
 from unlikelihood.nn.augment import rotation
+from unlikelihood.nn.spatial import places, resize
 
+LINEAR = {2: "bilinear", 3: "trilinear"}
 NOTHING = {"rotation": 0, "scale": 0, "shear": 0, "shift": 0}
 
 
@@ -13,6 +16,14 @@ NOTHING = {"rotation": 0, "scale": 0, "shear": 0, "shift": 0}
 def test_no_change_is_no_change(shape):
     x = torch.rand(shape)
     torch.testing.assert_close(Affine(**NOTHING)(x), x, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("space", [(7, 9), (5, 6, 8), (1, 4)])
+def test_places_and_sizes_are_those_of_torch(space):
+    axes = len(space)
+    theta, x = torch.randn(3, axes, axes + 1), torch.randn(3, 2, *[4] * axes)
+    torch.testing.assert_close(places(theta, space), F.affine_grid(theta, [3, 1, *space], align_corners=False))
+    torch.testing.assert_close(resize(x, space), F.interpolate(x, space, mode=LINEAR[axes], align_corners=True))
 
 
 @pytest.mark.parametrize("shape", [(64, 2, 9, 16), (64, 2, 9, 9, 9)])

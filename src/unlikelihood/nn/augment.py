@@ -13,7 +13,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from unlikelihood.nn.noise import integers, normal, permutation, uniform, uniform_like
-from unlikelihood.nn.spatial import dilate, resize, stretch
+from unlikelihood.nn.spatial import dilate, places, resize, stretch
 from unlikelihood.parameters import Component, Count, Fraction, NonNegative
 
 
@@ -67,7 +67,7 @@ class Affine(Augment):
         size = torch.tensor(x.shape[:1:-1], dtype=x.dtype, device=x.device)
         matrix = matrix * size / size[:, None]
         theta = torch.cat([matrix, between(2 * self.shift, x, axes, 1)], dim=2)
-        grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+        grid = places(theta, x.shape[2:])
         return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
 
 
@@ -102,7 +102,7 @@ class Elastic(Augment):
         # The grid's coordinates run from -1 to 1 along every axis: a shift by the whole length is 2.
         field = 2 * self.strength * resize(moved, x.shape[2:])
         still = torch.eye(axes, axes + 1, dtype=x.dtype, device=x.device)[None]
-        grid = F.affine_grid(still, [1, *x.shape[1:]], align_corners=False) + field.movedim(1, -1)
+        grid = places(still, x.shape[2:]) + field.movedim(1, -1)
         return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
 
 

@@ -93,8 +93,30 @@ def stretch(x: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def resize(x: Tensor, size: Sequence[int]) -> Tensor:
-    r"""Return (B, C, \*space) as (B, C, \*size), interpolated linearly between corners that stay where they are."""
-    return F.interpolate(x, tuple(size), mode=LINEAR_MODES[x.ndim - 2], align_corners=True)
+    r"""Return (B, C, \*space) as (B, C, \*size), interpolated linearly between corners that stay where they are.
+
+    It is a matrix product along every axis: of a few points to many, in less time than by interpolation.
+    """
+    for axis, length in enumerate(size, 2):
+        one = torch.eye(x.shape[axis], dtype=x.dtype, device=x.device)[None]
+        weights = F.interpolate(one, length, mode="linear", align_corners=True)[0]
+        x = (x.movedim(axis, -1) @ weights).movedim(-1, axis)
+    return x
+
+
+def places(theta: Tensor, space: Sequence[int]) -> Tensor:
+    r"""Return where affine maps (B, axes, axes + 1) take every position, (B, \*space, axes).
+
+    Coordinates are (x, y, z), and run from -1 to 1 along every axis, as those of `torch.nn.functional.affine_grid`: it
+    takes several times as long.
+    """
+    axes = len(space)
+    found = theta[:, :, -1].view(-1, *[1] * axes, axes)
+    for number, length in enumerate(reversed(space)):
+        at = (2 * torch.arange(length, dtype=theta.dtype, device=theta.device) + 1) / length - 1
+        column = theta[:, :, number].view(-1, *[1] * axes, axes)
+        found = found + at.view(length, *[1] * (number + 1)) * column
+    return found
 
 
 def to_cells(x: Tensor, side: int) -> Tensor:
