@@ -15,6 +15,7 @@ from unlikelihood.metrics.intervals import Interval, seeds_interval
 
 RESULTS = Path(__file__).parent / "results"
 WAYS = ("both", "own units")
+OLD = "neighbours, density | Fisher"
 
 
 def read(name: str) -> dict[str, Any]:
@@ -44,6 +45,17 @@ def ends(areas: list[Interval]) -> str:
     """Return the ends of the interval that holds the seeds and the sampling of the test."""
     found = seeds_interval(areas, same_test=True)
     return f"{found.low:.3f} to {found.high:.3f}"
+
+
+def small_images(tables: dict[str, Any], kind: str, way: str) -> str:
+    """Return the mean AUROC of small images' stand-ins."""
+    found = [
+        row[way]
+        for cell, rows in tables.items()
+        if cell.startswith("small ") and f", {kind} | " in cell
+        for row in rows.values()
+    ]
+    return f"{np.mean(found):.3f}"
 
 
 def quotes() -> list[str]:
@@ -86,6 +98,8 @@ def quotes() -> list[str]:
         {way: np.mean([tables[f"{name} | {seed}"][way] for name in names for seed in range(3)]) for way in WAYS}
         for names in ([f"wine {k}" for k in range(3)], [f"pixels {k}" for k in range(9)])
     )
+    small = {way: small_images(tables, "digits", way) for way in ("tangents", "neighbours", OLD)}
+    both, before = (small_images(tables, "textures", way) for way in ("tangents, texture | HarmonicMean", OLD))
     areas = sorted(large[kind]["auroc"] for kind in DEFECTS if kind != "hole")
     one, two = (row["fit seconds"] / 60 for row in read("auto.json")["sets"]["drawings"]["rows"].values())
     scans, own = (read("newcomer.json")[title] for title in ("CT", "Your own images"))
@@ -114,6 +128,11 @@ def quotes() -> list[str]:
         f"**{np.mean(list(digits.values())):.3f}** in the mean over the ten digits",
         f"({digits[worst]:.3f} for {worst} to {digits[best]:.3f} for {best})",
         f"It takes {one:.1f} minutes to fit in one process of one thread, and {two:.1f} in two",
+        f"it finds {spread(measured('Digits', 'Auto', 'Auto'))} (5 seeds; nearest neighbours "
+        f"have {np.mean([each.value for each in measured('Digits', 'KNN', 'KNN')]):.3f})",
+        f"where it has {small['tangents']}, neighbours {small['neighbours']} and what `Auto` had before, "
+        f"neighbours and `LOF`, {small[OLD]}",
+        f"the mean of its stand-ins is {both}, and was {before}",
         f"official test it has **{spread(glands)}** ({ends(glands)})",
         f"the gland's volume has {area('nodule-vae--quick/adrenal', 'volume alone')}",
         f"On `Phantom` it has {spread(phantoms)} over 3 seeds ({ends(phantoms)})",

@@ -1,7 +1,5 @@
 """The nearest training samples, each shifted, turned, stretched and thickened a little towards a sample first."""
 
-from typing import Any
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -86,7 +84,7 @@ class TangentDistance(KNN, Reconstructor):
         for number, each in enumerate(index.T):
             train = torch.from_numpy(np.asarray(rows(self.train_, each), np.float64)).view(samples.shape)
             distance[:, number], moved = changed(samples, train, self.stiffness)
-            nearer = distance[:, number] <= distance[:, :number + 1].amin(1)
+            nearer = distance[:, number] <= distance[:, : number + 1].amin(1)
             nearest[nearer] = moved[nearer]
         return self._smallest(distance).numpy(), nearest.flatten(1).numpy()
 
