@@ -9,7 +9,7 @@ demo: $(READY)  ## fit Auto to whatever data are at hand, decide, rank, show whe
 	$(BIN)/unlikelihood reproduce demo --out reports/demo
 
 test: $(READY)  ## every test, on all cores
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-portable: $(READY)  ## the tests that train, as processors without and with AVX2 compute, with one thread and two
 	ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m trains tests

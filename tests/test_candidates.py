@@ -24,16 +24,15 @@ def folder(tmp_path_factory):
     return place
 
 
-def body(size=90, spacing=2.0):
+def body(shape=(50, 90, 90), spacing=2.0):
     """Return a body of tissue in a room of air, with two lungs, a ball in one, a ball at its wall, and a tube."""
-    x = (np.indices((size,) * 3) - (size - 1) / 2) * spacing
-    z, y, x = x
+    z, y, x = ((at - (size - 1) / 2) * spacing for at, size in zip(np.indices(shape), shape, strict=True))
     hu = np.where((y / 60) ** 2 + (x / 80) ** 2 < 1, TISSUE, -1000.0)
     for side in (-1, 1):
-        hu[((y / 40) ** 2 + ((x - 38 * side) / 30) ** 2 < 1) & (np.abs(z) < 70)] = LUNG
+        hu[((y / 40) ** 2 + ((x - 38 * side) / 30) ** 2 < 1) & (np.abs(z) < 42)] = LUNG
     hu[(x - 38) ** 2 + y**2 + (z - 10) ** 2 < 36] = TISSUE
     hu[(x + 38) ** 2 + (y + 35) ** 2 + (z + 10) ** 2 < 36] = TISSUE
-    hu[((x + 38) ** 2 + y**2 < 9) & (np.abs(z) < 60)] = TISSUE
+    hu[((x + 38) ** 2 + y**2 < 9) & (np.abs(z) < 38)] = TISSUE
     return hu.astype(np.float32)
 
 
@@ -45,7 +44,7 @@ class TestBlobs:
         assert (lungs & low).sum() > 0.99 * low.sum()
         assert not lungs[hu == -1000].any()
         assert lungs.sum() < 1.1 * low.sum()
-        assert lungs[50, 45, 64]  # in the ball, which is closed
+        assert lungs[30, 45, 64]  # in the ball, which is closed
         assert not lung_mask(np.full((8, 8, 8), 40.0, np.float32), 1.0).any()
 
     @pytest.mark.parametrize("direction", [np.eye(3), np.diag([-1, 1, -1]), OBLIQUE])

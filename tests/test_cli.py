@@ -1,18 +1,21 @@
 """The command line, from its help to its errors, without a traceback."""
 
 import csv
+import io
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tiny import normals
-from unlikelihood import KNN, Conformal, Digits, PCAResidual, Simes, Split, load
+from unlikelihood import KNN, Conformal, Digits, PCAResidual, Simes, Split, evaluate, load
 from unlikelihood.cli.arguments import choices
 from unlikelihood.cli.main import COMMANDS, main
 from unlikelihood.evaluation.columns import decider
@@ -20,19 +23,36 @@ from unlikelihood.evaluation.columns import decider
 SMALL = ["--detector.epochs=2", "--detector.width=2", "--detector.latent=2"]
 
 
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """Return the folder of a model that the command fitted once."""
+    out = tmp_path_factory.mktemp("fitted") / "model"
+    assert main(["fit", "--data", "Digits", "--detector", "VAE", *SMALL, "--out", str(out)]) == 0
+    return out
+
+
 @pytest.fixture
-def model(tmp_path):
-    assert main(["fit", "--data", "Digits", "--detector", "VAE", *SMALL, "--out", str(tmp_path / "model")]) == 0
-    return tmp_path / "model"
+def model(fitted, tmp_path):
+    """Return a copy of that folder."""
+    return Path(shutil.copytree(fitted, tmp_path / "model"))
 
 
-def test_fit_saves_what_the_same_call_in_python_fits(model):
+@pytest.fixture(scope="module")
+def evaluated(fitted):
+    """Return the folder of the evaluation of that model, and what the command said."""
+    out, said = fitted.with_name("report"), io.StringIO()
+    with redirect_stdout(said):
+        assert main(["evaluate", str(fitted), "--data", "Digits", "--out", str(out)]) == 0
+    return out, said.getvalue()
+
+
+def test_fit_saves_what_the_same_call_in_python_fits(fitted):
     from unlikelihood import VAE
 
     split = Digits().split()
     expected = VAE(epochs=2, width=2, latent=2).fit(split.train.pixels).score_samples(split.test.pixels)
-    np.testing.assert_array_equal(load(model).score_samples(split.test.pixels), expected)
-    assert not model.with_suffix(".checkpoint").exists()
+    np.testing.assert_array_equal(load(fitted).score_samples(split.test.pixels), expected)
+    assert not fitted.with_suffix(".checkpoint").exists()
 
 
 def test_score_writes_a_row_for_every_sample(model, tmp_path):
@@ -46,11 +66,11 @@ def test_score_writes_a_row_for_every_sample(model, tmp_path):
     np.testing.assert_array_equal([float(row["anomaly_score"]) for row in rows], expected)
 
 
-def test_evaluate_writes_record_and_report(model, tmp_path, capsys):
-    assert main(["evaluate", str(model), "--data", "Digits", "--out", str(tmp_path / "report")]) == 0
-    record = json.loads((tmp_path / "report" / "evaluation.json").read_text())
-    assert f"{record['metrics']['auroc']['value']:.3f}" in capsys.readouterr().out
-    assert (tmp_path / "report" / "report.html").exists()
+def test_evaluate_writes_record_and_report(evaluated):
+    report, said = evaluated
+    record = json.loads((report / "evaluation.json").read_text())
+    assert f"{record['metrics']['auroc']['value']:.3f}" in said
+    assert (report / "report.html").exists()
 
 
 def test_show_counts_and_draws(tmp_path, capsys):
@@ -369,9 +389,8 @@ def test_csv_and_parquet_hold_the_same(model, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"model", "scores.csv", "scores.parquet"}
 
 
-def test_evaluate_decides_too_and_its_labels_give_later_samples_their_probability(model, tmp_path):
-    report = tmp_path / "report"
-    assert main(["evaluate", str(model), "--data", "Digits", "--out", str(report)]) == 0
+def test_evaluate_decides_too_and_its_labels_give_later_samples_their_probability(model, evaluated, tmp_path):
+    report, _ = evaluated
     rows = table(report / "scores.csv")
     record = json.loads((report / "evaluation.json").read_text())
     assert list(rows) == ["name", "anomaly_score", "p_value", "decision", "alpha", "label"]
@@ -386,9 +405,8 @@ def test_evaluate_decides_too_and_its_labels_give_later_samples_their_probabilit
     assert set(rare["prevalence"]) == {"0.01"}
 
 
-def test_a_probability_does_not_depend_on_what_else_is_scored(model, tmp_path):
-    report, some = tmp_path / "report", tmp_path / "some.npz"
-    assert main(["evaluate", str(model), "--data", "Digits", "--out", str(report)]) == 0
+def test_a_probability_does_not_depend_on_what_else_is_scored(model, evaluated, tmp_path):
+    (report, _), some = evaluated, tmp_path / "some.npz"
     images = Digits().read()
     np.savez(some, pixels=images.pixels[:50], label=images.label[:50])
     for name, data in (("all.csv", ["Digits"]), ("some.csv", ["Arrays", f"--data.path={some}"])):
@@ -423,9 +441,8 @@ def test_what_cannot_be_decided_is_said_before_anything_is_scored(model, tmp_pat
     assert message in capsys.readouterr().err
 
 
-def test_an_evaluation_of_another_model_gives_no_probabilities(model, tmp_path, capsys):
-    assert main(["fit", "--data", "Digits", "--detector", "KNN", "--out", str(tmp_path / "other")]) == 0
-    assert main(["evaluate", str(tmp_path / "other"), "--data", "Digits", "--out", str(tmp_path / "report")]) == 0
+def test_an_evaluation_of_another_model_gives_no_probabilities(model, knn, tmp_path, capsys):
+    evaluate(load(knn), Digits().split(), draws=20).write(tmp_path / "report")
     arguments = ["--data", "Digits", "--evaluation", str(tmp_path / "report"), "--out", str(tmp_path / "scores.csv")]
     assert main(["score", str(model), *arguments]) == 1
     assert "expected one of this model" in capsys.readouterr().err

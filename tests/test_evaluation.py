@@ -187,7 +187,7 @@ def test_rates_that_the_samples_cannot_resolve_are_left_out():
 
 def test_the_record_survives_the_file(tmp_path):
     evaluation = judged(group=np.arange(80) // 2)
-    loaded = Evaluation.load(evaluation.save(tmp_path / "report"))
+    loaded = Evaluation.load(evaluation.write(tmp_path / "report"))
     for key in ("score", "probability", "label"):
         assert np.array_equal(getattr(loaded, key), getattr(evaluation, key))
     for key in ("name", "params", "data", "metrics", "timings", "history", "provenance", "sample", "group"):
@@ -220,7 +220,7 @@ FORGED = {
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    return judged().save(tmp_path_factory.mktemp("saved") / "report") / "evaluation.json"
+    return judged().write(tmp_path_factory.mktemp("saved") / "report") / "evaluation.json"
 
 
 @pytest.mark.parametrize("message", FORGED)
@@ -241,7 +241,7 @@ def test_the_file_is_strict_json(tmp_path):
 
     evaluation = judged(Distance(power=2.0).set_params(power=np.float32(2)))
     evaluation.params["bound"] = [float("inf"), float("nan")]
-    path = evaluation.save(tmp_path / "report") / "evaluation.json"
+    path = evaluation.write(tmp_path / "report") / "evaluation.json"
     record = json.loads(path.read_text(), parse_constant=refuse)
     assert set(record["metrics"]["auroc"]) == {"value", "low", "high", "level"}
     assert len(record["score"]) == 80

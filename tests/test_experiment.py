@@ -13,10 +13,12 @@ from tiny import tiny
 from unlikelihood import KNN, Contrastive, Digits, FeatureSpace, TotalIntensity, workers
 from unlikelihood.data.source import DataUnavailable
 from unlikelihood.evaluation.evaluation import Evaluation
-from unlikelihood.evaluation.experiment import Experiment, Series, Shared, keep_checkpoints
+from unlikelihood.evaluation.experiment import Experiment, Series, Shared, keep_checkpoints, table
 from unlikelihood.storage.models import configuration
 from unlikelihood.storage.provenance import commit, processor
 from unlikelihood.training.alarms import NotTrustworthy
+
+FEW = {"train_per_digit": 30, "calibration_per_digit": 10, "test": 60}
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +26,17 @@ def experiment():
     return Experiment(
         title="Digits",
         text="A test.",
-        split=lambda seed: Digits(seed=seed).split(),
+        split=lambda seed: Digits(**FEW, seed=seed).split(),
         detectors={"neighbours": lambda seed: KNN(seed=seed), "ink": lambda seed: TotalIntensity(seed=seed)},
         references={"ink": 0.5},
         seeds=(0, 1, 2),
     )
+
+
+@pytest.fixture
+def brief(experiment):
+    """Return the experiment with one of its detectors and seeds."""
+    return replace(experiment, detectors={"ink": experiment.detectors["ink"]}, seeds=(0,))
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +60,8 @@ def test_the_table_holds_the_mean_over_the_seeds(once):
     assert record["neighbours"]["auroc"]["value"] == pytest.approx(np.mean(found))
     assert record["neighbours"]["spread"] == pytest.approx(np.std(found, ddof=1))
     assert record["ink"]["reference"] == 0.5
+    assert record["ink"]["flagged"] == 0
+    assert record["ink"]["provenance"]["processor"] == str(processor())
     assert f"{np.mean(found):.3f}" in text
     assert (folder / "report.html").exists()
     # Of every detector the first seed alone has a report of its own.
@@ -99,13 +109,13 @@ def test_a_part_that_rows_share_is_fitted_once_a_seed_and_never_again(tmp_path, 
             for n in neighbours
         }
 
-    made = Experiment("Digits", "A test.", lambda seed: Digits(seed=seed).split(), rows(1), seeds=(0, 1))
+    made = Experiment("Digits", "A test.", lambda seed: Digits(**FEW, seed=seed).split(), rows(1), seeds=(0, 1))
     made.judge(tmp_path, draw=False)
     (one, *_), records = replace(made, detectors=rows(1, 5)).judge(tmp_path, draw=False)
     assert fitted == [0, 1]
     # Nothing but what they share is the same, and that is as if each had fitted it.
     alone = FeatureSpace(tiny("Contrastive", seed=1), KNN(n_neighbors=5), seed=1)
-    split = Digits(seed=1).split()
+    split = Digits(**FEW, seed=1).split()
     scores = alone.fit(split.train.pixels).score_samples(split.test.pixels)
     np.testing.assert_allclose(records["5 neighbours"][1].score, scores, rtol=1e-5)
     assert one.seeds == 2
@@ -115,40 +125,39 @@ def test_another_parameter_is_another_run(experiment, ran):
     folder, _ = ran
     runs = len(list(folder.glob("runs/*")))
     other = experiment.detectors | {"neighbours": lambda seed: KNN(n_neighbors=2, seed=seed)}
-    replace(experiment, detectors=other).run(folder)
+    replace(experiment, detectors=other).judge(folder / "runs", draw=False)
     assert len(list(folder.glob("runs/*"))) == runs + 3
 
 
 def test_a_row_tells_where_its_fits_came_from_and_how_many_were_flagged(experiment, tmp_path, monkeypatch):
     monkeypatch.setattr(KNN, "alarms", lambda self: ("it has collapsed",) if self.seed else ())
     with pytest.warns(NotTrustworthy, match="it has collapsed"):
-        text = experiment.run(tmp_path)
-    record = {row["name"]: row for row in json.loads((tmp_path / "comparison.json").read_text())["rows"]}
-    assert {name: row["flagged"] for name, row in record.items()} == {"neighbours": 2, "ink": 0}
-    assert "flagged" in text.splitlines()[0]
-    assert record["ink"]["provenance"]["processor"] == str(processor())
-    assert record["ink"]["provenance"]["commit"] == str(commit())
+        rows, records = experiment.judge(tmp_path, draw=False)
+    assert {row.name: row.flagged for row in rows} == {"neighbours": 2, "ink": 0}
+    assert "flagged" in table(rows).splitlines()[0]
+    assert rows[1].provenance["processor"] == str(processor())
+    assert rows[1].provenance["commit"] == str(commit())
     # Of fits at several times there are several.
-    dates = {Evaluation.load(path).provenance["date"] for path in tmp_path.glob("runs/ink-*")}
-    found = record["ink"]["provenance"]["date"]
+    dates = {record.provenance["date"] for record in records["ink"]}
+    found = rows[1].provenance["date"]
     assert set([found] if isinstance(found, str) else found) == dates
 
 
 def test_a_trained_detector_leaves_no_checkpoint(tmp_path):
-    Experiment(
-        "Digits", "A test.", lambda seed: Digits(seed=seed).split(), {"vae": lambda seed: tiny("VAE")}, seeds=(0,)
-    ).run(tmp_path)
-    assert not list(tmp_path.glob("runs/*.checkpoint"))
+    made = Experiment("Digits", "A test.", lambda seed: Digits(**FEW).split(), {"vae": lambda seed: tiny("VAE")})
+    replace(made, seeds=(0,)).judge(tmp_path, draw=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert not list(tmp_path.glob("*.checkpoint"))
 
 
 def test_the_interval_of_seeds_that_share_test_samples_holds_the_sampling_of_the_test(tmp_path):
     """A detector without chance, on one test set, is as uncertain as that test set leaves it."""
-    split = Digits(seed=0).split()
-    Experiment("Digits", "A test.", lambda seed: split, {"ink": lambda seed: TotalIntensity(seed=seed)}).run(tmp_path)
-    (row,) = json.loads((tmp_path / "comparison.json").read_text())["rows"]
-    one = Evaluation.load(next(tmp_path.glob("runs/ink-seed0-*"))).metrics["auroc"]
-    assert row["seeds"] == 5
-    assert (row["auroc"]["low"], row["auroc"]["high"]) == pytest.approx((one.low, one.high))
+    split = Digits(**FEW).split()
+    made = Experiment("Digits", "A test.", lambda seed: split, {"ink": lambda seed: TotalIntensity(seed=seed)})
+    (row,), records = made.judge(tmp_path, draw=False)
+    one = records["ink"][0].metrics["auroc"]
+    assert row.seeds == 5
+    assert (row.auroc.low, row.auroc.high) == pytest.approx((one.low, one.high))
 
 
 def test_every_part_with_a_network_keeps_a_checkpoint_of_its_own():
@@ -163,11 +172,11 @@ def test_every_part_with_a_network_keeps_a_checkpoint_of_its_own():
     assert configuration(tiny("EncoderSearch")) == described
 
 
-def test_without_data_the_other_experiment_runs_and_says_so(experiment, tmp_path, capsys):
+def test_without_data_the_other_experiment_runs_and_says_so(brief, tmp_path, capsys):
     def unavailable(seed):
         raise DataUnavailable("train.gz could not be downloaded: no network")
 
-    lost = replace(experiment, split=unavailable, otherwise=replace(experiment, title="Small digits", seeds=(0,)))
+    lost = replace(brief, split=unavailable, otherwise=replace(brief, title="Small digits"))
     lost.run(tmp_path)
     said = capsys.readouterr().err.strip()
     assert said == "train.gz could not be downloaded; running instead: Small digits"
@@ -176,12 +185,12 @@ def test_without_data_the_other_experiment_runs_and_says_so(experiment, tmp_path
         replace(lost, otherwise=None).run(tmp_path)
 
 
-def test_a_series_runs_each_in_its_folder_and_names_what_it_leaves_out(experiment, tmp_path):
+def test_a_series_runs_each_in_its_folder_and_names_what_it_leaves_out(brief, tmp_path):
     def missing(seed):
         raise DataUnavailable("scans.npz is not at hand")
 
-    lost = replace(experiment, title="Scans", split=missing)
-    text = Series("Both", {"digits": experiment, "scans": lost}).run(tmp_path)
+    lost = replace(brief, title="Scans", split=missing)
+    text = Series("Both", {"digits": brief, "scans": lost}).run(tmp_path)
     assert text.startswith("Digits\n")
     assert text.endswith("Scans: left out, scans.npz is not at hand")
     assert (tmp_path / "digits" / "comparison.json").exists()

@@ -279,7 +279,6 @@ class TestRejections:
 RUN = """
 import os, signal, sys
 from unlikelihood import Nodules, Scan
-from unlikelihood.report import plots
 path, log, stop = sys.argv[1:]
 read, crop, cubes = Scan.read, Scan.crop, []
 

@@ -91,6 +91,7 @@ def write_page(
     for plate in (plate for section in sections for plate in section.plates):
         (folder / "figures").mkdir(exist_ok=True)
         plate.figure.savefig(folder / "figures" / f"{plate.stem}.png", dpi=160)
+        plate.figure.set_layout_engine(None)  # all has its place now, also on the page
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("unlikelihood.report", "."),
         autoescape=True,

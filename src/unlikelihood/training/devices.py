@@ -4,6 +4,8 @@ import math
 import os
 import warnings
 from collections.abc import Sequence
+from copy import deepcopy
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -56,16 +58,15 @@ def fabric_for(device: str, precision: str) -> "Fabric":
     if size() > 1 and "LOCAL_WORLD_SIZE" not in os.environ:
         raise ValueError(f"LOCAL_WORLD_SIZE is not set: expected the {size()} ranks to be started by torchrun")
     found = device_for(device)
+    if precision == "auto":
+        precision = "bf16-mixed" if found.type == "cuda" and torch.cuda.is_bf16_supported() else "32-true"
+    if size() == 1:
+        return deepcopy(_unused(found.type, found.index if ":" in device else None, precision))
     # It imports the compiler of torch, for more than a second, which only training needs.
     from lightning_fabric import Fabric
     from lightning_fabric.plugins.environments import TorchElasticEnvironment
     from lightning_fabric.strategies import DDPStrategy
 
-    if precision == "auto":
-        precision = "bf16-mixed" if found.type == "cuda" and torch.cuda.is_bf16_supported() else "32-true"
-    if size() == 1:
-        devices = [found.index] if ":" in device else 1
-        return Fabric(accelerator=found.type, devices=devices, precision=precision)  # type: ignore[arg-type]
     here = int(os.environ["LOCAL_WORLD_SIZE"])
     # Of a kernel with one channel, channels first and last are one layout by two names.
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
@@ -79,6 +80,15 @@ def fabric_for(device: str, precision: str) -> "Fabric":
     )
     fabric.launch()
     return fabric
+
+
+@cache  # for each that is made looks for callbacks in all that is installed, which takes as long as a small fit
+def _unused(kind: str, index: int | None, precision: str) -> "Fabric":
+    """Return a Fabric of one device that is only copied, for in use it holds the state of a training."""
+    from lightning_fabric import Fabric
+
+    devices = 1 if index is None else [index]
+    return Fabric(accelerator=kind, devices=devices, precision=precision)  # type: ignore[arg-type]
 
 
 def available() -> list[str]:

@@ -114,12 +114,14 @@ def _blobness(volume: Floats, at: tuple[int, ...], sigma: float) -> float:
     t = np.arange(-reach, reach + 1) / sigma
     even = np.exp(-(t**2) / 2)
     even /= even.sum()
-    kernels = [even, t * even, (t**2 - 1) * even]  # the Gaussian and its derivatives, times powers of sigma
+    kernels = np.stack([even, t * even, (t**2 - 1) * even])  # the Gaussian and its derivatives, times powers of sigma
+    derivatives = patch
+    for _ in range(3):  # each sums the axis that is first, and appends that of the orders along it
+        derivatives = np.tensordot(derivatives, kernels, axes=(0, 1))
     hessian = np.empty((3, 3))
     for i in range(3):
         for j in range(3):
-            orders = [int(axis == i) + int(axis == j) for axis in range(3)]
-            hessian[i, j] = np.einsum("abc,a,b,c", patch, *(kernels[order] for order in orders))
+            hessian[i, j] = derivatives[tuple(int(axis == i) + int(axis == j) for axis in range(3))]
     return float(-np.linalg.eigvalsh(hessian).max())
 
 
