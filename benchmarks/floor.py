@@ -42,7 +42,7 @@ RESULTS = Path(__file__).parent / "results" / "floor.json"
 SAMPLES: dict[tuple[int, ...], int] = {(1, 28, 28): 128, (1, 16, 16, 16): 32}
 GROUND = 0.35  # below which a sample is 0, so that it is a drawing to `Auto`
 SIZES = (256, 512, 1024)  # of the matrices whose product is the fastest that there is
-PRODUCTS, OUTSIDE = "products and convolutions", "Python and what it calls"
+PRODUCTS, OUTSIDE = "products", "Python"  # of matrices, and convolutions; what it calls beside torch is Python too
 # The first kind that matches the name of an operation is its own.
 KINDS = {
     PRODUCTS: r"conv|mm$|linear|matmul",
