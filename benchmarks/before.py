@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).parent.parent
-TRAIN, TEST = 1024, 256
+TRAIN, TEST = 512, 128
 DETECTORS = {
     "VAE": "VAE(epochs=2)",
     "Flow": "Flow(epochs=1)",
