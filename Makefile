@@ -23,8 +23,9 @@ check: $(READY)  ## style, types, import directions, doctests
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest src
 
-bench: $(READY)  ## what the training loop, the imports and the latent search cost, and what many samples take of memory
+bench: $(READY)  ## what common work and the latent search cost, how much of it is arithmetic, what many samples take of memory
 	$(BIN)/python -m benchmarks.speed
+	$(BIN)/python -m benchmarks.floor
 	$(BIN)/python -m benchmarks.search
 	$(BIN)/python -m benchmarks.memory
 

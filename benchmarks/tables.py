@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student_t
 
+from benchmarks.floor import PRODUCTS
 from benchmarks.local import DEFECTS
 from unlikelihood.storage.files import replacing
 
@@ -205,6 +206,35 @@ def over_seeds(record: str, name: str, figures: Sequence[str]) -> str:
     return f"{np.mean(means):.3f}" + (f" ± {np.std(means, ddof=1):.3f}" if len(means) > 1 else "")
 
 
+def floor() -> str:
+    """Return the table of the floor of arithmetic over the time that is taken, and of what else takes the most."""
+    record = json.loads((RESULTS / "floor.json").read_text(encoding="utf-8"))["rows"]
+    columns = {f"{what}, {shape}": (shape, what) for shape in record for what in ("fit", "score")}
+
+    def cell(name: str, shape: str, what: str) -> str:
+        if not (row := record[shape].get(name, {}).get(what)):
+            return ""
+        shares = row["shares of time"]
+        kind, share = next(each for each in shares.items() if each[0] != PRODUCTS)
+        least = row["floor over time"][0]
+        return f"{least:{'.2f' if least > 0.01 else '.1g'}} of {shares[PRODUCTS]:.2f}, {kind} {share:.2f}"
+
+    names = sorted({name for rows_ in record.values() for name in rows_})
+    return markdown(["", *columns], [[f"`{name}`", *(cell(name, *of) for of in columns.values())] for name in names])
+
+
+def before() -> str:
+    """Return the table of how many times as fast it is as before, and of how alike the scores rank."""
+    record, table = json.loads((RESULTS / "speed.json").read_text(encoding="utf-8"))["before"], []
+    for name, row in record["rows"].items():
+        times = ["{:.2f} ({:.2f} to {:.2f})".format(*row[what]["times as fast"]) for what in ("fit", "score")]
+        table.append([name, *times, f"{row['rank correlation']:.3f}"])
+    return markdown(
+        [f"beside {record['commit']}", "fit, times as fast", "score, times as fast", "rank correlation of the scores"],
+        table,
+    )
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "mnist-vae": recipe(
         "mnist-vae",
@@ -240,6 +270,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "planted": planted,
     "volumes": volumes,
     "volumes-in-full": volumes_in_full,
+    "floor": floor,
+    "before": before,
 }
 
 

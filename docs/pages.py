@@ -336,13 +336,16 @@ def parity(path: Path) -> str:
 def speed(path: Path) -> str:
     """Return the section on what common work costs, beside others that do it."""
     ours, lines = "unlikelihood", []
-    for name, case in json.loads(path.read_text(encoding="utf-8"))["cases"].items():
-        cost, areas = case["milliseconds each"], case.get("auroc", {})
-        lines.append((name, ours, f"{cost[ours]:g}", "", f"{areas[ours]:.3f}" if areas else ""))
-        for other, (middle, low, high) in case["ratio"].items():
-            area = f"{areas[other]:.3f}" if areas else ""
-            lines.append(("", other, f"{cost[other]:g}", f"{middle:.2f} ({low:.2f} to {high:.2f})", area))
-    head = ("what", "who", "ms each", "its time over ours", "AUROC")
+    for name, sizes in json.loads(path.read_text(encoding="utf-8"))["cases"].items():
+        for case in sizes:
+            cost, areas = case["milliseconds each"], case.get("auroc", {})
+            what = (name if case is sizes[0] else "", f"{case['size']:,}")
+            lines.append((*what, ours, f"{cost[ours]:g}", "", f"{areas[ours]:.3f}" if areas else ""))
+            for other, (middle, low, high) in case["ratio"].items():
+                area = f"{areas[other]:.3f}" if areas else ""
+                lines.append(("", "", other, f"{cost[other]:g}", f"{middle:.2f} ({low:.2f} to {high:.2f})", area))
+            lines += [("", "", other, "", "not installed", "") for other in case.get("absent", ())]
+    head = ("what", "how many", "who", "ms each", "its time over ours", "AUROC")
     title = "Speed"
     return (
         f"\n{title}\n{'-' * len(title)}\n\n``python -m benchmarks.speed``\n\n"
