@@ -7,11 +7,10 @@ size, doubled level by level up to eight times as many; for vectors, an eighth o
 import math
 from collections.abc import Sequence
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
-from unlikelihood.nn.spatial import batch_norm, conv, linear
+from unlikelihood.nn.spatial import UpsampledConv, batch_norm, conv, linear
 
 MIN_AXIS = 7  # convolutions halve the axes while the shortest is longer than this
 WIDEST = 8  # and double the channels, up to this multiple of the width
@@ -100,18 +99,6 @@ def normalised(layer: nn.Module, channels: int, axes: int) -> list[nn.Module]:
     return [layer, batch_norm(axes, channels), nn.ReLU()]
 
 
-class Upsample(nn.Module):
-    """Repeats pixels until the spatial axes have the given sizes."""
-
-    def __init__(self, size: Sequence[int]) -> None:
-        super().__init__()
-        self.size = tuple(size)
-
-    @override
-    def forward(self, x: Tensor) -> Tensor:
-        return F.interpolate(x, size=self.size, mode="nearest")
-
-
 class Decoder(nn.Sequential):
     r"""Maps features (B, features) to samples (B, \*shape), the mirror of `Encoder`."""
 
@@ -126,13 +113,12 @@ class Decoder(nn.Sequential):
         wide = widths(width, max(1, len(sizes) - 1))[::-1]
         layers: list[nn.Module] = []
         for size, before, after in zip(sizes[1:], wide, wide[1:], strict=False):
-            layers += [Upsample(size), conv(len(space), before, after), nn.SiLU()]
+            layers += [UpsampledConv(before, after, size), nn.SiLU()]
         super().__init__(
             *entry,
             linear(hidden, wide[0] * math.prod(sizes[0])),
             nn.SiLU(),
             nn.Unflatten(1, (wide[0], *sizes[0])),
             *layers,
-            Upsample(space),
-            conv(len(space), wide[-1], channels),
+            UpsampledConv(wide[-1], channels, space) if len(sizes) > 1 else conv(len(space), wide[-1], channels),
         )

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from torch import nn
 from typing_extensions import override
 
-from unlikelihood.nn.networks import Upsample
-from unlikelihood.nn.spatial import conv, transposed_conv
+from unlikelihood.nn.spatial import UpsampledConv, transposed_conv
 from unlikelihood.parameters import Component, Count
 
 
@@ -53,4 +52,4 @@ class UpsampledConvolution(Upscaling):
 
     @override
     def __call__(self, channels_in: int, channels_out: int, size: Sequence[int], target: Sequence[int]) -> nn.Module:
-        return nn.Sequential(Upsample(target), conv(len(size), channels_in, channels_out, self.kernel))
+        return UpsampledConv(channels_in, channels_out, target, self.kernel)
