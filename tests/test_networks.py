@@ -40,11 +40,12 @@ def test_the_pyramid_halves_until_the_shortest_axis_is_short():
             assert all(b <= 2 * a <= b + 1 for b, a in zip(before, after, strict=True))
 
 
+@pytest.mark.parametrize("channels", [2, 8])
 @pytest.mark.parametrize("kernel", [1, 3, 5])
 @pytest.mark.parametrize("space", [(7,), (4, 7), (3, 4, 5)])
-def test_an_upsampled_convolution_is_one_of_repeated_pixels(space, kernel):
+def test_an_upsampled_convolution_is_one_of_repeated_pixels(space, kernel, channels):
     target = [2 * length for length in space]
-    layer, x = UpsampledConv(3, 2, target, kernel), torch.randn(2, 3, *space)
+    layer, x = UpsampledConv(3, channels, target, kernel), torch.randn(2, 3, *space)
     convolve = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}[len(space)]
 
     def repeated(x):
@@ -52,8 +53,8 @@ def test_an_upsampled_convolution_is_one_of_repeated_pixels(space, kernel):
 
     torch.testing.assert_close(layer(x), repeated(x), atol=1e-5, rtol=1e-5)
     of = (layer.weight, layer.bias)
-    given = torch.randn(2, 2, *target)
+    given = torch.randn(2, channels, *target)
     gradients = [torch.autograd.grad((made * given).sum(), of) for made in (layer(x), repeated(x))]
     torch.testing.assert_close(*gradients, atol=1e-4, rtol=1e-4)
-    odd = UpsampledConv(3, 2, [length - 1 for length in target], kernel)
+    odd = UpsampledConv(3, channels, [length - 1 for length in target], kernel)
     assert list(odd(x).shape[2:]) == [length - 1 for length in target]

@@ -8,7 +8,6 @@ import math
 from collections.abc import Sequence
 
 from torch import Tensor, nn
-from typing_extensions import override
 
 from unlikelihood.nn.spatial import UpsampledConv, batch_norm, conv, linear
 

@@ -14,10 +14,12 @@ from typing_extensions import override
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 TRANSPOSING = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}  # of batches, in which convolutions are fast
 BATCH_NORMS = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 AVERAGE_POOLS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 LINEAR_MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
+NARROW = 4  # channels, up to which a transposed convolution is better one product of matrices
 FINEST = 32  # positions along an axis of feature maps, at most where there is a choice
 
 linear = partial(nn.Linear, dtype=torch.float32)
@@ -65,6 +67,7 @@ class UpsampledConv(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int, target: Sequence[int], kernel: int = 3) -> None:
         super().__init__()
+        # The same names, and the same first values, as those of a convolution.
         plain = CONVOLUTIONS[len(target)](channels_in, channels_out, kernel, dtype=torch.float32)
         self.weight, self.bias = plain.weight, plain.bias
         self.padding = kernel // 2
@@ -72,12 +75,27 @@ class UpsampledConv(nn.Module):
 
     @override
     def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight
-        for axis in range(2, weight.ndim):
+        weight = self.weight.transpose(0, 1)
+        for axis in range(2, x.ndim):
             mirrored, nothing = weight.flip(axis), torch.zeros_like(weight.narrow(axis, 0, 1))
             weight = torch.cat([mirrored, nothing], axis) + torch.cat([nothing, mirrored], axis)
-        convolve = TRANSPOSING[weight.ndim - 2]
-        return convolve(x, weight.transpose(0, 1), self.bias, stride=2, padding=self.padding)[self.within]
+        if len(self.weight) <= NARROW:
+            return self._narrow(x, weight)[self.within]
+        layout, convolve = LAYOUTS.get(x.ndim, torch.contiguous_format), TRANSPOSING[x.ndim - 2]
+        x, weight = (each.contiguous(memory_format=layout) for each in (x, weight))
+        return convolve(x, weight, self.bias, stride=2, padding=self.padding)[self.within]
+
+    def _narrow(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Return the transposed convolution by one product of matrices, whose results are then shifted and summed."""
+        taps = weight.movedim(1, -1)
+        found = (x.movedim(1, -1) @ taps.flatten(1)).unflatten(-1, taps.shape[1:])
+        for axis in range(1, x.ndim - 1):
+            halves = [torch.zeros_like(found.select(x.ndim - 1, 0)) for _ in range(2)]
+            for tap, values in enumerate(found.unbind(x.ndim - 1)):
+                shift, parity = divmod(tap - self.padding, 2)
+                halves[parity] = halves[parity] + F.pad(values, (0, 0) * (values.ndim - 1 - axis) + (shift, -shift))
+            found = torch.stack(halves, axis + 1).flatten(axis, axis + 1)
+        return (found + self.bias).movedim(-1, 1)
 
 
 def batch_norm(axes: int, channels: int) -> nn.Module:
