@@ -40,7 +40,7 @@ def test_the_pyramid_halves_until_the_shortest_axis_is_short():
             assert all(b <= 2 * a <= b + 1 for b, a in zip(before, after, strict=True))
 
 
-@pytest.mark.parametrize("channels", [2, 8])
+@pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("kernel", [1, 3, 5])
 @pytest.mark.parametrize("space", [(7,), (4, 7), (3, 4, 5)])
 def test_an_upsampled_convolution_is_one_of_repeated_pixels(space, kernel, channels):

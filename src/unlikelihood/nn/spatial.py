@@ -19,7 +19,6 @@ BATCH_NORMS = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.Ba
 AVERAGE_POOLS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 LINEAR_MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
-NARROW = 4  # channels, up to which a transposed convolution is better one product of matrices
 FINEST = 32  # positions along an axis of feature maps, at most where there is a choice
 
 linear = partial(nn.Linear, dtype=torch.float32)
@@ -79,23 +78,25 @@ class UpsampledConv(nn.Module):
         for axis in range(2, x.ndim):
             mirrored, nothing = weight.flip(axis), torch.zeros_like(weight.narrow(axis, 0, 1))
             weight = torch.cat([mirrored, nothing], axis) + torch.cat([nothing, mirrored], axis)
-        if len(self.weight) <= NARROW:
-            return self._narrow(x, weight)[self.within]
+        if len(self.weight) == 1:  # torch is slow there
+            return self._to_one(x, weight)[self.within]
         layout, convolve = LAYOUTS.get(x.ndim, torch.contiguous_format), TRANSPOSING[x.ndim - 2]
         x, weight = (each.contiguous(memory_format=layout) for each in (x, weight))
         return convolve(x, weight, self.bias, stride=2, padding=self.padding)[self.within]
 
-    def _narrow(self, x: Tensor, weight: Tensor) -> Tensor:
-        """Return the transposed convolution by one product of matrices, whose results are then shifted and summed."""
-        taps = weight.movedim(1, -1)
-        found = (x.movedim(1, -1) @ taps.flatten(1)).unflatten(-1, taps.shape[1:])
+    def _to_one(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Return what the transposed convolution makes for one channel, by a product of matrices.
+
+        Its results, one for each tap of the kernel, are shifted and summed, axis by axis.
+        """
+        found = (x.movedim(1, -1) @ weight.flatten(1)).unflatten(-1, weight.shape[2:])
         for axis in range(1, x.ndim - 1):
             halves = [torch.zeros_like(found.select(x.ndim - 1, 0)) for _ in range(2)]
             for tap, values in enumerate(found.unbind(x.ndim - 1)):
                 shift, parity = divmod(tap - self.padding, 2)
                 halves[parity] = halves[parity] + F.pad(values, (0, 0) * (values.ndim - 1 - axis) + (shift, -shift))
             found = torch.stack(halves, axis + 1).flatten(axis, axis + 1)
-        return (found + self.bias).movedim(-1, 1)
+        return found[:, None] + self.bias
 
 
 def batch_norm(axes: int, channels: int) -> nn.Module:
