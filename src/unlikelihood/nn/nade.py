@@ -5,10 +5,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
 from unlikelihood.nn.ordered import Conditionals
+
+BLOCK = 16  # values whose sums are found together
 
 
 class SharedUnits(nn.Module, ABC):
@@ -39,12 +42,25 @@ class SharedUnits(nn.Module, ABC):
 
     @override
     def forward(self, x: Tensor) -> Tensor:
-        values = self.seen(x.flatten(1)).T[:-1]
-        before = torch.cat([torch.zeros_like(x.flatten(1)[:, :1]).T, values])[..., None]
-        shifted = torch.cat([torch.zeros_like(self.weight[:1]), self.weight[:-1]])[:, None]
-        a = self.offset + (before * shifted).cumsum(0)
+        a = self.sums(self.seen(x.flatten(1)))
         theta = torch.baddbmm(self.bias[:, None], self.units(a, slice(None)), self.readout)
         return theta.transpose(0, 1).unflatten(1, self.shape)
+
+    def sums(self, values: Tensor) -> Tensor:
+        """Return a of what enters the sums, (B, D), for all values, (D, B, hidden).
+
+        Values come in blocks, so that the sums over those before a block, and over those before a value in its own, are
+        products of matrices.
+        """
+        n, beyond = -(-len(self.weight) // BLOCK), -len(self.weight) % BLOCK
+        x, weight = (F.pad(each, (0, 0, 0, beyond)).unflatten(0, (n, BLOCK)) for each in (values.T, self.weight))
+        x = x.transpose(1, 2)
+        blocks = (x @ weight).cumsum(0)
+        before = self.offset + torch.cat([torch.zeros_like(blocks[:1]), blocks[:-1]])
+        earlier = torch.ones(BLOCK, BLOCK, dtype=x.dtype, device=x.device).tril(-1)
+        within = (earlier[:, None] * x[:, None]).flatten(1, 2) @ weight
+        a = before[:, None] + within.unflatten(1, (BLOCK, len(values)))
+        return a.flatten(0, 1)[: len(self.weight)]
 
     def in_order(self, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         r"""Go through the values of samples (B, \*shape), which whoever loops over them may fill in on the way.
