@@ -19,6 +19,7 @@ from unlikelihood import KNN, Conformal, Digits, PCAResidual, Simes, Split, eval
 from unlikelihood.cli.arguments import choices
 from unlikelihood.cli.main import COMMANDS, main
 from unlikelihood.evaluation.columns import decider
+from unlikelihood.evaluation.evaluation import Evaluation
 
 SMALL = ["--detector.epochs=2", "--detector.width=2", "--detector.latent=2"]
 
@@ -448,10 +449,16 @@ def test_an_evaluation_of_another_model_gives_no_probabilities(model, knn, tmp_p
     assert "expected one of this model" in capsys.readouterr().err
 
 
-@pytest.fixture
-def knn(tmp_path):
+@pytest.fixture(scope="module")
+def knn(tmp_path_factory):
     detector = KNN().fit(Digits().split().train.pixels)
-    return detector.save(tmp_path / "knn")
+    return detector.save(tmp_path_factory.mktemp("knn") / "knn")
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Let an evaluation's record be all that is kept: its page is tested elsewhere, and takes seconds."""
+    monkeypatch.setattr(Evaluation, "save", Evaluation.write)
 
 
 def few(split, calibration, normal, anomalous):
@@ -460,6 +467,7 @@ def few(split, calibration, normal, anomalous):
     return Split(split.train, split.calibration[:calibration], split.test[kept])
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_evaluate_on_four_normals_reports_without_decisions_and_says_so(knn, tmp_path, capsys, monkeypatch):
     split = few(Digits().split(), 4, 4, 4)
     monkeypatch.setattr(Digits, "split", lambda self: split)
@@ -476,6 +484,7 @@ def test_evaluate_on_four_normals_reports_without_decisions_and_says_so(knn, tmp
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_evaluate_leaves_out_what_the_model_was_trained_on_and_its_table_too(knn, tmp_path, capsys):
     assert main(["evaluate", str(knn), "--data", "Digits", "--data.seed", "3", "--out", str(tmp_path / "report")]) == 0
     out = capsys.readouterr().out

@@ -5,6 +5,7 @@ import signal
 import time
 import warnings
 from functools import partial
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -22,8 +23,10 @@ from unlikelihood.distributed.shards import shards
 from unlikelihood.storage.workers import each
 
 pytest.importorskip("pyarrow")
-pytest.importorskip("ray")
-pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own, of files and sockets that it leaves open
+pytestmark = [
+    pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed"),  # to import it takes a second
+    pytest.mark.filterwarnings("ignore"),  # Ray's own, of files and sockets that it leaves open
+]
 
 
 def content(folder):

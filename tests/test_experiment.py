@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -12,13 +13,22 @@ import pytest
 from tiny import tiny
 from unlikelihood import KNN, Contrastive, Digits, FeatureSpace, TotalIntensity, workers
 from unlikelihood.data.source import DataUnavailable
-from unlikelihood.evaluation.evaluation import Evaluation
+from unlikelihood.evaluation import experiment as module
+from unlikelihood.evaluation.evaluation import Evaluation, evaluate
 from unlikelihood.evaluation.experiment import Experiment, Series, Shared, keep_checkpoints, table
 from unlikelihood.storage.models import configuration
 from unlikelihood.storage.provenance import commit, processor
 from unlikelihood.training.alarms import NotTrustworthy
 
 FEW = {"train_per_digit": 30, "calibration_per_digit": 10, "test": 60}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_draws():
+    """Let intervals rest on few draws, which take most of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "evaluate", partial(evaluate, draws=20))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +93,7 @@ def test_a_run_that_was_interrupted_fits_only_what_is_missing(experiment, ran, m
 
 def test_seeds_in_workers_are_those_of_one_process_and_are_resumed_by_it(experiment, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(module, "evaluate", evaluate)  # as it is in workers
     few = replace(experiment, seeds=(0, 1))
     _, one = few.judge(tmp_path / "one", draw=False)
     with workers(2):
@@ -172,20 +183,24 @@ def test_every_part_with_a_network_keeps_a_checkpoint_of_its_own():
     assert configuration(tiny("EncoderSearch")) == described
 
 
-def test_without_data_the_other_experiment_runs_and_says_so(brief, tmp_path, capsys):
+def test_without_data_the_other_experiment_runs_and_says_so(brief, ran, capsys):
+    folder, _ = ran
+
     def unavailable(seed):
         raise DataUnavailable("train.gz could not be downloaded: no network")
 
     lost = replace(brief, split=unavailable, otherwise=replace(brief, title="Small digits"))
-    lost.run(tmp_path)
+    lost.run(folder)
     said = capsys.readouterr().err.strip()
     assert said == "train.gz could not be downloaded; running instead: Small digits"
-    assert json.loads((tmp_path / "comparison.json").read_text())["title"] == "Small digits"
+    assert json.loads((folder / "comparison.json").read_text())["title"] == "Small digits"
     with pytest.raises(DataUnavailable):
-        replace(lost, otherwise=None).run(tmp_path)
+        replace(lost, otherwise=None).run(folder)
 
 
-def test_a_series_runs_each_in_its_folder_and_names_what_it_leaves_out(brief, tmp_path):
+def test_a_series_runs_each_in_its_folder_and_names_what_it_leaves_out(brief, once, tmp_path):
+    shutil.copytree(once[0] / "runs", tmp_path / "digits" / "runs")  # with the report that is drawn already
+
     def missing(seed):
         raise DataUnavailable("scans.npz is not at hand")
 

@@ -177,7 +177,7 @@ def bootstrap(
     random = np.random.default_rng(seed)
     values = np.empty(draws)
     for draw in range(draws):
-        units = np.concatenate([random.choice(stratum, len(stratum)) for stratum in strata])
+        units = np.concatenate([stratum[random.integers(len(stratum), size=len(stratum))] for stratum in strata])
         drawn = units if members is None else np.concatenate([members[unit] for unit in units])
         values[draw] = metric(labels[drawn], scores[drawn])
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
