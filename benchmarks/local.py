@@ -26,7 +26,7 @@ from unlikelihood.storage.provenance import provenance
 
 RESULTS = Path(__file__).parent / "results" / "local.json"
 Floats = NDArray[np.float64]
-SIDE, TRAIN, NORMAL, DEFECTIVE, SEEDS = 64, 200, 100, 20, 1
+SIDE, TRAIN, NORMAL, DEFECTIVE, SEEDS = 64, 200, 100, 20, 5
 GRID = np.mgrid[:SIDE, :SIDE].astype(float)
 
 
