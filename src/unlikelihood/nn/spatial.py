@@ -14,7 +14,6 @@ from typing_extensions import override
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 TRANSPOSING = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
-LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}  # of batches, in which convolutions are fast
 BATCH_NORMS = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 AVERAGE_POOLS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 LINEAR_MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
@@ -68,7 +67,7 @@ class UpsampledConv(nn.Module):
         super().__init__()
         # The same names, and the same first values, as those of a convolution.
         plain = CONVOLUTIONS[len(target)](channels_in, channels_out, kernel, dtype=torch.float32)
-        self.weight, self.bias = plain.weight, plain.bias
+        self.weight, self.bias = plain.parameters()
         self.padding = kernel // 2
         self.within = (slice(None), slice(None), *map(slice, target))
 
@@ -80,8 +79,7 @@ class UpsampledConv(nn.Module):
             weight = torch.cat([mirrored, nothing], axis) + torch.cat([nothing, mirrored], axis)
         if len(self.weight) == 1:  # torch is slow there
             return self._to_one(x, weight)[self.within]
-        layout, convolve = LAYOUTS.get(x.ndim, torch.contiguous_format), TRANSPOSING[x.ndim - 2]
-        x, weight = (each.contiguous(memory_format=layout) for each in (x, weight))
+        convolve = TRANSPOSING[x.ndim - 2]
         return convolve(x, weight, self.bias, stride=2, padding=self.padding)[self.within]
 
     def _to_one(self, x: Tensor, weight: Tensor) -> Tensor:
@@ -89,7 +87,9 @@ class UpsampledConv(nn.Module):
 
         Its results, one for each tap of the kernel, are shifted and summed, axis by axis.
         """
-        found = (x.movedim(1, -1) @ weight.flatten(1)).unflatten(-1, weight.shape[2:])
+        # Of two dimensions: what `@` makes of more differs in its last bit now and then, where several threads compute.
+        found = x.movedim(1, -1).flatten(0, -2) @ weight.flatten(1)
+        found = found.view(len(x), *x.shape[2:], *weight.shape[2:])
         for axis in range(1, x.ndim - 1):
             halves = [torch.zeros_like(found.select(x.ndim - 1, 0)) for _ in range(2)]
             for tap, values in enumerate(found.unbind(x.ndim - 1)):
