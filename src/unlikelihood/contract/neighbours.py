@@ -1,6 +1,7 @@
 """The nearest of the training samples: among all where they are few, among the likeliest where they are many."""
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,8 +10,10 @@ import torch
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
+from typing_extensions import override
 
 from unlikelihood.contract.blocks import HELD, IN_MEMORY, flat_blocks
+from unlikelihood.contract.detector import Detector
 from unlikelihood.contract.refusals import NotExportable
 from unlikelihood.data.mapped import Mapped, Stored
 from unlikelihood.training.batches import is_mapped
@@ -163,3 +166,24 @@ def _squared(x: np.ndarray, y: np.ndarray, *, whole: bool = False) -> np.ndarray
     """Return the squared distances of vectors (m, D) from others (n, D), (m, n), less those that order no row."""
     squared = np.square(y).sum(axis=1) - 2 * (x @ y.T)
     return squared + np.square(x).sum(axis=1)[:, None] if whole else squared
+
+
+class NearestSamples(Detector):
+    """A detector that remembers the training samples, and compares others with the nearest of them."""
+
+    @property
+    @abstractmethod
+    def _compared(self) -> int:
+        """How many of them a sample is compared with."""
+
+    def _fit(self, X: np.ndarray) -> None:
+        self.train_ = remembered(X)
+        self.cells_ = cells_of(X, self.seed)
+
+    @override
+    def state(self) -> dict[str, Any]:
+        return stored(super().state(), vars(self), "train_")
+
+    def _restore(self) -> None:
+        self.train_ = restored(vars(self), "train_")
+        self._neighbours = Neighbours(self.train_, self._compared, getattr(self, "cells_", {}))

@@ -1,18 +1,15 @@
 """Nearest neighbours in pixel space."""
 
-from typing import Any
-
 import numpy as np
 from torch import Tensor
 from typing_extensions import override
 
 from unlikelihood.contract.blocks import by_blocks
-from unlikelihood.contract.detector import Detector
-from unlikelihood.contract.neighbours import Neighbours, cells_of, remembered, restored, stored
+from unlikelihood.contract.neighbours import NearestSamples
 from unlikelihood.parameters import Count
 
 
-class KNN(Detector):
+class KNN(NearestSamples):
     r"""Scores a sample by its mean Euclidean distance to the nearest training samples.
 
     .. math:: -\frac{1}{k} \sum_{j=1}^{k} \lVert x - x_{(j)} \rVert_2
@@ -32,21 +29,9 @@ class KNN(Detector):
 
     n_neighbors: Count = 5
 
-    def _fit(self, X: np.ndarray) -> None:
-        self.train_ = remembered(X)
-        self.cells_ = cells_of(X, self.seed)
-
-    @override
-    def state(self) -> dict[str, Any]:
-        return stored(super().state(), vars(self), "train_")
-
-    def _restore(self) -> None:
-        self.train_ = restored(vars(self), "train_")
-        self._neighbours = Neighbours(self.train_, self._compared, getattr(self, "cells_", {}))
-
     @property
+    @override
     def _compared(self) -> int:
-        """Neighbours that are looked for."""
         return self.n_neighbors
 
     def _score(self, X: np.ndarray) -> np.ndarray:

@@ -7,12 +7,12 @@ from torch import Tensor
 from typing_extensions import override
 
 from unlikelihood.contract.blocks import by_blocks, rows
+from unlikelihood.contract.neighbours import NearestSamples
 from unlikelihood.contract.reconstructor import Reconstructor
-from unlikelihood.detectors.knn import KNN
 from unlikelihood.parameters import Count, Positive
 
 
-class TangentDistance(KNN, Reconstructor):
+class TangentDistance(NearestSamples, Reconstructor):
     r"""Scores a sample by its mean distance to the nearest training samples, which may change a little towards it.
 
     The t columns of T(n) are the derivatives of a training sample n by a shift along each axis, by each entry of a
@@ -43,6 +43,7 @@ class TangentDistance(KNN, Reconstructor):
 
     Examples
     --------
+    >>> from unlikelihood import KNN
     >>> X = np.zeros((1, 1, 8, 8))
     >>> X[..., 2:6, 3:5] = 1
     >>> shifted = 0.7 * X + 0.3 * np.roll(X, 1, axis=-1)  # by 0.3 pixels
