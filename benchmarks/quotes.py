@@ -151,7 +151,7 @@ def quotes() -> list[str]:
         f"{areas[0]} to {areas[-1]}",
         f"It takes {large['processor seconds to fit']} s of a processor to fit and "
         f"{large['processor seconds to score one']} s to score an image, in {large['peak GiB']} GiB",
-        f"the ± is over {seeds} seeds, the first two columns are of one",
+        f"the ± is over {seeds} seeds, the first column is of one",
         f"`PatchGaussian`, has {over_seeds('pretrained', 'PatchGaussian', [*DEFECTS])} ({gaussian['stripes'][:5]} on "
         f"stripes, {gaussian['cells'][:5]} on cells)",
         "finds {:.0f}, {:.0f} and {:.0f} % of the nodules".format(*(100 * marks[each] for each in ("1", "4", "8"))),
