@@ -66,7 +66,7 @@ class UpsampledConv(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, target: Sequence[int], kernel: int = 3) -> None:
         super().__init__()
         # The same names, and the same first values, as those of a convolution.
-        plain = CONVOLUTIONS[len(target)](channels_in, channels_out, kernel, dtype=torch.float32)
+        plain = conv(len(target), channels_in, channels_out, kernel)
         self.weight, self.bias = plain.parameters()
         self.padding = kernel // 2
         self.within = (slice(None), slice(None), *map(slice, target))
