@@ -1,6 +1,7 @@
 """Images decoded in parallel, once: in memory if they are few, in a map in the cache if they are many."""
 
 import json
+import math
 import os
 import time
 import warnings
@@ -155,9 +156,13 @@ def in_threads(function: Callable[[Any], Any], values: Sequence[Any]) -> Iterato
     """Yield what a function makes of values, in order, by a thread for each core; the decoders let others run."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with ThreadPoolExecutor(cores) as pool:
-        # Some at a time, so that what is decoded does not pile up.
+        # Some at a time, so that what is decoded does not pile up; in a run for each thread, as handing over costs.
         for start in range(0, len(values), FEW * cores):
-            yield from pool.map(function, values[start : start + FEW * cores])
+            some = values[start : start + FEW * cores]
+            length = math.ceil(len(some) / cores)
+            runs = [some[first : first + length] for first in range(0, len(some), length)]
+            for done in pool.map(lambda run: [function(value) for value in run], runs):
+                yield from done
 
 
 def _fill(

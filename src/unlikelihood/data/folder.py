@@ -19,7 +19,7 @@ from unlikelihood.data.picture_source import PictureSource, column, differs, ref
 from unlikelihood.data.source import existing
 from unlikelihood.data.splits import Split, Unlabelled, partition
 from unlikelihood.data.tree import tree_of
-from unlikelihood.storage.reading import Unreadable, naming
+from unlikelihood.storage.reading import Unreadable, calling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,21 +124,25 @@ class Folder(LabelledFolder, PictureSource):
     def _row(self, folder: Path, entry: Entry, *, masks: bool) -> Row:
         """Return an image as it is stored, with its shape and type."""
         file = folder / entry.file
-        with naming(file, "an image"):
+        with calling(file, "an image"):
             image = read_image(file, self.background)
-            mask: NDArray[np.bool_] = np.zeros(image.shape[1:], bool)
-            if masks and entry.mask:
-                mask = (read_image(folder / entry.mask, background=0) != 0).any(0)
-                if mask.shape != image.shape[1:]:
-                    raise Unreadable(
-                        f"{folder / entry.mask}: mask of {mask.shape} pixels, expected {image.shape[1:]} as in {file}"
-                    )
             try:
                 pixels = self.treated(image)
-                mask = self.sized(mask[None].astype(np.float32))[0] >= 0.5
             except ValueError as error:
                 raise Unreadable(f"{file}: {error}") from error
-            return Row(pixels, mask if masks else None, (pixels.shape, image.dtype))
+            mask = self._mask(folder, entry, image.shape[1:]) if masks else None
+            return Row(pixels, mask, (pixels.shape, image.dtype))
+
+    def _mask(self, folder: Path, entry: Entry, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+        """Return what of an image of so many pixels is anomalous, sized as the image is: nothing without a mask."""
+        mask: NDArray[np.bool_] = np.zeros(shape, bool)
+        if entry.mask:
+            mask = (read_image(folder / entry.mask, background=0) != 0).any(0)
+            if mask.shape != shape:
+                raise Unreadable(
+                    f"{folder / entry.mask}: mask of {mask.shape} pixels, expected {shape} as in {folder / entry.file}"
+                )
+        return self.sized(mask[None].astype(np.float32))[0] >= 0.5
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 A layout is a function that says what it finds in a folder of its kind, and None of any other.
 """
 
+import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -113,9 +114,9 @@ LAYOUTS: tuple[Callable[[Tree, Names], Found | None], ...] = (parts, class_folde
 
 def _once(folder: Path, entries: list[Entry]) -> tuple[list[Entry], Counter[str]]:
     """Return each file once, by the shortest of the paths that links give it, and how many were there again."""
-    own: dict[Path, Entry] = {}
+    own: dict[str, Entry] = {}
     ordered = sorted(entries, key=lambda entry: entry.file.count("/"))
-    for entry, real in zip(ordered, real_paths(folder / entry.file for entry in ordered), strict=True):
+    for entry, real in zip(ordered, real_paths(os.path.join(folder, entry.file) for entry in ordered), strict=True):
         first = own.setdefault(real, entry)
         if (first.label, first.part) != (entry.label, entry.part):
             places = [" ".join(filter(None, (one.file, one.part, KINDS[one.label]))) for one in (first, entry)]
@@ -135,20 +136,30 @@ def _table_in(tree: Tree) -> Path | None:
     return listing[0] if listing else None
 
 
-def _masks(files: Iterable[str]) -> tuple[list[str], dict[str, str]]:
+def _masks(files: Collection[str]) -> tuple[list[str], dict[str, str]]:
+    """Return the images among files, and the masks by the path of what they are of, without its ending."""
+    folders = {_folder(file) for file in files}
+    masked = {folder: place for folder in folders if (place := _masked(folder, folders)) is not None}
+    masks = {}
+    for file in files if masked else ():
+        if (place := masked.get(_folder(file))) is not None:
+            masks[(PurePosixPath(place) / PurePosixPath(file).stem.removesuffix("_mask")).as_posix()] = file
+    taken = set(masks.values())
+    return [file for file in files if file not in taken], masks
+
+
+def _folder(file: str) -> str:
+    return file.rpartition("/")[0]
+
+
+def _masked(folder: str, folders: Collection[str]) -> str | None:
     # Masks lie in a folder ground_truth or masks under the paths of their images, without the part, and may end in
     # _mask (MVTec); or in a folder label beside the folder img (BMAD).
-    paths = {file: PurePosixPath(file) for file in files}
-    folders = {path.parent for path in paths.values()}
-    masks = {}
-    for file, path in paths.items():
-        stem = path.stem.removesuffix("_mask")
-        if above := [name for name in path.parts[:-1] if name.casefold() in MASKS]:
-            masks["/".join((*(name for name in path.parts[:-1] if name != above[0]), stem))] = file
-        elif path.parent.name.casefold() == "label" and path.parent.with_name("img") in folders:
-            masks[(path.parent.with_name("img") / stem).as_posix()] = file
-    taken = set(masks.values())
-    return [file for file in paths if file not in taken], masks
+    names = folder.split("/")
+    if above := [name for name in names if name.casefold() in MASKS]:
+        return "/".join(name for name in names if name != above[0])
+    beside = "/".join((*names[:-1], "img"))
+    return beside if names[-1].casefold() == "label" and beside in folders else None
 
 
 def _mask_of(file: str, masks: dict[str, str]) -> str | None:

@@ -26,7 +26,7 @@ def walk(folder: Path, left_out: Counter[str]) -> list[Path]:
             found += _below(top, root, left_out)
         else:
             found.append(top)
-    return sorted(found)
+    return sorted(found, key=lambda file: file.parts)
 
 
 def _below(top: Path, root: Path, left_out: Counter[str]) -> Iterable[Path]:
@@ -51,7 +51,7 @@ def _below(top: Path, root: Path, left_out: Counter[str]) -> Iterable[Path]:
 
 
 def _entries(folder: Path, left_out: Counter[str]) -> Iterable[Path]:
-    for place in sorted(folder.iterdir()):
+    for place in sorted(folder.iterdir(), key=lambda file: file.name):
         # Dot files are what a file system left behind, such as the ._ files of macOS, or a process that was killed.
         if place.name.startswith(".") or place.name == "__MACOSX":
             left_out["hidden files and folders"] += 1
@@ -59,17 +59,18 @@ def _entries(folder: Path, left_out: Counter[str]) -> Iterable[Path]:
             yield place
 
 
-def real_paths(files: Iterable[Path]) -> list[Path]:
+def real_paths(files: Iterable[str | Path]) -> list[str]:
     """Return the paths of files without links; each folder is looked up once."""
-    folders: dict[Path, Path] = {}
+    folders: dict[str, str] = {}
     found = []
     for file in files:
-        if file.is_symlink():
-            found.append(Path(os.path.realpath(file)))  # which a link to itself has too
+        if os.path.islink(file):
+            found.append(os.path.realpath(file))  # which a link to itself has too
         else:
-            if file.parent not in folders:
-                folders[file.parent] = file.parent.resolve()
-            found.append(folders[file.parent] / file.name)
+            folder, name = os.path.split(file)
+            if folder not in folders:
+                folders[folder] = os.path.realpath(folder)
+            found.append(os.path.join(folders[folder], name))
     return found
 
 
@@ -77,7 +78,7 @@ def files_in(folder: Path, left_out: Counter[str] | None = None) -> list[Path]:
     """Return the files in a folder and all folders in it, each once, by the shortest of its paths; see `walk`."""
     left_out = Counter() if left_out is None else left_out
     found = sorted(walk(folder, left_out), key=lambda file: (len(file.parts), file))
-    once: dict[Path, Path] = {}
+    once: dict[str, Path] = {}
     for file, real in zip(found, real_paths(found), strict=True):
         once.setdefault(real, file)
     if len(once) < len(found):

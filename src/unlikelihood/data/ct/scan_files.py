@@ -154,7 +154,7 @@ class _Known(NamedTuple):
 
 def _others(files: list[Path], scans: list[ScanFiles], root: Path) -> Counter[str]:
     """Count the files that no scan is in, by their suffix, without tables in the folder itself."""
-    voxels: set[Path] = set()
+    voxels: set[str] = set()
     for one in scans if files else ():
         with suppress(UnreadableScan):  # as `read` will say
             voxels.update(real for part in one.files for real in real_paths(voxel_files(part)))

@@ -117,7 +117,7 @@ class Volumes(CTFolder):
 
     def _refuse_twice(self, found: list[tuple[Entry, ScanFiles]]) -> None:
         """Raise if links lead to one scan from two classes, or a table names it twice."""
-        own: dict[tuple[str, Path], Entry] = {}
+        own: dict[tuple[str, str], Entry] = {}
         for entry, scan in found:
             for real in real_paths(scan.files[:1]):
                 first = own.setdefault((scan.series, real), entry)
