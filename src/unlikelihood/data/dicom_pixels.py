@@ -23,7 +23,7 @@ RLE_HEAD = 64  # bytes
 END = b"\xff\xd9"  # of a JPEG stream of any kind
 
 
-def stored_values(data: Any, frame: int = 0) -> NDArray[np.int64]:
+def stored_values(data: Any, frame: int = 0) -> NDArray[np.signedinteger]:
     """Return the values (H, W) that a grey frame stores, of the bits that are meant for them, with their sign.
 
     Raises
@@ -52,11 +52,11 @@ def stored_values(data: Any, frame: int = 0) -> NDArray[np.int64]:
     return signed(values, data)
 
 
-def signed(values: Any, data: Any) -> NDArray[np.int64]:
+def signed(values: Any, data: Any) -> NDArray[np.signedinteger]:
     """Return values with the sign that the header gives them."""
     # The bits above may hold an overlay, and a JPEG stream may be of the other sign than its header says.
     bits = int(data.BitsStored)
-    values = np.asarray(values).astype(np.int64) & (2**bits - 1)
+    values = np.asarray(values).astype(np.int32 if bits < 31 else np.int64) & (2**bits - 1)
     return values - ((values >> (bits - 1)) << bits) if data.PixelRepresentation else values
 
 

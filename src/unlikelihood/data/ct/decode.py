@@ -27,18 +27,22 @@ def hounsfield_of(slices: Sequence[Slice]) -> NDArray[Any]:
     return np.stack(planes)
 
 
-def _stored(data: Any, one: Slice) -> NDArray[np.int64]:
+def _stored(data: Any, one: Slice) -> NDArray[np.signedinteger]:
     values = stored_values(data, one.frame)
     if values.shape != one.shape:  # which was read before the file was replaced
         raise UnreadableScan(f"{one.file}: an image of shape {values.shape}, expected {one.shape}")
     return values
 
 
-def _scaled(stored: NDArray[np.int64], data: Any, one: Slice) -> NDArray[Any]:
-    hu = stored * one.slope + one.intercept
+def _scaled(stored: NDArray[np.signedinteger], data: Any, one: Slice) -> NDArray[Any]:
+    held = abs(one.slope) * 2 ** int(data.BitsStored) + abs(one.intercept) < 2**31  # by int32
+    exact = held and one.slope.is_integer() and one.intercept.is_integer()
+    hu = stored * int(one.slope) + int(one.intercept) if exact else stored * one.slope + one.intercept
     if (padding := data.get("PixelPaddingValue")) is not None:
         # What is outside the field of view is no denser than air, whatever number marks it.
         limits = [int(signed(value, data)) for value in (padding, data.get("PixelPaddingRangeLimit", padding))]
         hu[(stored >= min(limits)) & (stored <= max(limits)) & (hu > AIR)] = AIR
+    if exact:
+        return hu
     whole = np.rint(hu)
-    return whole.astype(np.int32) if np.array_equal(hu, whole) else hu.astype(np.float32)
+    return whole.astype(np.int32) if held and np.array_equal(hu, whole) else hu.astype(np.float32)
