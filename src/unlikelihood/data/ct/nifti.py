@@ -1,6 +1,7 @@
 """NIfTI: .nii, .nii.gz, and .hdr with its voxels in .img."""
 
 import math
+from io import BytesIO
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from unlikelihood.data.ct.formats import UnreadableScan, imported, suffix_of
-from unlikelihood.data.ct.voxel_bytes import check_axes, check_files, check_size, unpacked_size
+from unlikelihood.data.ct.voxel_bytes import check_axes, check_files, check_size, unpacked
 from unlikelihood.storage.reading import check_scale
 
 TO_LPS = np.diag((-1.0, -1.0, 1.0, 1.0))  # NIfTI's axes are right, front, head (RAS)
@@ -35,9 +36,9 @@ def image_fields(file: Path) -> dict[str, Any]:
         image = nibabel.load(file, mmap=False)
     if not isinstance(image, nibabel.Nifti1Pair):
         raise UnreadableScan(f"{file}: cannot be read as a scan (it is a {type(image).__name__}, expected NIfTI)")
-    for check in (_check_unit, _check_scale, _check_voxels, _check_place):
+    for check in (_check_unit, _check_scale, _check_place):
         check(file, image)
-    hu = np.asanyarray(image.dataobj)
+    hu = np.asanyarray(_voxels(file, image))
     while hu.ndim > 3 and hu.shape[-1] == 1:
         hu = hu[..., 0]
     affine = TO_LPS @ image.affine
@@ -58,15 +59,20 @@ def _check_scale(file: Path, image: Any) -> None:
     check_scale(float(slope) or 1.0, float(inter) if slope else 0.0)
 
 
-def _check_voxels(file: Path, image: Any) -> None:
+def _voxels(file: Path, image: Any) -> Any:
+    """Return what makes the array of voxels, which are all there; compressed ones are unpacked once."""
     voxels = (voxel_files(file) or [file])[0]
     check_files(file, [voxels])
     with voxels.open("rb") as content:
         packed = content.read(2) == GZIP
-    start, item = image.dataobj.offset, image.header.get_data_dtype().itemsize
-    expected = start + math.prod(image.shape) * item
-    found = unpacked_size(voxels, 0, "gzip", expected) if packed else voxels.stat().st_size
-    check_size(file, found - start, image.shape, item)
+    stored, item = image.dataobj, image.header.get_data_dtype().itemsize
+    if not packed:
+        check_size(file, voxels.stat().st_size - stored.offset, image.shape, item)
+        return stored
+    found = unpacked(voxels, 0, "gzip", stored.offset + math.prod(image.shape) * item)
+    check_size(file, len(found) - stored.offset, image.shape, item)
+    spec = stored.shape, stored.dtype, stored.offset, stored.slope, stored.inter
+    return imported("nibabel").arrayproxy.ArrayProxy(BytesIO(found), spec, mmap=False)
 
 
 def _check_place(file: Path, image: Any) -> None:

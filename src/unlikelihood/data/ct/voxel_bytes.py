@@ -97,16 +97,24 @@ def unpacked_size(file: Path, start: int, method: str, most: int) -> int:
 
     It is given up, with more than `most` bytes, where there are more.
     """
+    return sum(map(len, _unpacked(file, start, method, most)))
+
+
+def unpacked(file: Path, start: int, method: str, most: int) -> bytes:
+    """Return what a compressed stream unpacks to, given up as by `unpacked_size`."""
+    return b"".join(_unpacked(file, start, method, most))
+
+
+def _unpacked(file: Path, start: int, method: str, most: int) -> Iterator[bytes]:
     with naming(file), file.open("rb") as content:
         check_claim(most, most)
         content.seek(start)
-        chunks = _zlib(file, content) if method == "zlib" else _stream(content, method)
         total = 0
-        for chunk in chunks:
+        for chunk in _zlib(file, content) if method == "zlib" else _stream(content, method):
+            yield chunk
             total += len(chunk)
             if total > most:
-                break
-        return total
+                return
 
 
 def _stream(content: Any, method: str) -> Iterator[bytes]:
