@@ -283,6 +283,12 @@ class TestHounsfield:
         steps = 1 + np.arange(6)[:, None, None] % 2
         np.testing.assert_array_equal(Scan.read(dicom).hu, noise.hu // steps * steps)
 
+    def test_numbers_beyond_those_of_int32_are_kept(self, dicom, noise):
+        stored = (noise.hu + 2500).astype("<i2")
+        for k, file in enumerate(sorted(dicom.iterdir())):
+            change(file, RescaleSlope=10**6, RescaleIntercept=0, PixelData=stored[k].tobytes())
+        np.testing.assert_array_equal(Scan.read(dicom).hu, stored * np.float32(10**6))
+
     def test_bits_above_those_stored_are_not_of_the_voxel(self, dicom, noise):
         for k, file in enumerate(sorted(dicom.iterdir())):
             stored = (noise.hu[k] + 1024).astype("<u2") | (0xF000 if k % 2 else 0)  # an overlay
