@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from unlikelihood.contract.density import Density
 from unlikelihood.contract.trained import Generator
+from unlikelihood.nn.draws import over_draws
 from unlikelihood.nn.flows import FlowStep, NormalisingFlow, SplineCoupling
 from unlikelihood.nn.levels import log_mean_exp
 from unlikelihood.nn.noise import normal, uniform_like
@@ -94,7 +95,7 @@ class Flow(Density[NormalisingFlow], Generator[NormalisingFlow]):
         if self.net_.levels is None:
             return self.net_.log_prob(x, torch.zeros_like(x))
         noise = torch.special.ndtr(self.draws_of_noise(self.draws, *self.shape_, antithetic=self.antithetic))
-        return log_mean_exp(torch.stack([self.net_.log_prob(x, u.expand_as(x)) for u in noise]))
+        return log_mean_exp(over_draws(self.net_.log_prob, x, noise[:, None]))
 
     @override
     def decode(self, z: Tensor) -> Tensor:

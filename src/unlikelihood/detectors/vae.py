@@ -1,6 +1,7 @@
 """The variational autoencoder: the thesis' VAE-AD."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from typing_extensions import override
 from unlikelihood.contract.density import Density
 from unlikelihood.contract.reconstructor import Reconstructor
 from unlikelihood.contract.trained import Variational
+from unlikelihood.nn.draws import over_draws
 from unlikelihood.nn.levels import Standardised
 from unlikelihood.nn.likelihoods import Gaussian, Likelihood, LikelihoodModule
 from unlikelihood.nn.networks import Decoder, Encoder
@@ -166,10 +168,7 @@ class VAE(Reconstructor, Density[Autoencoder], Variational[Autoencoder]):
         score = self.scoring
         z = net.approximation.at(q, self.draws_of_noise(score.samples, 1, self.latent, antithetic=score.antithetic))
 
-        def log_px_z(z: Tensor) -> Tensor:
-            return torch.stack([net.log_likelihood(x, z_l) for z_l in z])
-
-        return score(log_px_z, z, q, net.prior)
+        return score(partial(over_draws, net.log_likelihood, x), z, q, net.prior)
 
     @override
     def decode(self, z: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from unlikelihood.nn.draws import over_draws
 from unlikelihood.nn.levels import Levels, Standardised
 from unlikelihood.nn.noise import normal_like, uniform
 from unlikelihood.nn.shares import shared, whole
@@ -171,12 +172,11 @@ class Diffuser(nn.Module):
         divergence = (alpha_squared * y.square().flatten(1).sum(1) + d * (variance - 1 - variance.log())) / 2
         width = (CLEANEST - NOISIEST) / pieces
         middles = CLEANEST - width * (torch.arange(pieces, dtype=y.dtype, device=y.device) + 0.5)
-        total = torch.zeros_like(divergence)
-        for snr, noise in zip(middles, epsilon[1:], strict=True):
-            # A control variate: of what the noise's mean square happens to exceed 1 by, the error has the part α⁴ (of
-            # standard normal data), which vanishes on average.
-            excess = snr.sigmoid().square() * (noise.square().mean() - 1)
-            total = total + self.error(y, snr, noise) - excess
+        errors = over_draws(self.error, y, middles[:, None], epsilon[1:, None])
+        # A control variate: of what the noise's mean square happens to exceed 1 by, the error has the part α⁴ (of
+        # standard normal data), which vanishes on average.
+        excess = middles.sigmoid().square() * (epsilon[1:].square().flatten(1).mean(1) - 1)
+        total = (errors - excess[:, None]).sum(0)
         return log_px_z - divergence - width * d / 2 * total
 
 
@@ -234,12 +234,10 @@ class DenoisingErrors(DiffusionScore):
 
     @override
     def terms(self, net: Diffuser, x: Tensor, noise: Callable[..., Tensor]) -> Tensor:
-        y, epsilons = net.scaled(x), noise(self.times * self.draws).unflatten(0, (self.times, self.draws))
-        ratios = net.schedule(evenly(self.times, y))
-        errors = [
-            sum(net.error(y, r, e) for e in draws) / self.draws for r, draws in zip(ratios, epsilons, strict=True)
-        ]
-        return torch.stack(errors, 1)  # type: ignore[arg-type]
+        y = net.scaled(x)
+        ratios = net.schedule(evenly(self.times, y)).repeat_interleave(self.draws)
+        errors = over_draws(net.error, y, ratios[:, None], noise(len(ratios))[:, None])
+        return errors.unflatten(0, (self.times, self.draws)).mean(1).T
 
 
 @dataclass(frozen=True)
