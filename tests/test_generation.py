@@ -69,7 +69,7 @@ def kinds_of(seed, kinds, n, draw=0, d=6):
     return places[kind] + widths[kind] * rng.normal(size=(n, d))
 
 
-@pytest.mark.parametrize("n", [500, 5000, 10_000])
+@pytest.mark.parametrize("n", [500, 5000, 20_000])
 def test_copies_are_told_from_unseen_normals_among_any_number_of_training_samples(n):
     for seed in SEEDS:
         rng = np.random.default_rng(seed)
