@@ -30,8 +30,8 @@ def members(X):
         (normals((1, 15, 40)), ["ExposureMatched"] * 2),
         (normals((1, 15, 40, 20)), ["TangentDistance", "Radiomics"]),
         ((normals((1, 16, 16, 16)) > 0.4).astype(np.float32), ["Radiomics"]),
-        ((normals((1, 16, 16)) > 0.4).astype(np.float32), ["FeatureSpace"] * 4),
-        (DRAWN, ["FeatureSpace"] * 4),
+        ((normals((1, 16, 16)) > 0.4).astype(np.float32), ["FeatureSpace"] * 2),
+        (DRAWN, ["FeatureSpace"] * 2),
         (around((16, 20)), ["RadialProfile", "Crops", "ForeignPatch"]),
         (around((16, 16, 16)), ["RadialProfile", "Crops"]),
         (np.roll(around((20, 20)), 5, 2), ["ExposureMatched"] * 2),
@@ -81,9 +81,9 @@ def test_several_networks_are_fitted_by_as_many_processes_as_there_are_threads(
 
 
 def test_the_critics_are_not_one_repeated():
-    critics = Auto(steps=1).fit(DRAWN).committee_.detectors_
-    assert len({str(critic.encoder.views) for critic in critics}) == 4
-    assert np.abs(np.corrcoef([critic.score_samples(DRAWN) for critic in critics])[np.triu_indices(4, 1)]).max() < 0.999
+    of_seeds = [Auto(steps=1, seed=seed).fit(DRAWN).committee_.detectors_ for seed in (0, 1)]
+    scores = [critic.score_samples(DRAWN) for critics in of_seeds for critic in critics]
+    assert np.abs(np.corrcoef(scores)[np.triu_indices(4, 1)]).max() < 0.999
 
 
 def test_a_saved_one_scores_the_same(tmp_path):

@@ -30,7 +30,7 @@ from unlikelihood.detectors.standardised_features import StandardisedFeatures
 from unlikelihood.detectors.tangent_distance import TangentDistance
 from unlikelihood.detectors.tiles import Tiles
 from unlikelihood.detectors.wgangp import of_embeddings
-from unlikelihood.nn.augment import Affine, Chain, Elastic, Stroke
+from unlikelihood.nn.augment import Affine, Augment, Chain, Elastic, Stroke
 from unlikelihood.nn.statistics import Intensity, Texture, Thickness
 from unlikelihood.parameters import Count, NonNegative, OpenFraction
 
@@ -45,13 +45,9 @@ COMMON = 0.05  # share of the variance beyond that is the same in all, where sam
 SMALL = 64 * 64  # pixels of a sample, up to which an encoder is 32 wide, and `ForeignPatch` 16
 BATCH, FEWEST_OF_BATCH = 256, 64  # normals that an encoder sees in a step, and of larger samples at least
 PIXELS = BATCH * 28 * 28  # that it sees in a step
-# No one knows which changes leave a drawing normal, so the members differ in them; the first is for textures too.
-VIEWS = (
-    Chain((Affine(), Elastic())),
-    Affine(),
-    Chain((Affine(), Elastic(), Stroke())),
-    Chain((Affine(), Stroke())),
-)
+BENT = Chain((Affine(), Elastic()))  # changes that leave a texture what it is
+REDRAWN = Chain((Affine(), Elastic(), Stroke()))  # and a drawing
+CRITICS = 2  # of drawings: what one of them comes to by chance, the other seldom does
 WINDOW = {2: 64, 3: 32}  # pixels along an axis of images and volumes; twice that is large
 WINDOWS = 2048  # of large normals that train a network
 PAYS = 100  # steps of the members, from which processes of their own pay for their start
@@ -71,12 +67,12 @@ class Auto(MapOfPart):
     drawn, with an axis under 16 pixels           `TangentDistance`
     others with an axis under 16 pixels           `TangentDistance`; `Radiomics` of intensity and texture
     masks of volumes: two values                  `Radiomics` of thickness
-    other drawn ones                              four critics of contrastive features, whose views are `Affine`,
-                                                  without and with `Elastic`, without and with `Stroke`
+    other drawn ones                              two critics of contrastive features, whose views are `Affine`,
+                                                  `Elastic` and `Stroke`, from different seeds
     cut around something that is in the middle    `RadialProfile`; `Radiomics` of intensity and texture in the middle;
                                                   of images also `ForeignPatch`
-    textured: the others                          a committee of one of those, of `Affine` and `Elastic`, `LOF`, and
-                                                  `Radiomics` of intensity and texture; `ForeignPatch`
+    textured: the others                          a committee of one of `Affine` and `Elastic`, `LOF`, and `Radiomics`
+                                                  of intensity and texture; `ForeignPatch`
     ============================================  =========================================================
 
     Normals are drawn if over half of their pixels have one value, or over a quarter with an axis under 16 pixels.
@@ -201,7 +197,7 @@ class Auto(MapOfPart):
             return (Radiomics([Thickness()]),), Fisher()
         if flat > FLAT:
             self.reason_ = "drawings on a ground of one value: critics of contrastive features"
-            return [self._shrinking(self._critic(number, len(X))) for number in range(len(VIEWS))], Fisher()
+            return [self._shrinking(self._critic(REDRAWN, len(X), number)) for number in range(CRITICS)], Fisher()
         if cut_around(some):
             self.reason_ = "samples cut around something in the middle: its profile, and what the middle is like"
             middle = Crops(Radiomics([Intensity(), Texture()]), size=self._seen(min) // 2, drawn=0)
@@ -212,7 +208,7 @@ class Auto(MapOfPart):
         self.reason_ = "textures or scenes: opinions on the whole, and a network that finds foreign patches"
         # What looks at the whole counts as much as what looks for a place.
         whole = Committee(
-            (self._critic(0, len(X)), LOF(), Radiomics([Intensity(), Texture()])),
+            (self._critic(BENT, len(X)), LOF(), Radiomics([Intensity(), Texture()])),
             held_out=self.held_out,
             seed=self.seed,
         )
@@ -232,13 +228,13 @@ class Auto(MapOfPart):
             return 1
         return torch.get_num_threads()
 
-    def _critic(self, number: int, n: int) -> FeatureSpace:
+    def _critic(self, views: Augment, n: int, number: int = 0) -> FeatureSpace:
         """Return the unfitted neighbours in the features of a critic of contrastive features, for n normals."""
-        seed = len(VIEWS) * self.seed + number
+        seed = CRITICS * self.seed + number
         batch = max(FEWEST_OF_BATCH, min(BATCH, PIXELS // self._pixels))
         encoder = Contrastive(
             width=32 if self._small else 8,  # of volumes and large images, 32 would take hours
-            views=VIEWS[number],
+            views=views,
             epochs=epochs(self.steps, n, batch),
             batch_size=batch,
             seed=seed,
