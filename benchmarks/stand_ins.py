@@ -1,8 +1,9 @@
 """What the rule of `Auto` was chosen by: anomalies made of normals, never a test.
 
-UNLIKELIHOOD_DATA=... python -m benchmarks.stand_ins [words that "digits 4 | seed" or "wine 0 | seed" contains ...]
+UNLIKELIHOOD_DATA=... python -m benchmarks.stand_ins [words that "digits 4 | 0" or "wine 0 | 0" contains ...]
 
 Digits: 4, 1 and 7 of MNIST's training file are held out in turn, where 9 is absent; the critics' views are chosen.
+Pairs: each digit but 9 is; how much a second critic of the same views tells.
 Textures: those of `benchmarks.local` at other seeds, with defects of other kinds, in a place or all over, and windows
 of two photographs. How the opinions on the whole and on places are combined is chosen, and whether exposure is matched
 first. Tables: each class of scikit-learn's small ones is held out in turn, and each digit but 9 as a vector; whether
@@ -18,6 +19,7 @@ from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -68,27 +70,47 @@ def ranked(normal: Values, anomalous: Values) -> float:
     return round(float(auroc(label.astype(int), -np.concatenate([normal, anomalous]))), 4)
 
 
+def held_out_digit(digit: int, seed: int) -> list[NDArray[np.float32]]:
+    """Return training normals, further ones, and those of the digit that is held out, of MNIST's training file."""
+    stored = MNIST().digits()
+    rng = np.random.default_rng([digit, seed])
+    known = [np.asarray(rng.permutation(np.flatnonzero(stored.trainable & (stored.digit == one)))) for one in range(10)]
+    normal = [one for one in range(10) if one not in (digit, ABSENT)]
+    further = rng.permutation(np.concatenate([known[one][EACH:] for one in normal]))[:TEST]
+    training = np.sort(np.concatenate([known[one][:EACH] for one in normal]))
+    return [
+        np.asarray(held(Mapped.of(stored.pixels).choose(rows)), np.float32)[:, None] / 255
+        for rows in (training, further, known[digit][:TEST])
+    ]
+
+
 def digits(held_out: int, seed: int) -> dict[str, float]:
     """Return the AUROC of every choice of views where one digit is held out."""
-    stored = MNIST().digits()
-    rng = np.random.default_rng([held_out, seed])
-    known = [np.asarray(rng.permutation(np.flatnonzero(stored.trainable & (stored.digit == one)))) for one in range(10)]
-    normal = [one for one in range(10) if one not in (held_out, ABSENT)]
-    further = rng.permutation(np.concatenate([known[one][EACH:] for one in normal]))[:TEST]
-
-    def pixels(rows: NDArray[np.intp]) -> NDArray[np.float32]:
-        return np.asarray(held(Mapped.of(stored.pixels).choose(rows)), np.float32)[:, None] / 255
-
-    rule.VIEWS = tuple(VIEWS.values())
-    fitted = Auto(seed=seed).fit(pixels(np.sort(np.concatenate([known[one][:EACH] for one in normal])))).committee_
-    of_normals, of_anomalies = (fitted.log_p_values(pixels(rows)) for rows in (further, known[held_out][:TEST]))
+    found: list[list[Values]] = [[], []]
+    for views in VIEWS.values():
+        with patch.multiple(rule, REDRAWN=views, CRITICS=1):
+            for each, p in zip(found, critics(held_out, seed), strict=True):
+                each.append(p)
+    p_new, p = (np.concatenate(each, axis=1) for each in found)
     return {
-        " + ".join(some): ranked(
-            *(Fisher()(p[:, [list(VIEWS).index(one) for one in some]]) for p in (of_normals, of_anomalies))
-        )
+        " + ".join(some): ranked(*(Fisher()(each[:, [list(VIEWS).index(one) for one in some]]) for each in (p_new, p)))
         for n in range(1, len(VIEWS) + 1)
         for some in combinations(VIEWS, n)
     }
+
+
+def pair(held_out: int, seed: int) -> dict[str, float]:
+    """Return the AUROC of either critic, and of both, where one digit is held out."""
+    p_new, p = critics(held_out, seed)
+    ways = {"one": [0], "the other": [1], "both": [0, 1]}
+    return {way: ranked(*(Fisher()(each[:, some]) for each in (p_new, p))) for way, some in ways.items()}
+
+
+def critics(held_out: int, seed: int) -> tuple[Values, Values]:
+    """Return the logarithms of the p-values that the critics of `Auto` give further normals and a held-out digit."""
+    known, new, other = held_out_digit(held_out, seed)
+    fitted = Auto(seed=seed).fit(known).committee_
+    return fitted.log_p_values(new), fitted.log_p_values(other)
 
 
 def place(rng: np.random.Generator) -> Floats:
@@ -262,6 +284,7 @@ def main(words: list[str]) -> None:
     cells: dict[str, Callable[[], Any]] = {}
     for seed in range(SEEDS):
         cells |= {f"digits {digit} | {seed}": lambda d=digit, s=seed: digits(d, s) for digit in DIGITS}
+        cells |= {f"pair {digit} | {seed}": lambda d=digit, s=seed: pair(d, s) for digit in range(ABSENT)}
         for exposure, said in ((True, "as it is"), (False, "exposure matched")):
             for name in TEXTURES:
                 cells[f"{name}, {said} | {seed}"] = lambda n=name, s=seed, e=exposure: texture(n, s, e)

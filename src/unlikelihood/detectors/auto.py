@@ -97,13 +97,13 @@ class Auto(MapOfPart):
     1, 4 and 7 of MNIST's training file, held out in turn, for masks the masses in the training part of AdrenalMNIST3D,
     for what is cut around something phantoms of other seeds and LIDC's nodules that are not solid, for textures five
     classes of Fashion-MNIST and slices of those nodules; `ForeignPatch`, which finds what is somewhere in a sample
-    where the others look at the whole of it, by defects planted in textures made up for it. Two critics of drawings
-    would take half the time, and the stand-ins rank a pair as high as all four (``python -m benchmarks.stand_ins``); on
-    the test it was far below, so they stay four. Of masks, `InsideDistance` was a second member, at a cost that the
-    stand-ins show as well as the test, whose figures were known by then. Neighbours of a drawing's pixels, which helped
-    where 4 or 7 was held out, cost more where 1 was. Synthetic anomalies, and clusters of normals held out, were tried
-    as judges of drawings too; they misled: both preferred statistics of shape for digits, where those are of little
-    use.
+    where the others look at the whole of it, by defects planted in textures made up for it
+    (``python -m benchmarks.stand_ins``). Of drawings, four critics of other changes would take twice the time and rank
+    the stand-ins no better. Of masks, `InsideDistance` was a second member, at a cost that the stand-ins show as well
+    as the test, whose figures were known by then. Neighbours of a drawing's pixels, which helped where 4 or 7 was held
+    out, cost more where 1 was; neighbours in the encoder's last map helped with the stand-ins and with most digits of
+    the test, and cost more with its nines. Synthetic anomalies, and clusters of normals held out, were tried as judges
+    of drawings too; they misled: both preferred statistics of shape for digits, where those are of little use.
 
     Parameters
     ----------
