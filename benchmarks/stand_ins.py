@@ -278,6 +278,11 @@ def combined(normal: Values, planted: Values) -> dict[str, float]:
     }
 
 
+def so_far() -> dict[str, Any]:
+    """Return what is in the results' file."""
+    return json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {"cells": {}}
+
+
 def main(words: list[str]) -> None:
     """Measure what is not yet in the results' file."""
     torch.set_num_threads(2)
@@ -297,11 +302,13 @@ def main(words: list[str]) -> None:
         cells |= {f"small {k}, digits | {seed}": lambda k=k, s=seed: small_digit(k, s) for k in range(ABSENT)}
         cells |= {f"small {k}, textures | {seed}": lambda k=k, s=seed: small_texture(k, s) for k in TEXTURES}
         cells |= {f"small {k}, textures | {seed}": lambda k=k, s=seed: small_photograph(k, s) for k in PHOTOGRAPHS}
-    known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {"cells": {}}
+    known = so_far()
     for cell, measured in cells.items():
         if cell in known["cells"] or not all(word in cell for word in words):
             continue
-        known["cells"][cell] = measured()
+        found = measured()
+        known = so_far()  # with what another run has found meanwhile
+        known["cells"][cell] = found
         known["provenance"] = provenance()
         with replacing(RESULTS) as file:
             file.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
