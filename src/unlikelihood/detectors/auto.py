@@ -71,8 +71,8 @@ class Auto(MapOfPart):
                                                   `Elastic` and `Stroke`, from different seeds
     cut around something that is in the middle    `RadialProfile`; `Radiomics` of intensity and texture in the middle;
                                                   of images also `ForeignPatch`
-    textured: the others                          a committee of one of `Affine` and `Elastic`, `LOF`, and `Radiomics`
-                                                  of intensity and texture; `ForeignPatch`
+    textured: the others                          a committee of such a critic, of `Affine` and `Elastic`, `LOF`, and
+                                                  `Radiomics` of intensity and texture; `ForeignPatch`
     ============================================  =========================================================
 
     Normals are drawn if over half of their pixels have one value, or over a quarter with an axis under 16 pixels.
