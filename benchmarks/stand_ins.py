@@ -70,6 +70,11 @@ def ranked(normal: Values, anomalous: Values) -> float:
     return round(float(auroc(label.astype(int), -np.concatenate([normal, anomalous]))), 4)
 
 
+def by_ways(ways: dict[str, list[int]], normal: Values, anomalous: Values) -> dict[str, float]:
+    """Return the AUROC by some members' p-values together, for each choice of members."""
+    return {way: ranked(*(Fisher()(p[:, some]) for p in (normal, anomalous))) for way, some in ways.items()}
+
+
 def held_out_digit(digit: int, seed: int) -> list[NDArray[np.float32]]:
     """Return training normals, further ones, and those of the digit that is held out, of MNIST's training file."""
     stored = MNIST().digits()
@@ -92,18 +97,13 @@ def digits(held_out: int, seed: int) -> dict[str, float]:
             for each, p in zip(found, critics(held_out, seed), strict=True):
                 each.append(p)
     p_new, p = (np.concatenate(each, axis=1) for each in found)
-    return {
-        " + ".join(some): ranked(*(Fisher()(each[:, [list(VIEWS).index(one) for one in some]]) for each in (p_new, p)))
-        for n in range(1, len(VIEWS) + 1)
-        for some in combinations(VIEWS, n)
-    }
+    some_of = [some for n in range(1, len(VIEWS) + 1) for some in combinations(VIEWS, n)]
+    return by_ways({" + ".join(some): [list(VIEWS).index(one) for one in some] for some in some_of}, p_new, p)
 
 
 def pair(held_out: int, seed: int) -> dict[str, float]:
     """Return the AUROC of either critic, and of both, where one digit is held out."""
-    p_new, p = critics(held_out, seed)
-    ways = {"one": [0], "the other": [1], "both": [0, 1]}
-    return {way: ranked(*(Fisher()(each[:, some]) for each in (p_new, p))) for way, some in ways.items()}
+    return by_ways({"one": [0], "the other": [1], "both": [0, 1]}, *critics(held_out, seed))
 
 
 def critics(held_out: int, seed: int) -> tuple[Values, Values]:
@@ -265,8 +265,7 @@ def table(name: str, held_out: int, seed: int) -> dict[str, float]:
     known, new = np.split(normal, [int(0.7 * len(normal))])
     fitted = Auto(seed=seed).fit(X[known]).committee_
     p, planted = (fitted.log_p_values(X[rows]) for rows in (new, label == held_out))
-    ways = {"own units": [0, 1], "standard deviations": [2, 3], "both": [0, 1, 2, 3]}
-    return {way: ranked(*(Fisher()(each[:, some]) for each in (p, planted))) for way, some in ways.items()}
+    return by_ways({"own units": [0, 1], "standard deviations": [2, 3], "both": [0, 1, 2, 3]}, p, planted)
 
 
 def combined(normal: Values, planted: Values) -> dict[str, float]:
