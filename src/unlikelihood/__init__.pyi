@@ -104,6 +104,7 @@ from .nn.augment import Elastic as Elastic
 from .nn.augment import Elsewhere as Elsewhere
 from .nn.augment import Flips as Flips
 from .nn.augment import QuarterTurns as QuarterTurns
+from .nn.augment import Reflections as Reflections
 from .nn.augment import Sometimes as Sometimes
 from .nn.augment import Stroke as Stroke
 from .nn.augment import Swap as Swap

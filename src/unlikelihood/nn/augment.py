@@ -156,6 +156,19 @@ class Flips(Augment):
 
 
 @dataclass(frozen=True)
+class Reflections(Augment):
+    """Mirrors one spatial axis of half of the samples, for images and volumes: never two, which would turn them."""
+
+    @override
+    def __call__(self, x: Tensor) -> Tensor:
+        axes = len(spatial(self, x))
+        which = integers(2 * axes, len(x), x.device)
+        for axis in range(axes):
+            x = torch.where(alike(which == axis, x), x.flip(2 + axis), x)
+        return x
+
+
+@dataclass(frozen=True)
 class QuarterTurns(Augment):
     """Turns samples by a random number of right angles in every plane of two axes of equal length."""
 
