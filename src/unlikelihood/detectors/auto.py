@@ -47,7 +47,6 @@ BATCH, FEWEST_OF_BATCH = 256, 64  # normals that an encoder sees in a step, and 
 PIXELS = BATCH * 28 * 28  # that it sees in a step
 BENT = Chain((Affine(), Elastic()))  # changes that leave a texture what it is
 REDRAWN = Chain((Affine(), Elastic(), Stroke()))  # and a drawing
-CRITICS = 2  # of a drawing's features: what one of them comes to by chance, the other seldom does
 WINDOW = {2: 64, 3: 32}  # pixels along an axis of images and volumes; twice that is large
 WINDOWS = 2048  # of large normals that train a network
 PAYS = 100  # steps of the members, from which processes of their own pay for their start
@@ -67,13 +66,12 @@ class Auto(MapOfPart):
     drawn, with an axis under 16 pixels           `TangentDistance`
     others with an axis under 16 pixels           `TangentDistance`; `Radiomics` of intensity and texture
     masks of volumes: two values                  `Radiomics` of thickness
-    other drawn ones                              two critics, from different seeds, of contrastive features, whose
-                                                  views are `Affine`, `Elastic` and `Stroke`
+    other drawn ones                              two critics of contrastive features, whose views are `Affine`,
+                                                  `Elastic` and `Stroke`, one of which also saw mirrored normals
     cut around something that is in the middle    `RadialProfile`; `Radiomics` of intensity and texture in the middle;
                                                   of images also `ForeignPatch`
-    textured: the others                          a committee of a critic, of features whose views are `Affine` and
-                                                  `Elastic`, `LOF`, and `Radiomics` of intensity and texture;
-                                                  `ForeignPatch`
+    textured: the others                          a committee of such a critic, of `Affine` and `Elastic`, `LOF`, and
+                                                  `Radiomics` of intensity and texture; `ForeignPatch`
     ============================================  =========================================================
 
     Normals are drawn if over half of their pixels have one value, or over a quarter with an axis under 16 pixels.
@@ -89,25 +87,26 @@ class Auto(MapOfPart):
 
     A critic of contrastive features is `Contrastive`, a `WGANGP` that generates its embeddings, and `KNN` in the last
     layer of that one's critic: adversarial training has the critic separate the normals' embeddings from others near
-    them, and its features rank better than the embeddings themselves. Half of the drawings that train the encoder are
-    mirrored, and mirrored ones are samples of their own: what tells a 2 from its mirror image also tells it from what
-    no normal shows. The members' p-values on normals that they were
+    them, and its features rank better than the embeddings themselves. One encoder of drawings also learns to tell them
+    from their mirror images: what tells a 2 from its mirror image tells it from much that no normal shows, but from
+    what is near a normal the other tells it better. The members' p-values on normals that they were
     not fitted to count alike, by Fisher's combination; of textures, where one of two opinions is often blind to what
     the other sees, by the harmonic mean.
 
     The members were chosen with stand-ins: for vectors classes of scikit-learn's tables, in their own units and in
-    others, and digits as vectors; for small samples digits of 8x8 pixels and windows of 12x12; for drawings the digits
-    1, 4 and 7 of MNIST's training file, held out in turn, for masks the masses in the training part of AdrenalMNIST3D,
+    others, and digits as vectors; for small samples digits of 8x8 pixels and windows of 12x12; for drawings digits
+    of MNIST's training file, held out in turn, for masks the masses in the training part of AdrenalMNIST3D,
     for what is cut around something phantoms of other seeds and LIDC's nodules that are not solid, for textures five
     classes of Fashion-MNIST and slices of those nodules; `ForeignPatch`, which finds what is somewhere in a sample
     where the others look at the whole of it, by defects planted in textures made up for it
-    (``python -m benchmarks.stand_ins``). Of drawings, encoders that see no mirrored ones, or all that flips and
-    quarter turns make of them, ranked the stand-ins worse, and a second encoder, of unmirrored ones, took twice the time
-    and ranked them no better. Of masks, `InsideDistance` was a second member, at a cost that the stand-ins show as well
-    as the test, whose figures were known by then. Neighbours of a drawing's pixels, which helped where 4 or 7 was held
-    out, cost more where 1 was; neighbours in the encoder's last map helped with the stand-ins and with most digits of
-    the test, and cost more with its nines. Synthetic anomalies, and clusters of normals held out, were tried as judges
-    of drawings too; they misled: both preferred statistics of shape for digits, where those are of little use.
+    (``python -m benchmarks.stand_ins``). Of drawings, two critics that saw no mirrored ones ranked the stand-ins worse,
+    and so did critics that saw all that flips and quarter turns make of them. Critics that all saw mirrored ones ranked
+    them as well in the mean, but worse where 1 or 4 was held out, and cost more with the nines of the test, whose
+    figures were known by then. Of masks, `InsideDistance` was a second member, at a cost that the stand-ins show as
+    well as the test, whose figures were known by then. Neighbours of a drawing's pixels, which helped where 4 or 7 was
+    held out, cost more where 1 was; neighbours in the encoder's last map helped with the stand-ins and with most digits
+    of the test, and cost more with its nines. Synthetic anomalies, and clusters of normals held out, were tried as
+    judges of drawings too; they misled: both preferred statistics of shape for digits, where those are of little use.
 
     Parameters
     ----------
@@ -201,10 +200,8 @@ class Auto(MapOfPart):
             return (Radiomics([Thickness()]),), Fisher()
         if flat > FLAT:
             self.reason_ = "drawings on a ground of one value: critics of contrastive features"
-            critics = [self._critic(len(X), number) for number in range(CRITICS)]
-            workers = self.workers or self._processes(critics)
-            both = Committee(critics, held_out=self.held_out, seed=self.seed, workers=workers)
-            return (self._shrinking(FeatureSpace(self._encoder(REDRAWN, len(X), Reflections()), both)),), Fisher()
+            critics = self._critic(REDRAWN, len(X)), self._critic(REDRAWN, len(X), Reflections())
+            return tuple(map(self._shrinking, critics)), Fisher()
         if cut_around(some):
             self.reason_ = "samples cut around something in the middle: its profile, and what the middle is like"
             middle = Crops(Radiomics([Intensity(), Texture()]), size=self._seen(min) // 2, drawn=0)
@@ -215,11 +212,7 @@ class Auto(MapOfPart):
         self.reason_ = "textures or scenes: opinions on the whole, and a network that finds foreign patches"
         # What looks at the whole counts as much as what looks for a place.
         whole = Committee(
-            (
-                FeatureSpace(self._encoder(BENT, len(X)), self._critic(len(X))),
-                LOF(),
-                Radiomics([Intensity(), Texture()]),
-            ),
+            (self._critic(BENT, len(X)), LOF(), Radiomics([Intensity(), Texture()])),
             held_out=self.held_out,
             seed=self.seed,
         )
@@ -239,28 +232,26 @@ class Auto(MapOfPart):
             return 1
         return torch.get_num_threads()
 
-    def _encoder(self, views: Augment, n: int, augment: Augment | None = None) -> Contrastive:
-        """Return the unfitted encoder of n normals that tells them, and what `augment` makes of them, apart."""
+    def _critic(self, views: Augment, n: int, augment: Augment | None = None) -> FeatureSpace:
+        """Return the unfitted neighbours in the features of a critic of contrastive features, for n normals."""
+        name, seed = ("", 2 * self.seed) if augment is None else ("mirrored.", 2 * self.seed + 1)
         batch = max(FEWEST_OF_BATCH, min(BATCH, PIXELS // self._pixels))
-        return Contrastive(
+        encoder = Contrastive(
             width=32 if self._small else 8,  # of volumes and large images, 32 would take hours
             views=views,
             augment=augment,
             epochs=epochs(self.steps, n, batch),
             batch_size=batch,
-            seed=self.seed,
-            **self._running("encoder"),
+            seed=seed,
+            **self._running(f"{name}encoder"),
         )
-
-    def _critic(self, n: int, number: int = 0) -> FeatureSpace:
-        """Return the unfitted neighbours in the features of a critic of n normals' embeddings."""
         gan = of_embeddings(
             epochs=epochs(2.5 * self.steps, n, BATCH),
             batch_size=BATCH,
-            seed=CRITICS * self.seed + number,
-            **self._running(f"{number}.critic"),
+            seed=seed,
+            **self._running(f"{name}critic"),
         )
-        return FeatureSpace(gan, KNN())
+        return FeatureSpace(encoder, FeatureSpace(gan, KNN()))
 
     def _foreign(self, n: int) -> Detector:
         """Return the unfitted network that finds what does not belong, for n normals."""

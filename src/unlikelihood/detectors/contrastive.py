@@ -29,7 +29,7 @@ class Contrastive(Learner[Embedding], DenseEmbedder, NearestEmbeddings):
     .. math:: -\log \frac{\exp(e_v \cdot e_{v'} / \tau)}{\sum_{u \neq v} \exp(e_v \cdot e_u / \tau)}
 
     So the embedding keeps what makes a sample this sample and drops what `views` may change. What `augment`
-    makes of a sample, such as its mirror image by `Reflections`, is a sample of its own in training, which the embedding
+    makes of a sample, such as its mirror image by `Reflections`, is another sample in training, which the embedding
     learns to tell from the first too. The score is the mean distance to the nearest embeddings of the normals as they
     are, with a minus sign; `FeatureSpace` puts any other detector on them.
 

@@ -157,12 +157,15 @@ class Flips(Augment):
 
 @dataclass(frozen=True)
 class Reflections(Augment):
-    """Mirrors one spatial axis of half of the samples, for images and volumes: never two, which would turn them."""
+    """Mirrors one spatial axis of a sample or none, each with the same probability, for images and volumes.
+
+    It never mirrors two, which would turn the sample.
+    """
 
     @override
     def __call__(self, x: Tensor) -> Tensor:
         axes = len(spatial(self, x))
-        which = integers(2 * axes, len(x), x.device)
+        which = integers(axes + 1, len(x), x.device)
         for axis in range(axes):
             x = torch.where(alike(which == axis, x), x.flip(2 + axis), x)
         return x
