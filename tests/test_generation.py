@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tiny import normals, tiny
-from unlikelihood import DCGAN, Contrastive, EncoderSearch, Images, LatentSearch, Split, evaluate
+from unlikelihood import DCGAN, KNN, Contrastive, EncoderSearch, FeatureSpace, Images, LatentSearch, Split, evaluate
 from unlikelihood.data.mnist import read_idx
 from unlikelihood.metrics.generators import (
     copied_share,
@@ -214,9 +214,14 @@ def collapsed(train):
 def test_a_collapsed_generators_detectors_say_so_when_they_score(collapsed, train):
     assert "has collapsed" in collapsed.alarms_[0]
     wrappers = [LatentSearch(collapsed, 1), EncoderSearch(collapsed, epochs=1, width=2)]
-    for detector in [collapsed, *(wrapper.fit(train) for wrapper in wrappers)]:
-        with pytest.warns(NotTrustworthy, match=f"{type(detector).__name__}: the generator has collapsed"):
+    nested = FeatureSpace(collapsed, FeatureSpace(gan(Collapsed).set_params(epochs=1), KNN()))
+    for detector in [collapsed, *(wrapper.fit(train) for wrapper in (*wrappers, nested))]:
+        with pytest.warns(NotTrustworthy) as found:
             detector.score_samples(train[:5])
+        # Once for each generator, and by the name of the detector that was called.
+        assert len(found) == len(detector.alarms())
+        for warning in found:
+            assert f"{type(detector).__name__}: the generator has collapsed" in str(warning.message)
 
 
 def test_an_encoder_of_the_domain_raises_the_same_alarms(collapsed, train):

@@ -31,7 +31,7 @@ from unlikelihood.data.mapped import lazily
 from unlikelihood.parameters import OpenFraction, check_parameters
 from unlikelihood.storage import models
 from unlikelihood.storage.identity import identities, unseen
-from unlikelihood.training.alarms import NothingLearnt, NotTrustworthy
+from unlikelihood.training.alarms import NothingLearnt, NotTrustworthy, told
 
 if TYPE_CHECKING:  # judging scores needs no torch
     from torch import Tensor
@@ -136,9 +136,10 @@ class Detector(Deciding, BaseEstimator):
         """
         check_is_fitted(self, "shape_")
         X = self._checked(X, reset=False)
-        for alarm in self.alarms():
-            warnings.warn(f"{type(self).__name__}: {alarm}", NotTrustworthy, stacklevel=2)
-        scores = finite_scores(type(self).__name__, np.asarray(self._score(X), np.float64))
+        with told() as already:
+            for alarm in () if already else self.alarms():
+                warnings.warn(f"{type(self).__name__}: {alarm}", NotTrustworthy, stacklevel=2)
+            scores = finite_scores(type(self).__name__, np.asarray(self._score(X), np.float64))
         if len(scores) > 1 and np.ptp(scores) == 0 and any((x != X[0]).any() for x in X):
             warnings.warn(
                 f"all {len(scores)} scores are {scores[0]:g} although the samples differ: "
