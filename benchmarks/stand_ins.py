@@ -3,7 +3,8 @@
 UNLIKELIHOOD_DATA=... python -m benchmarks.stand_ins [words that "digits 4 | 0" or "wine 0 | 0" contains ...]
 
 Digits: 4, 1 and 7 of MNIST's training file are held out in turn, where 9 is absent; the encoder's views are chosen.
-Mirrored: each digit but 9 is; which changed digits one of the encoders also has to tell from normals is chosen.
+Pairs: each digit but 9 is; how much a second critic of an encoder and a second encoder tell. Mirrored: the same, with
+encoders that also learn to tell normals from changed ones.
 Textures: those of `benchmarks.local` at other seeds, with defects of other kinds, in a place or all over, and windows
 of two photographs. How the opinions on the whole and on places are combined is chosen, and whether exposure is matched
 first. Tables: each class of scikit-learn's small ones is held out in turn, and each digit but 9 as a vector; whether
@@ -16,6 +17,7 @@ stopped.
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,7 @@ from unlikelihood import (
     Auto,
     Cauchy,
     Committee,
+    Contrastive,
     Fisher,
     HarmonicMean,
     Intensity,
@@ -58,7 +61,7 @@ VIEWS = {
     "affine, elastic, stroke": Chain((Affine(), Elastic(), Stroke())),
 }
 FURTHER = {
-    "nothing else": Chain(),
+    "nothing": None,
     "mirrored": Reflections(),
     "mirrored, turned": Chain((Flips(), QuarterTurns())),
 }
@@ -106,21 +109,26 @@ def digits(held_out: int, seed: int) -> dict[str, float]:
     return by_ways({" + ".join(some): [list(VIEWS).index(one) for one in some] for some in some_of}, p_new, p)
 
 
+def pair(held_out: int, seed: int) -> dict[str, float]:
+    """Return the AUROC of a critic, of two of an encoder or of two encoders, and of all four, for a digit held out."""
+    ways = {"a critic": [0], "two critics": [0, 1], "two encoders": [0, 2], "all": [0, 1, 2, 3]}
+    return by_ways(ways, *critics(held_out, seed))
+
+
 def mirrored(held_out: int, seed: int) -> dict[str, float]:
-    """Return the AUROC of either critic and of both, by what the second one's encoder sees, for a digit held out."""
+    """Return the AUROC of all critics by what else their encoders see, where one digit is held out."""
     found = {}
     for name, augment in FURTHER.items():
-        with patch.object(rule, "Reflections", lambda augment=augment: augment):
-            ways = {"first": [0], f"{name}, alone": [1], name: [0, 1]}
-            found |= by_ways(ways, *critics(held_out, seed))
+        with patch.object(rule, "Contrastive", partial(Contrastive, augment=augment)):
+            found |= by_ways({name: [0, 1, 2, 3]}, *critics(held_out, seed))
     return found
 
 
-def critics(held_out: int, seed: int) -> tuple[Values, Values]:
+def critics(held_out: int, seed: int) -> list[Values]:
     """Return the logarithms of the p-values that the critics of `Auto` give further normals and a held-out digit."""
-    known, new, other = held_out_digit(held_out, seed)
-    fitted = Auto(seed=seed).fit(known).committee_
-    return fitted.log_p_values(new), fitted.log_p_values(other)
+    known, *others = held_out_digit(held_out, seed)
+    encoders = Auto(seed=seed).fit(known).committee_.detectors_
+    return [np.hstack([one.detector_.log_p_values(one.encoder_.embed(x)) for one in encoders]) for x in others]
 
 
 def place(rng: np.random.Generator) -> Floats:
@@ -298,7 +306,9 @@ def main(words: list[str]) -> None:
     cells: dict[str, Callable[[], Any]] = {}
     for seed in range(SEEDS):
         cells |= {f"digits {digit} | {seed}": lambda d=digit, s=seed: digits(d, s) for digit in DIGITS}
-        cells |= {f"mirrored {digit} | {seed}": lambda d=digit, s=seed: mirrored(d, s) for digit in range(ABSENT)}
+        for digit in range(ABSENT):
+            cells[f"pair {digit} | {seed}"] = lambda d=digit, s=seed: pair(d, s)
+            cells[f"mirrored {digit} | {seed}"] = lambda d=digit, s=seed: mirrored(d, s)
         for exposure, said in ((True, "as it is"), (False, "exposure matched")):
             for name in TEXTURES:
                 cells[f"{name}, {said} | {seed}"] = lambda n=name, s=seed, e=exposure: texture(n, s, e)
