@@ -3,7 +3,8 @@
 UNLIKELIHOOD_DATA=... python -m benchmarks.auto [--sets drawings textures] [--seed 0]
 
 Drawings are MNIST's normals, with nines to find; textures are 3,000 windows of 28x28 pixels of those of
-`benchmarks.local`, with no anomaly. The scores of both ways must be the same to the bit. Seconds are by the clock; the
+`benchmarks.local`, with no anomaly. The members of both ways are the same to the bit; so are the scores, where a
+processor rounds alike with one thread and with several, which score the held-out normals. Seconds are by the clock; the
 load of the machine stands beside them.
 """
 
