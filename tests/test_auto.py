@@ -80,6 +80,15 @@ def test_several_networks_are_fitted_by_as_many_processes_as_there_are_threads(
     assert auto._processes(auto._members(X)[0]) == processes
 
 
+@pytest.mark.filterwarnings("ignore:.*cannot rank them")  # so few tell little
+@pytest.mark.parametrize("shape", [(3,), (1, 12, 12), (1, 16, 16), (1, 16, 16, 16)], ids=str)
+def test_four_normals_are_enough_and_fewer_are_refused_by_their_number(shape):
+    X = np.random.default_rng(0).random((4, *shape), dtype=np.float32)
+    assert np.isfinite(Auto(steps=1).fit(X).score_samples(X)).all()
+    with pytest.raises(ValueError, match="Auto: X has n_samples=3, expected at least 4"):
+        Auto(steps=1).fit(X[:3])
+
+
 def test_the_critics_are_not_one_repeated():
     of_seeds = [Auto(steps=1, seed=seed).fit(DRAWN).committee_.detectors_ for seed in (0, 1)]
     scores = [critic.score_samples(DRAWN) for critics in of_seeds for critic in critics]

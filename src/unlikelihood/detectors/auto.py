@@ -53,6 +53,7 @@ WINDOWS = 2048  # of large normals that train a network
 PAYS = 100  # steps of the members, from which processes of their own pay for their start
 MOST = 0.01  # share of a large sample's windows that are looked at, the most anomalous
 LOOKED_AT, FEWEST = 512, 16  # normals that are looked at, and at least
+NEEDED = 4  # normals: each part of a committee in a committee keeps one of them aside
 
 
 class Auto(MapOfPart):
@@ -161,6 +162,8 @@ class Auto(MapOfPart):
     runtime = ("device", "checkpoint", "checkpoint_seconds", "workers")
 
     def _fit(self, X: np.ndarray) -> None:
+        if len(X) < NEEDED:
+            raise ValueError(f"Auto: X has n_samples={len(X)}, expected at least {NEEDED}, of which some give p-values")
         members, combination = self._members(X)
         workers = self.workers or self._processes(members)
         committee = Committee(members, combination, held_out=self.held_out, seed=self.seed, workers=workers)
