@@ -150,7 +150,9 @@ def mixture(theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return log-weights, means, spread out at first, and log-scales from a network's numbers (..., 3 n_components)."""
     weight, mean, log_scale = theta.chunk(3, -1)
     spread = torch.linspace(-1, 1, mean.shape[-1] + 2, dtype=mean.dtype, device=mean.device)[1:-1]
-    return weight.log_softmax(-1), mean + spread, log_scale.clamp(-7, 7)
+    # That is `log_softmax`, which over a short last axis goes number by number.
+    log_weight = weight - weight.logsumexp(-1, keepdim=True)
+    return log_weight, mean + spread, log_scale.clamp(-7, 7)
 
 
 def quantile_of_mixture(

@@ -70,7 +70,8 @@ class Coupling(nn.Module):
         x[:, self.unchanged] = others
         kept = x[:, self.places]
         seen = torch.cat([part.unflatten(1, self.shape) for part in (kept, self.keeps.to(x).expand_as(kept))], 1)
-        return DependentTransform(self.of_values(self.network(seen).to(x.dtype)[:, self.mapped]), 1)
+        theta = self.network(seen).to(x.dtype).index_select(1, self.mapped)
+        return DependentTransform(self.of_values(theta.movedim(-1, 0)), 1)
 
 
 class Halves(CouplingTransform):

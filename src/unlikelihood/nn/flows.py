@@ -18,13 +18,13 @@ from zuko.transforms import (
     ComposedTransform,
     DependentTransform,
     MonotonicAffineTransform,
-    MonotonicRQSTransform,
 )
 
 from unlikelihood.nn.causal import Causal
 from unlikelihood.nn.couplings import Coupling, still
 from unlikelihood.nn.levels import Levels, Standardised, standard_normal
 from unlikelihood.nn.masks import Checkerboards, Masks
+from unlikelihood.nn.splines import Spline
 from unlikelihood.parameters import Component, Count, OpenFraction, Positive, Range
 
 
@@ -39,7 +39,7 @@ class FlowStep(Component, ABC):
 
     @abstractmethod
     def of_values(self, theta: Tensor) -> Transform:
-        """Return the map of single values with the numbers `theta` (..., n_params)."""
+        """Return the map of single values (...) with the numbers `theta` (n_params, ...)."""
 
     @abstractmethod
     def __call__(self, shape: Sequence[int], index: int, width: int) -> nn.Module:
@@ -59,7 +59,7 @@ class AffineMap(FlowStep):
 
     @override
     def of_values(self, theta: Tensor) -> Transform:
-        return MonotonicAffineTransform(*theta.unbind(-1), slope=self.slope)
+        return MonotonicAffineTransform(*theta, slope=self.slope)
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ class SplineMap(FlowStep):
 
     @override
     def of_values(self, theta: Tensor) -> Transform:
-        return MonotonicRQSTransform(*theta.split([self.bins, self.bins, self.bins - 1], -1), bound=self.bound)
+        widths, heights, derivatives = theta.split([self.bins, self.bins, self.bins - 1])
+        return Spline(widths, heights, derivatives, bound=self.bound)
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ class Masked(nn.Module):
     def of_all(self, x: Tensor) -> Transform:
         """Return the map of all values."""
         theta = self.network(x.flip(self.turned).unflatten(1, self.shape)).to(x.dtype)
-        return DependentTransform(self.of_values(theta.flatten(1, -2).flip(self.turned)), 1)
+        return DependentTransform(self.of_values(theta.flatten(1, -2).flip(self.turned).movedim(-1, 0)), 1)
 
 
 class NormalisingFlow(nn.Module):
