@@ -21,6 +21,7 @@ TRAIN, TEST = 512, 128
 DETECTORS = {
     "VAE": "VAE(epochs=2)",
     "Flow": "Flow(epochs=1)",
+    "Autoregressive": "Autoregressive(epochs=1)",
     "Diffusion": "Diffusion(epochs=1)",
     "Contrastive": "Contrastive(epochs=2)",
     "ForeignPatch": "ForeignPatch(epochs=1)",
