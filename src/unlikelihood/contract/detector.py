@@ -303,11 +303,12 @@ class Detector(Deciding, BaseEstimator):
         fitted = getattr(self, "shape_", shape)
         if not reset and max(len(shape), len(fitted)) > 1 and shape != fitted:
             raise ValueError(f"X has samples of shape {shape}, but this {type(self).__name__} was fitted on {fitted}")
-        # scikit-learn would read all of what is mapped, and names no sample; what is finite, the extremes tell.
-        known = validate_data(
-            self, X[:1] if lazily(X) else X, reset=reset, allow_nd=True, dtype="numeric", ensure_all_finite=False
-        )
-        X = X if lazily(X) else known  # type: ignore[assignment]
+        if reset or not self._is_plain(X):
+            # scikit-learn would read all of what is mapped, and names no sample; what is finite, the extremes tell.
+            known = validate_data(
+                self, X[:1] if lazily(X) else X, reset=reset, allow_nd=True, dtype="numeric", ensure_all_finite=False
+            )
+            X = X if lazily(X) else known  # type: ignore[assignment]
         ends = float(X.min()), float(X.max())
         if reset:
             refuse_unfit(X, ends)
@@ -318,6 +319,11 @@ class Detector(Deciding, BaseEstimator):
         else:
             refuse_extreme(type(self).__name__, X, ends, getattr(self, "range_", ends))  # none: a part looks at it
         return X
+
+    def _is_plain(self, X: Any) -> bool:
+        """Return whether X is what scikit-learn would leave as it is, at a cost that counts for single samples."""
+        fits = type(X) is np.ndarray and X.size > 0 and X.shape[1:] == getattr(self, "shape_", None)
+        return fits and X.dtype.kind in "fiu" and not hasattr(self, "feature_names_in_")
 
 
 def load(path: str | os.PathLike[str], **runtime: Any) -> Detector:

@@ -20,6 +20,7 @@ from unlikelihood.parameters import Count, OpenFraction
 from unlikelihood.progress import stage
 from unlikelihood.storage.identity import refuse_seen
 from unlikelihood.storage.workers import each
+from unlikelihood.training.allocation import reusing_memory
 
 SHOWN = 16  # held-out normals whose maps are looked at
 
@@ -151,9 +152,11 @@ class Committee(Detector):
         return self._log_p(self._checked(X, reset=False))
 
     def _log_p(self, X: np.ndarray) -> np.ndarray:
-        return np.stack(
-            [tail(member.score_samples(X)) for member, tail in zip(self.detectors_, self._tails, strict=True)], axis=1
-        )
+        with reusing_memory():  # of one member for the next
+            return np.stack(
+                [tail(member.score_samples(X)) for member, tail in zip(self.detectors_, self._tails, strict=True)],
+                axis=1,
+            )
 
     @override
     def alarms(self) -> tuple[str, ...]:
