@@ -29,13 +29,15 @@ class Spline(MonotonicRQSTransform):
     ) -> None:
         Transform.__init__(self)
         steepest = math.log(slope)
-        self.horizontal, self.vertical = (
-            bound * (2 * F.pad((size / (1 + (2 * size / steepest).abs())).softmax(0).cumsum(0), before) - 1)
-            for size in (widths, heights)
-            for before in [(0, 0) * (size.ndim - 1) + (1, 0)]
-        )
+        beyond = (0, 0) * (widths.ndim - 1)  # `pad` takes the last axis first, and the bins come last
+
+        def knots(size: Tensor) -> Tensor:
+            share = (size / (1 + (2 * size / steepest).abs())).softmax(0)
+            return bound * (2 * F.pad(share.cumsum(0), (*beyond, 1, 0)) - 1)
+
+        self.horizontal, self.vertical = knots(widths), knots(heights)
         inner = (derivatives / (1 + (derivatives / steepest).abs())).exp()
-        self.derivatives = F.pad(inner, (0, 0) * (inner.ndim - 1) + (1, 1), value=1.0)
+        self.derivatives = F.pad(inner, (*beyond, 1, 1), value=1.0)
 
     @property
     @override
