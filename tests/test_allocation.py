@@ -1,11 +1,12 @@
 import os
 import resource
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from unlikelihood.training.allocation import _glibc, reusing_memory
+from unlikelihood.training.allocation import _glibc, _lock, reusing_memory
 
 MIB = 2**20
 
@@ -38,3 +39,14 @@ def test_memory_goes_back_at_the_end_of_the_outermost_block() -> None:
             np.ones(256 * MIB, np.uint8)
         assert resident() > before + 128 * MIB
     assert resident() < before + 128 * MIB
+
+
+def test_a_fork_does_not_wait_for_the_threads_of_its_parent() -> None:
+    with _lock:  # as another thread may hold it
+        child = os.fork()
+        if not child:
+            signal.alarm(20)
+            with reusing_memory():
+                np.ones(MIB)
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0

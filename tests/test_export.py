@@ -135,7 +135,7 @@ def test_a_part_that_cannot_be_exported_is_named():
 
 def test_onnx_runtime_says_what_the_detectors_say(tmp_path):
     # Of all of them, one by one, benchmarks/parity.py finds out: to write a file takes seconds.
-    detectors = [export.on_its_own(fitted(name)) for name in ("Contrastive", "Committee")]
+    detectors = [export.on_its_own(fitted(name)) for name in ("Contrastive", "Committee", "RNADE")]
 
     class Together(torch.nn.Module):
         def __init__(self):

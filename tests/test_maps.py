@@ -46,6 +46,8 @@ def test_a_map_is_of_its_sample_alone_and_of_its_size(name, shape):
     assert found.shape == (5, *(shape[1:] or shape))
     assert found.dtype == np.float32
     assert np.isfinite(found).all()
+    # It tells places apart; patches of vectors have one.
+    assert len(shape) == 1 or (np.ptp(found.reshape(5, -1), axis=1) > 0).all()
     tolerance = {"rtol": 1e-3, "atol": 2e-3 * max(np.abs(found).max(), np.ptp(found))}
     np.testing.assert_allclose(detector.anomaly_map(X[3:]), found[3:], **tolerance)
     assert detector.map_kind.words

@@ -47,6 +47,16 @@ def test_a_changed_byte_is_refused(saved, file, place):
         load(saved)
 
 
+@pytest.mark.parametrize("name", ["KNN", "VAE"])
+def test_the_names_of_columns_are_kept(name, tmp_path):
+    detector = tiny(name).fit(normals((3,)))
+    detector.feature_names_in_ = np.array(["age", "dose", "size"], object)  # as scikit-learn has it of a data frame
+    detector.save(tmp_path / "model")
+    found = load(tmp_path / "model").feature_names_in_
+    assert found.dtype == object
+    assert list(found) == ["age", "dose", "size"]
+
+
 def test_a_model_without_a_later_parameter_scores_as_it_did(tmp_path):
     X = np.random.default_rng(0).integers(0, 256, (12, 1, 4, 4)) / 255
     flow = tiny("Flow", antithetic=False, levels=256, draws=4).fit(X)

@@ -258,7 +258,8 @@ class Detector(Deciding, BaseEstimator):
     def state(self) -> dict[str, Any]:
         """Return the fitted arrays and plain values: all that a model file has to hold."""
         return {
-            name: value
+            # The names of a data frame's columns are objects, which a file holds as a list.
+            name: value.tolist() if isinstance(value, np.ndarray) and value.dtype.hasobject else value
             for name, value in vars(self).items()
             if name.endswith("_") and isinstance(value, (np.ndarray, float, int, str, tuple, list, dict, Detector))
         }
@@ -266,8 +267,13 @@ class Detector(Deciding, BaseEstimator):
     def set_state(self, state: dict[str, Any]) -> None:
         """Take what `state` gave, from a file."""
         check_state(type(self).__name__, state)
-        self.__dict__.update(state)
+        self._take_state(state)
         self._restore()
+
+    def _take_state(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if names := state.get("feature_names_in_"):
+            self.feature_names_in_ = np.array(names, object)
 
     def __sklearn_clone__(self) -> Self:
         # scikit-learn's own clone forgets what parts have learnt; here a fitted part is configuration.

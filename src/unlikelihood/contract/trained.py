@@ -159,7 +159,7 @@ class Learner(Detector, Generic[Net]):
     def set_state(self, state: dict[str, Any]) -> None:
         weights = {name[4:]: torch.from_numpy(state.pop(name)) for name in list(state) if name.startswith("net.")}
         check_state(type(self).__name__, state)
-        self.__dict__.update(state)
+        self._take_state(state)
         with initialising(self.seed), bounded(weights):
             self.net_ = self.build(self.shape_)
         self._settle_precision()

@@ -156,7 +156,7 @@ class TorchEncoder(DenseEmbedder, NearestEmbeddings):
         if not state:
             return
         weights = {name[4:]: torch.from_numpy(state.pop(name)) for name in list(state) if name.startswith("net.")}
-        self.__dict__.update(state)
+        self._take_state(state)
         self._take(self.module)
         try:
             self.net_.load_state_dict(weights)

@@ -45,8 +45,12 @@ class Levels:
         return cls(count, low, high if high > low else low + 1)
 
     def index(self, x: Tensor) -> Tensor:
-        """Return k, from 0 to count - 1, of the level that is nearest to each intensity; none lies beyond the ends."""
-        return ((x - self.low) / (self.high - self.low) * (self.count - 1)).round().clamp(0, self.count - 1)
+        """Return k, from 0 to count - 1, of the level that is nearest to each intensity; none lies beyond the ends.
+
+        The gradient is that of k before it is rounded: steps have none, and a score shows where by its gradient.
+        """
+        k = (x - self.low) / (self.high - self.low) * (self.count - 1)
+        return (k.round() + (k - k.detach())).clamp(0, self.count - 1)
 
     def beyond(self, x: Tensor) -> Tensor:
         """Return by how many levels each intensity lies beyond the ends: what no normal shows costs a nat for each."""

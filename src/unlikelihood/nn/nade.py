@@ -59,7 +59,7 @@ class SharedUnits(nn.Module, ABC):
         before = self.offset + torch.cat([torch.zeros_like(blocks[:1]), blocks[:-1]])
         earlier = torch.ones(BLOCK, BLOCK, dtype=x.dtype, device=x.device).tril(-1)
         within = (earlier[:, None] * x[:, None]).flatten(1, 2) @ weight
-        a = before[:, None] + within.unflatten(1, (BLOCK, len(values)))
+        a = before[:, None] + within.unflatten(1, (BLOCK, values.shape[0]))
         return a.flatten(0, 1)[: len(self.weight)]
 
     def in_order(self, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

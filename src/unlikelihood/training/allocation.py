@@ -1,6 +1,7 @@
 """Memory that one step frees, kept for the next."""
 
 import ctypes
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -14,6 +15,18 @@ AFTER = {MMAP_MAX: 65536, MMAP_THRESHOLD: 32 * 2**20, TRIM_THRESHOLD: 64 * 2**20
 
 _lock = Lock()
 _inside = 0
+
+
+def start_anew() -> None:
+    """Forget what the threads of the parent of a fork were at: they are not here to come to an end."""
+    global _lock, _inside
+    if _inside:
+        _set(AFTER)
+    _lock, _inside = Lock(), 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=start_anew)
 
 
 @contextmanager
@@ -32,7 +45,7 @@ def reusing_memory() -> Iterator[None]:
         yield
     finally:
         with _lock:
-            _inside -= 1
+            _inside = max(0, _inside - 1)  # in a fork that was made inside the block, it is 0
             if not _inside:
                 _set(AFTER)
                 if library := _glibc():
