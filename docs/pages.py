@@ -241,7 +241,6 @@ def quality(path: Path) -> str:
     return (
         f"\nEvery detector\n{'-' * 14}\n\n``python -m benchmarks.quality``\n\n"
         "AUROC, mean ± standard deviation (over how many seeds; over digits for each digit of MNIST held out in turn). "
-        "Auto's rows on Phantom and other textures are of before ForeignPatch was among its members. "
         "Of a group that shares a part, the first has the time to fit it. Costs are medians on MNIST 9. The volume of "
         f"the gland alone has {volume:.3f} on AdrenalMNIST3D. {made['machine']}, {made['system']}, CPU.\n\n"
         f"{of(areas)}\n{of(costs)}"
