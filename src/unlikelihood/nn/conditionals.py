@@ -151,8 +151,8 @@ def mixture(theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     weight, mean, log_scale = theta.chunk(3, -1)
     spread = torch.linspace(-1, 1, mean.shape[-1] + 2, dtype=mean.dtype, device=mean.device)[1:-1]
     # That is `log_softmax`, which over a short last axis goes number by number.
-    weight = weight - weight.amax(-1, keepdim=True)
-    log_weight = weight - weight.logsumexp(-1, keepdim=True)
+    weight = weight - weight.detach().amax(-1, keepdim=True)
+    log_weight = weight - weight.exp().sum(-1, keepdim=True).log()
     return log_weight, mean + spread, log_scale.clamp(-7, 7)
 
 

@@ -24,9 +24,7 @@ class Spline(MonotonicRQSTransform):
         Smallest slope.
     """
 
-    def __init__(
-        self, widths: Tensor, heights: Tensor, derivatives: Tensor, bound: float = 5.0, slope: float = 1e-3
-    ) -> None:
+    def __init__(self, widths: Tensor, heights: Tensor, derivatives: Tensor, bound: float, slope: float = 1e-3) -> None:
         Transform.__init__(self)
         steepest = math.log(slope)
         beyond = (0, 0) * (widths.ndim - 1)  # `pad` takes the last axis first, and the bins come last
