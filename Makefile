@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+# Tests start processes by the hundred, which otherwise compile every module that they import.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test test-portable check bench faults docs dist lock audit oldest locked clean
 

@@ -93,7 +93,7 @@ def test_the_score_is_the_mean_of_the_largest_values_of_the_map(shape):
 
 @pytest.mark.parametrize(("space", "n"), [((16, 16), 256), ((8, 8, 8), 512)])
 def test_a_patch_that_no_normal_has_is_brighter_than_the_rest_of_the_map(space, n):
-    detector = ForeignPatch(width=4, epochs=3, batch_size=8, seed=1).fit(stripes(n, space))
+    detector = ForeignPatch(width=4, epochs=3, batch_size=16, learning_rate=4e-3, seed=1).fit(stripes(n, space))
     X = stripes(40, space, seed=1)
     inside = (..., *[slice(n // 4, 3 * n // 4) for n in space])
     spoilt = X.copy()

@@ -178,7 +178,8 @@ def test_wgan_gp_covers_all_modes_of_a_ring():
         critic_steps=2,
         penalty=0.3,
         epochs=80,
-        learning_rate=1e-3,
+        batch_size=256,
+        learning_rate=3e-3,
     ).fit(ring(2048))
     centres = 2 * np.stack([np.cos(np.arange(8) * np.pi / 4), np.sin(np.arange(8) * np.pi / 4)], 1)
     distance = np.linalg.norm(fitted.generate(2000)[:, None] - centres, axis=2)

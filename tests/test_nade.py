@@ -152,7 +152,7 @@ def test_quantiles_are_draws_of_a_conditional(conditional):
 def test_what_was_trained_on_is_more_likely_than_what_was_not(detector):
     X = normals((1, 8, 8), n=192)
     odd = np.roll(X[:64], 4, axis=3)
-    fitted = detector.set_params(epochs=60, batch_size=16).fit(X[64:])
+    fitted = detector.set_params(epochs=60, batch_size=64, learning_rate=0.03).fit(X[64:])
     normal, anomalous = fitted.score_samples(X[:64]), fitted.score_samples(odd)
     assert np.mean(normal[:, None] > anomalous) > 0.8
 

@@ -138,7 +138,7 @@ def test_real_nvp_learns_and_draws_what_it_was_trained_on(shape):
         5 + 2 * rng.normal(size=(320, *[1] * len(shape))) + rng.normal(0, 0.5, (320, *shape))
     )  # one brightness, and noise
     step = AffineCoupling(masks=Multiscale(1), slope=0.2)
-    flow = Flow(step, steps=5, width=4, levels=None, epochs=12, batch_size=16).fit(X[64:])
+    flow = Flow(step, steps=5, width=4, levels=None, epochs=12, batch_size=64, learning_rate=1e-2).fit(X[64:])
     brightness = flow.generate(400).mean(axes)
     assert brightness.mean() == pytest.approx(5, abs=0.5)
     independent = math.hypot(2, 0.5) / math.sqrt(math.prod(shape))
