@@ -15,8 +15,10 @@ from unlikelihood import (
     ELBO,
     KNN,
     VAE,
+    AffineCoupling,
     Conformal,
     EncoderSearch,
+    Flow,
     Intensity,
     PCAResidual,
     RadialProfile,
@@ -164,6 +166,14 @@ def test_onnx_runtime_says_what_the_detectors_say(tmp_path):
             assert clear.sum() > 50
             np.testing.assert_array_equal(decision[row][clear], detector.predict(X)[clear])
             np.testing.assert_allclose(p_value[row][clear], Conformal(detector).fit().p_value(X)[clear])
+
+
+def test_a_coupling_flow_of_one_value_is_written(tmp_path):
+    detector = Flow(AffineCoupling(), steps=2, width=2, epochs=1).fit(raw((1,)))
+    detector.export(tmp_path / "model.onnx", "float32")
+    X = raw((1,), n=9, seed=1)
+    (found,) = onnxruntime.InferenceSession(tmp_path / "model.onnx").run(["score"], {"samples": X})
+    np.testing.assert_allclose(found, detector.score_samples(X), rtol=1e-5)
 
 
 def test_p_values_and_decisions_are_exact_where_scores_tie():

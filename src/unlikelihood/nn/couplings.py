@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Transform
 from typing_extensions import override
-from zuko.transforms import CouplingTransform, DependentTransform
+from zuko.transforms import CouplingTransform, DependentTransform, IdentityTransform
 
 from unlikelihood.nn.networks import WIDEST
 from unlikelihood.nn.spatial import conv, linear, transposed_conv
@@ -62,6 +62,8 @@ class Coupling(nn.Module):
 
     @override
     def forward(self) -> Transform:
+        if not len(self.changed):  # of vectors with one value, in every other step
+            return DependentTransform(IdentityTransform(), 1)
         return Halves(self.of_rest, self.unchanged, self.changed)
 
     def of_rest(self, others: Tensor) -> Transform:
