@@ -69,4 +69,6 @@ def tiny_fitted(name, shape):
 
 @cache
 def _fitted(name, shape):
-    return pickle.dumps(tiny(name).fit(normals(shape)))  # several times as fast to copy as the objects
+    X = normals(shape)
+    X.flags.writeable = False  # to change the samples is an error
+    return pickle.dumps(tiny(name).fit(X))  # several times as fast to copy as the objects
