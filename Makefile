@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-# Tests start processes by the hundred, which otherwise compile every module that they import.
+# Python may keep what it has compiled: tests start many processes, which otherwise compile each module of the package.
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test test-portable check bench faults docs dist lock audit oldest locked clean

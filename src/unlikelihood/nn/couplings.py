@@ -62,7 +62,7 @@ class Coupling(nn.Module):
 
     @override
     def forward(self) -> Transform:
-        if not len(self.changed):  # of vectors with one value, in every other step
+        if not len(self.changed):  # as in every other step where a sample has one value
             return DependentTransform(IdentityTransform(), 1)
         return Halves(self.of_rest, self.unchanged, self.changed)
 
